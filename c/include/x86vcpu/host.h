@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the library needs from the kernel that it is linked into. */
+#ifndef X86VCPU_HOST_H
+#define X86VCPU_HOST_H
+
+#include <stdint.h>
+
+#include "x86vcpu/version.h" /* X86VCPU_ABI_VERSION */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Host services. One constant table serves any number of CPUs and vCPUs; `ctx` is the pointer
+ * that was given with it. The table must outlive every object that was created with it.
+ *
+ * A slot marked "required" must not be NULL; creation answers X86VCPU_ERR_INVALID_INPUT
+ * otherwise. No slot may call back into the library on the same vCPU.
+ *
+ * Frames are 4 KiB of write-back memory, 4 KiB aligned, reachable by the CPU for as long as
+ * the library holds them. Physical address 0 means "none".
+ */
+struct x86vcpu_host_ops {
+	uint32_t size;        /* sizeof(struct x86vcpu_host_ops) of the caller */
+	uint32_t abi_version; /* X86VCPU_ABI_VERSION */
+
+	/*
+	 * Required. One frame, or 0 when there is none. Its contents may be anything. Called
+	 * from create, enable and setup, in the caller's context; never from run.
+	 */
+	uint64_t (*alloc_frame)(void *ctx);
+
+	/* Required. Takes back a frame of alloc_frame. Called from destroy, disable, setup. */
+	void (*free_frame)(void *ctx, uint64_t hpa);
+
+	/*
+	 * Required. `count` adjacent frames (1 or more), aligned to `align` bytes (a power of two,
+	 * 4096 or more), or 0. Called as alloc_frame is.
+	 */
+	uint64_t (*alloc_contiguous_frames)(void *ctx, uint64_t count, uint64_t align);
+
+	/* Required. Takes back what alloc_contiguous_frames gave. */
+	void (*free_contiguous_frames)(void *ctx, uint64_t hpa, uint64_t count);
+
+	/* Required. The host's address of a frame that it gave out. Any context; must not fail. */
+	void *(*phys_to_virt)(void *ctx, uint64_t hpa);
+
+	/*
+	 * Required. Copies `len` bytes (1 to 4096, never across a 4 KiB boundary) of guest-physical
+	 * memory into `buf`. Called from run with IRQs off, only for addresses that no guest memory
+	 * region given to setup covers. Returns 0, or a negative status when there is no memory at
+	 * `gpa`; `buf` then may hold anything. May not sleep.
+	 */
+	int32_t (*read_guest)(void *ctx, uint64_t gpa, void *buf, uint64_t len);
+
+	/*
+	 * Required. How many ticks of this machine's TSC pass in `nanos` nanoseconds, rounded down.
+	 * 0 when the frequency is unknown. Any context.
+	 */
+	uint64_t (*nanos_to_ticks)(void *ctx, uint64_t nanos);
+
+	/*
+	 * Required. VT-x acknowledged external interrupt `vector` (0 to 255) when the guest was left.
+	 * The host must run its handler and signal the end of interrupt to its controller before it
+	 * returns, with IRQs off on return. Called from run, IRQs off, the guest's context no longer
+	 * loaded; not called with SVM.
+	 */
+	void (*dispatch_external_interrupt)(void *ctx, uint32_t vector);
+
+	/*
+	 * Required. An interrupt is pending that SVM did not acknowledge: the host enables IRQs for a
+	 * moment so that it is taken, and disables them again. Called from run, IRQs off; not called
+	 * with VT-x.
+	 */
+	void (*service_pending_interrupt)(void *ctx);
+
+	/*
+	 * Optional. A number that identifies the executing CPU, the same at every call on that CPU and
+	 * different on any other. Called often, from any function that must run on a certain CPU.
+	 * NULL: the library uses the APIC ID that CPUID reports.
+	 */
+	uint32_t (*current_cpu)(void *ctx);
+
+	/*
+	 * Optional. One line of text, not terminated, without line feed; for people. `level` is 1
+	 * (error) to 5 (trace). May be called from run with IRQs off; may not sleep.
+	 */
+	void (*log)(void *ctx, uint32_t level, const char *text, uint64_t len);
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Turning the virtualization extension on and off, CPU by CPU. */
+#ifndef X86VCPU_PERCPU_H
+#define X86VCPU_PERCPU_H
+
+#include <stdint.h>
+
+#include "x86vcpu/host.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The library's state for one host CPU. */
+struct x86vcpu_percpu;
+
+enum x86vcpu_extension {
+	X86VCPU_EXTENSION_NONE = 0,
+	X86VCPU_EXTENSION_VMX = 1, /* Intel VT-x */
+	X86VCPU_EXTENSION_SVM = 2, /* AMD SVM */
+};
+
+/* The layout of the tables that x86vcpu_set_nested_page_table takes. */
+enum x86vcpu_nested_format {
+	X86VCPU_NESTED_EPT = 0, /* Intel's extended page tables, SDM 29.3 */
+	X86VCPU_NESTED_NPT = 1, /* AMD's nested page tables, APM 15.25 */
+};
+
+/*
+ * Asks CPUID of the executing CPU whether it has an extension that this library drives, and
+ * stores which in *extension (enum x86vcpu_extension). Whether firmware allows it, only enable
+ * can tell. Any CPU, any context.
+ *
+ * 0; INVALID_INPUT (NULL); UNSUPPORTED, *extension = NONE (neither); INVALID_DATA,
+ * *extension = NONE (the CPU claims both).
+ */
+int32_t x86vcpu_detect(uint32_t *extension);
+
+/*
+ * Makes the state for host CPU `cpu_id` (the caller's own number for it; for diagnostics).
+ * Takes one frame. Any CPU.
+ *
+ * 0; INVALID_INPUT; ABI_MISMATCH (ops->size or ops->abi_version); NO_MEMORY.
+ */
+int32_t x86vcpu_percpu_create(const struct x86vcpu_host_ops *ops, void *ctx, uint32_t cpu_id,
+			      struct x86vcpu_percpu **out);
+
+/*
+ * Frees the state. NULL is allowed.
+ *
+ * 0; RESOURCE_BUSY: the extension is still on; disable it first. Nothing is freed then.
+ */
+int32_t x86vcpu_percpu_destroy(struct x86vcpu_percpu *percpu);
+
+/*
+ * 1 when this state has its CPU in VMX operation (or EFER.SVME set), otherwise 0. NULL: 0.
+ * Any CPU.
+ */
+int32_t x86vcpu_percpu_is_enabled(const struct x86vcpu_percpu *percpu);
+
+/*
+ * Turns the extension on on the executing CPU, which becomes this state's CPU. Ring 0, 64-bit mode,
+ * the caller pinned, IRQs on or off. VT-x: checks IA32_VMX_BASIC, sets and locks
+ * IA32_FEATURE_CONTROL when firmware left it unlocked, brings CR0 and CR4 to what VMX operation
+ * requires, executes VMXON (SDM 24.7, 32.5). Also sets CR4.OSXSAVE (or CR4.OSFXSR where there is no
+ * XSAVE) when it is clear: guest FPU state is switched with it. Takes one frame. On failure, all but
+ * the lock of IA32_FEATURE_CONTROL is as it was.
+ *
+ * 0
+ * INVALID_INPUT          percpu is NULL
+ * RESOURCE_BUSY          already on, through this state, another one, or another hypervisor
+ * UNSUPPORTED            the CPU lacks the extension, or part of it that the library needs (EPT,
+ *                        unrestricted guest, ...); the log says what
+ * FIRMWARE_DISABLED      locked off by firmware
+ * INVALID_DATA           CPU claims both extensions
+ * BAD_STATE              a host CR0 or CR4 bit must be 0 in VMX operation, or VMXON failed
+ * NO_MEMORY
+ */
+int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu);
+
+/*
+ * Turns it off again on the executing CPU and restores CR0 and CR4 as enable found them (SDM 32.5,
+ * VMXOFF). Pinned.
+ *
+ * 0; INVALID_INPUT; BAD_STATE: not enabled, or enabled on another CPU; RESOURCE_BUSY: a vCPU is
+ * bound to this CPU, unbind it first.
+ */
+int32_t x86vcpu_percpu_disable(struct x86vcpu_percpu *percpu);
+
+/*
+ * The extension that the first successful enable chose for the whole system, or NONE before.
+ * Any CPU, any context.
+ */
+uint32_t x86vcpu_extension(void);
+
+/* "none", "VT-x" or "SVM"; "unknown" for any other value. */
+const char *x86vcpu_extension_name(uint32_t extension);
+
+/*
+ * The table format of the extension in use, into *format (enum x86vcpu_nested_format).
+ *
+ * 0; INVALID_INPUT; BAD_STATE before the first enable.
+ */
+int32_t x86vcpu_nested_format(uint32_t *format);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

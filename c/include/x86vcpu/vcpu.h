@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Virtual CPUs.
+ *
+ * Order of use: create, set_entry, set_nested_page_table, setup, bind, run ..., unbind, destroy.
+ * A vCPU belongs to one thread of the host at a time: no two functions of this header may run on
+ * the same vCPU at once, except x86vcpu_inject_* and x86vcpu_has_pending_event, which any CPU may
+ * call at any time between create and destroy.
+ *
+ * A vCPU is bound to the CPU that called bind. "Bound here" below means: bound, and this is that
+ * CPU. What the CPU itself keeps of a guest (RIP, RSP, control registers, ...) can be reached there
+ * only; the general registers can be reached anywhere.
+ */
+#ifndef X86VCPU_VCPU_H
+#define X86VCPU_VCPU_H
+
+#include <stdint.h>
+
+#include "x86vcpu/exit.h"
+#include "x86vcpu/host.h"
+#include "x86vcpu/regs.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct x86vcpu;
+
+struct x86vcpu_create_config {
+	uint32_t size;    /* sizeof(struct x86vcpu_create_config) */
+	uint32_t vcpu_id; /* 0 to 63; becomes the APIC ID. vCPU 0 is the bootstrap processor */
+	uint64_t vm_id;   /* the caller's number of the virtual machine; for diagnostics */
+};
+
+/* A table root for x86vcpu_set_nested_page_table. */
+struct x86vcpu_nested_paging {
+	uint64_t root_hpa; /* 4 KiB aligned */
+	uint32_t levels;   /* 4; 0 means 4 */
+	uint32_t gpa_bits; /* 48; 0 means 48 */
+	uint64_t mode;     /* 0 */
+};
+
+struct x86vcpu_port_range {
+	uint16_t base;
+	uint16_t length; /* 1 or more; base + length is at most 65536 */
+};
+
+struct x86vcpu_mmio_range {
+	uint64_t base;
+	uint64_t size; /* 1 or more; may not wrap */
+};
+
+/*
+ * Guest RAM that the host has mapped. Instruction fetches and page walks read it directly;
+ * anything else goes through host_ops.read_guest.
+ */
+struct x86vcpu_memory_region {
+	uint64_t gpa;
+	const void *hva;
+	uint64_t size; /* 1 or more; may not wrap */
+};
+
+struct x86vcpu_msr_range {
+	uint32_t first;
+	uint32_t last; /* inclusive */
+};
+
+#define X86VCPU_MAX_PORT_RANGES 16u
+#define X86VCPU_MAX_MMIO_RANGES 256u
+#define X86VCPU_MAX_MEMORY_REGIONS 128u
+#define X86VCPU_MAX_MSR_RANGES 32u
+
+/*
+ * All of it is copied. A pointer may be NULL when its count is 0.
+ *
+ * Every port exits by default. `ports` names the ranges that are the VMM's devices, as upstream has
+ * it; `passthrough_ports` names ranges that the guest reaches directly, and may not overlap `ports`.
+ * An access to an address in `mmio` comes out as MMIO_READ or MMIO_WRITE; a nested fault anywhere
+ * else as NESTED_PAGE_FAULT. `msrs` are MSRs that the VMM wants for itself: they come out as
+ * MSR_READ and MSR_WRITE instead of the library's own policy, except those that the library must
+ * own to stay safe (IA32_EFER, the FS and GS bases, the SYSCALL and SYSENTER MSRs, IA32_PAT, IA32_XSS,
+ * IA32_TSC_AUX).
+ */
+struct x86vcpu_setup_config {
+	uint32_t size; /* sizeof(struct x86vcpu_setup_config) */
+	uint32_t port_count;
+	const struct x86vcpu_port_range *ports;
+	const struct x86vcpu_mmio_range *mmio;
+	const struct x86vcpu_memory_region *memory;
+	const struct x86vcpu_msr_range *msrs;
+	uint32_t mmio_count;
+	uint32_t memory_count;
+	uint32_t msr_count;
+	uint32_t passthrough_port_count;
+	const struct x86vcpu_port_range *passthrough_ports;
+	uint64_t time_slice_ns; /* run returns PREEMPTION_TIMER after this; 0 means 1,000,000 */
+};
+
+/*
+ * Makes a vCPU. Takes frames; ops must outlive it. Any CPU, after the first successful
+ * x86vcpu_percpu_enable.
+ *
+ * 0; INVALID_INPUT; ABI_MISMATCH (config->size, ops); BAD_STATE: no extension was ever enabled;
+ * NO_MEMORY. *out is NULL on failure.
+ */
+int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
+		       const struct x86vcpu_create_config *config, struct x86vcpu **out);
+
+/*
+ * Frees it. NULL is allowed. Any CPU.
+ * 0; RESOURCE_BUSY: still bound; nothing is freed then.
+ */
+int32_t x86vcpu_destroy(struct x86vcpu *vcpu);
+
+/*
+ * Where the guest begins in real mode, from the next setup on: CS:IP = 0:entry, so below 64 KiB,
+ * or 0xfffffff0 for the reset vector (CS base 0xffff0000, IP 0xfff0; SDM table 10-1).
+ * 0; INVALID_INPUT.
+ */
+int32_t x86vcpu_set_entry(struct x86vcpu *vcpu, uint64_t entry);
+
+/* The nested tables, from the next setup on. 0; INVALID_INPUT: bad root, levels, gpa_bits or mode. */
+int32_t x86vcpu_set_nested_page_table(struct x86vcpu *vcpu, const struct x86vcpu_nested_paging *table);
+
+/*
+ * Brings the vCPU to its reset state (SDM table 10-1) with this configuration; config may be NULL
+ * for none. May be called again: everything starts anew. On a CPU whose extension is on, pinned;
+ * the vCPU is not bound.
+ *
+ * 0
+ * INVALID_INPUT   entry or nested table not set, a bad range, too many ranges
+ * ABI_MISMATCH    config->size
+ * BAD_STATE       extension not on on this CPU
+ * RESOURCE_BUSY   the vCPU is bound
+ * UNSUPPORTED     the CPU lacks a control that the library needs
+ * NO_MEMORY
+ */
+int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config);
+
+/*
+ * Makes the executing CPU the vCPU's. Pinned from here to unbind.
+ * 0; INVALID_INPUT; BAD_STATE: not set up, or the extension is off here; RESOURCE_BUSY: bound already.
+ */
+int32_t x86vcpu_bind(struct x86vcpu *vcpu);
+
+/*
+ * Releases it: all guest state leaves the CPU, and another CPU may bind it.
+ * 0; INVALID_INPUT; BAD_STATE: not bound here.
+ */
+int32_t x86vcpu_unbind(struct x86vcpu *vcpu);
+
+/*
+ * Runs the guest until something is left for the VMM to do, and describes it in *exit. Bound here,
+ * IRQs off (RFLAGS.IF = 0) during the whole call. Nothing is allocated. A guest cannot keep the CPU:
+ * the call returns at the latest when the time slice is over, or when a host interrupt has been
+ * dispatched.
+ *
+ * When the last exit was a read that has not been answered (PORT_IO_READ, MMIO_READ, MSR_READ), the
+ * guest goes on with whatever its registers hold; an unanswered MSR access counts as completed.
+ *
+ * 0: *exit is valid, and whatever the guest did is in there
+ * INVALID_INPUT   NULL
+ * BAD_STATE       not bound here, IRQs on, or the vCPU shut down (SYSTEM_DOWN) and was not set up anew
+ * UNSUPPORTED     the guest did something that the library does not know how to go on from (a task
+ *                 switch, an unknown exit); its state is unchanged, *exit is kind NOTHING
+ * INVALID_DATA    the nested tables are malformed (EPT misconfiguration), or hardware reports nonsense
+ */
+int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit);
+
+/*
+ * Answers the read that run returned last (PORT_IO_READ, MMIO_READ, MSR_READ) with `value`, of which
+ * only the access's width counts. The register changes as the instruction would change it: IN to AL
+ * and AX keeps the rest of RAX, MOV to a 32-bit register clears the upper half, RDMSR splits into
+ * EDX:EAX, MOVZX and MOVSX extend. MSR_READ also advances RIP.
+ *
+ * 0; INVALID_INPUT; BAD_STATE: no such read is open, or not bound here.
+ */
+int32_t x86vcpu_complete_read(struct x86vcpu *vcpu, uint64_t value);
+
+/* Answers MSR_WRITE: the write took effect, RIP advances. Errors as x86vcpu_complete_read. */
+int32_t x86vcpu_complete_write(struct x86vcpu *vcpu);
+
+/* Answers MSR_READ or MSR_WRITE with #GP(0) in the guest. Errors as x86vcpu_complete_read. */
+int32_t x86vcpu_complete_fault(struct x86vcpu *vcpu);
+
+/*
+ * Commits one element of a string port access as run described it: index, count and, with the last
+ * element, RIP.
+ * 0; INVALID_INPUT; BAD_STATE: not bound here, or *done is not the element that is open.
+ */
+int32_t x86vcpu_complete_port_io_string(struct x86vcpu *vcpu, const struct x86vcpu_port_io_string *done);
+
+/*
+ * General register `index` (0 to 15, in the order of the instruction encoding; 4 is RSP). Index 4
+ * needs the vCPU bound here, the others do not.
+ * While an MSR_READ or PORT_IO_READ is open, setting register 0 answers it as x86vcpu_complete_read
+ * does, which is how VMMs written for the Rust crate answer.
+ * 0; INVALID_INPUT: index, NULL; BAD_STATE: index 4 and not bound here.
+ */
+int32_t x86vcpu_get_gpr(struct x86vcpu *vcpu, uint32_t index, uint64_t *value);
+int32_t x86vcpu_set_gpr(struct x86vcpu *vcpu, uint32_t index, uint64_t value);
+
+/*
+ * Sets register `index` through an operand of `width` (enum x86vcpu_width): a byte or word keeps the
+ * other bits, a dword clears bits 63:32. For the byte width index 4 is SPL; AH, CH, DH and BH are
+ * reached with x86vcpu_set_gpr_high_byte and index 0 to 3. Errors as x86vcpu_set_gpr.
+ */
+int32_t x86vcpu_set_gpr_width(struct x86vcpu *vcpu, uint32_t index, uint32_t width, uint64_t value);
+int32_t x86vcpu_set_gpr_high_byte(struct x86vcpu *vcpu, uint32_t index, uint8_t value);
+
+/* Sets RAX, where a hypercall's caller looks for its result. 0; INVALID_INPUT. */
+int32_t x86vcpu_set_return_value(struct x86vcpu *vcpu, uint64_t value);
+
+/*
+ * Makes external interrupt `vector` (16 to 255) pending; the guest takes it when it can. Pending
+ * vectors are taken highest first; a vector that is pending already stays pending once. `level` is 1
+ * for a level-triggered source. Any CPU, any time, IRQs on or off.
+ * 0; INVALID_INPUT.
+ */
+int32_t x86vcpu_inject_interrupt(struct x86vcpu *vcpu, uint32_t vector);
+int32_t x86vcpu_inject_interrupt_with_trigger(struct x86vcpu *vcpu, uint32_t vector, uint32_t level);
+
+/* Makes an NMI pending (at most one). Any CPU, any time. 0; INVALID_INPUT. */
+int32_t x86vcpu_inject_nmi(struct x86vcpu *vcpu);
+
+/*
+ * Makes the guest take exception `vector` (0 to 31, not 2) before its next instruction, as if the
+ * instruction at RIP had caused it. `has_error_code` must be what the vector has in the manual's
+ * table (SDM 6.3.1); the code is dropped in real mode. Bound here; between two runs.
+ * 0; INVALID_INPUT; BAD_STATE: not bound here; RESOURCE_BUSY: another exception is waiting.
+ */
+int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t has_error_code,
+				 uint32_t error_code);
+
+/* 1 when an interrupt, NMI or exception waits to be taken, otherwise 0. NULL: 0. Any CPU, any time. */
+int32_t x86vcpu_has_pending_event(const struct x86vcpu *vcpu);
+
+/*
+ * Tells the vCPU that its nested tables lost or changed mappings: cached translations are dropped
+ * before the guest runs again (INVEPT, SDM 29.4.3.1). Not needed for added mappings. Any CPU, the
+ * vCPU not running.
+ * 0; INVALID_INPUT.
+ */
+int32_t x86vcpu_flush_nested(struct x86vcpu *vcpu);
+
+/* ---- Guest state by component ---------------------------------------------------------------- */
+
+struct x86vcpu_segment {
+	uint16_t selector;
+	uint16_t reserved;
+	uint32_t access_rights; /* as a VMCS holds it (SDM 25.4.1): bits 7:0 and 15:12 of the descriptor, bit 16 unusable */
+	uint32_t limit;         /* in bytes */
+	uint32_t reserved2;
+	uint64_t base;
+};
+
+struct x86vcpu_table {
+	uint64_t base;
+	uint32_t limit;
+	uint32_t reserved;
+};
+
+enum x86vcpu_segment_index {
+	X86VCPU_SEGMENT_ES = 0,
+	X86VCPU_SEGMENT_CS = 1,
+	X86VCPU_SEGMENT_SS = 2,
+	X86VCPU_SEGMENT_DS = 3,
+	X86VCPU_SEGMENT_FS = 4,
+	X86VCPU_SEGMENT_GS = 5,
+	X86VCPU_SEGMENT_LDTR = 6,
+	X86VCPU_SEGMENT_TR = 7,
+	X86VCPU_SEGMENTS = 8,
+};
+
+/* Components of a state. */
+#define X86VCPU_STATE_GPRS (UINT64_C(1) << 0)     /* regs, rsp */
+#define X86VCPU_STATE_RIP (UINT64_C(1) << 1)      /* rip, rflags */
+#define X86VCPU_STATE_SEGMENTS (UINT64_C(1) << 2) /* segments, gdtr, idtr */
+#define X86VCPU_STATE_CRS (UINT64_C(1) << 3)      /* cr0, cr2, cr3, cr4, efer, xcr0 */
+#define X86VCPU_STATE_DRS (UINT64_C(1) << 4)      /* dr0 to dr3, dr6, dr7 */
+#define X86VCPU_STATE_ALL UINT64_C(0x1f)
+
+struct x86vcpu_state {
+	uint32_t size; /* sizeof(struct x86vcpu_state) */
+	uint32_t reserved;
+	struct x86vcpu_regs regs;
+	uint64_t rsp;
+	uint64_t rip;
+	uint64_t rflags;
+	struct x86vcpu_segment segments[X86VCPU_SEGMENTS];
+	struct x86vcpu_table gdtr;
+	struct x86vcpu_table idtr;
+	uint64_t cr0, cr2, cr3, cr4; /* as the guest reads them */
+	uint64_t efer;               /* with LMA */
+	uint64_t xcr0;
+	uint64_t dr0, dr1, dr2, dr3, dr6, dr7;
+};
+
+/*
+ * Reads or writes the components in `mask`; other members are not touched. Bound here, between two
+ * runs. set checks what the guest itself could not have loaded (reserved bits, LMA against PG and
+ * LME, paging without protection, a bit that CPUID hides): nothing is changed then.
+ * 0; INVALID_INPUT: NULL, an unknown component, a value; ABI_MISMATCH: state->size; BAD_STATE.
+ */
+int32_t x86vcpu_get_state(struct x86vcpu *vcpu, uint64_t mask, struct x86vcpu_state *state);
+int32_t x86vcpu_set_state(struct x86vcpu *vcpu, uint64_t mask, const struct x86vcpu_state *state);
+
+/*
+ * One line of registers for a log: RIP, RSP, RFLAGS, CRs, CS. Writes at most `len` bytes with the
+ * final NUL and returns the text's length. Bound here; elsewhere only general registers are shown.
+ */
+uint64_t x86vcpu_format_state(struct x86vcpu *vcpu, char *text, uint64_t len);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

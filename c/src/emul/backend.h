@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a backend is: one constant table of functions. Nothing else switches on the vendor. */
+#ifndef EMUL_BACKEND_H
+#define EMUL_BACKEND_H
+
+#include "emul/cpuid.h"
+#include "emul/guest.h"
+
+/* A backend's state of one CPU. */
+struct backend_cpu {
+	const struct x86vcpu_host_ops *host;
+	void *ctx;
+	uint32_t id;         /* the caller's number; for log lines */
+	uint64_t region_hpa; /* VMXON region or host save area */
+	uint64_t old_cr0, old_cr4;
+
+	/* TLB tags (VPID, ASID): handed out in order; a new generation begins, and all are flushed, when
+	 * they run out. */
+	uint32_t next_tag, last_tag;
+	uint64_t tag_generation;
+};
+
+struct backend_setup {
+	uint64_t entry;
+	uint64_t nested_root;
+	uint64_t time_slice_ns;
+	const struct x86vcpu_port_range *passthrough_ports;
+	uint32_t passthrough_port_count;
+};
+
+struct backend {
+	uint32_t extension;     /* enum x86vcpu_extension */
+	uint32_t nested_format; /* enum x86vcpu_nested_format */
+	uint64_t guest_bytes;   /* size of its vCPU, which begins with a struct guest */
+
+	/* On the CPU concerned. */
+	int32_t (*cpu_enable)(struct backend_cpu *cpu);
+	void (*cpu_disable)(struct backend_cpu *cpu);
+
+	/* Frames and what does not depend on a CPU. The guest is zero but for host, ctx and the ids. */
+	int32_t (*create)(struct guest *g);
+	void (*destroy)(struct guest *g);
+
+	/* On a CPU that is enabled. setup brings the guest to its reset state, unbound. */
+	void (*cpuid_features)(const struct guest *g, struct cpuid_config *config);
+	int32_t (*setup)(struct guest *g, const struct backend_setup *setup);
+	int32_t (*bind)(struct guest *g, struct backend_cpu *cpu);
+	void (*unbind)(struct guest *g);
+	/* Makes a bound guest the one that this CPU's instructions reach, after another was. */
+	void (*load)(struct guest *g);
+	int32_t (*run)(struct guest *g, struct x86vcpu_exit *exit);
+};
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "emul/context.h"
+
+#include "cpu/insn.h"
+#include "cpu/libc.h"
+#include "cpu/x86.h"
+
+#define PAGE_BYTES UINT64_C(4096)
+#define FCW_RESET 0x37fu     /* in an FXSAVE image: as FNINIT leaves it */
+#define MXCSR_RESET 0x1f80u
+#define MXCSR_OFFSET 24
+
+/* Bytes of an XSAVE image with every component of this CPU (SDM Vol. 1, 13.2), or of FXSAVE. */
+static uint64_t area_bytes(bool has_xsave)
+{
+	uint32_t leaf[4];
+
+	if (!has_xsave)
+		return XSAVE_LEGACY_SIZE;
+	insn_cpuid(0xd, 0, leaf);
+	return leaf[2];
+}
+
+static void detect(struct guest_context *context)
+{
+	uint32_t leaf[4], highest;
+
+	insn_cpuid(0, 0, leaf);
+	highest = leaf[0];
+	insn_cpuid(1, 0, leaf);
+	context->has_xsave = leaf[2] & CPUID_1_ECX_XSAVE;
+	context->has_xss = false;
+	if (context->has_xsave && highest >= 0xd) {
+		insn_cpuid(0xd, 1, leaf);
+		context->has_xss = leaf[0] & CPUID_D_1_EAX_XSAVES;
+	}
+	insn_cpuid(0x80000000, 0, leaf);
+	highest = leaf[0];
+	context->has_tsc_aux = false;
+	if (highest >= 0x80000001) {
+		insn_cpuid(0x80000001, 0, leaf);
+		context->has_tsc_aux = leaf[3] & CPUID_80000001_EDX_RDTSCP;
+	}
+}
+
+int32_t context_create(struct guest *g)
+{
+	struct guest_context *context = &g->context;
+	uint64_t pages;
+	uint8_t *area;
+
+	detect(context);
+	pages = (area_bytes(context->has_xsave) + PAGE_BYTES - 1) / PAGE_BYTES;
+	context->hpa = g->host->alloc_contiguous_frames(g->ctx, 2 * pages, PAGE_BYTES);
+	if (!context->hpa)
+		return X86VCPU_ERR_NO_MEMORY;
+	context->frames = 2 * pages;
+	area = g->host->phys_to_virt(g->ctx, context->hpa);
+	context->guest_area = area;
+	context->host_area = area + pages * PAGE_BYTES;
+	context_reset(g);
+	return X86VCPU_OK;
+}
+
+void context_destroy(struct guest *g)
+{
+	if (g->context.hpa)
+		g->host->free_contiguous_frames(g->ctx, g->context.hpa, g->context.frames);
+	g->context.hpa = 0;
+}
+
+void context_reset(struct guest *g)
+{
+	uint8_t *area = g->context.guest_area;
+
+	/* An empty XSTATE_BV makes XRSTOR initialise every component; MXCSR is taken from the image. */
+	memset(area, 0, g->context.frames * PAGE_BYTES);
+	area[0] = FCW_RESET & 0xff;
+	area[1] = FCW_RESET >> 8;
+	area[MXCSR_OFFSET] = MXCSR_RESET & 0xff;
+	area[MXCSR_OFFSET + 1] = MXCSR_RESET >> 8;
+	g->xcr0 = XCR0_X87;
+	for (unsigned i = 0; i < 4; i++)
+		g->dr[i] = 0;
+	g->dr6 = DR6_RESET;
+	g->drs_loaded = false;
+}
+
+/*
+ * Both images are moved with everything enabled that either side may have used; otherwise a
+ * component that only one side enables would stay behind in the registers.
+ */
+static void exchange(struct guest *g, void *save, const void *restore, uint64_t before, uint64_t after)
+{
+	const uint64_t all = g->limits.xcr0 | g->context.host_xcr0;
+
+	if (before != all)
+		insn_xsetbv(0, all);
+	insn_xsave(save);
+	insn_xrstor(restore);
+	if (after != all)
+		insn_xsetbv(0, after);
+}
+
+static void load_extended(struct guest *g)
+{
+	struct guest_context *context = &g->context;
+
+	if (!context->has_xsave) {
+		insn_fxsave(context->host_area);
+		insn_fxrstor(context->guest_area);
+		return;
+	}
+	context->host_xcr0 = insn_xgetbv(0);
+	exchange(g, context->host_area, context->guest_area, context->host_xcr0, g->xcr0);
+}
+
+static void store_extended(struct guest *g)
+{
+	struct guest_context *context = &g->context;
+
+	if (!context->has_xsave) {
+		insn_fxsave(context->guest_area);
+		insn_fxrstor(context->host_area);
+		return;
+	}
+	/* Read back: not every machine intercepts XSETBV. */
+	g->xcr0 = insn_xgetbv(0);
+	exchange(g, context->guest_area, context->host_area, g->xcr0, context->host_xcr0);
+}
+
+void context_load_xcr0(struct guest *g)
+{
+	if (g->context.has_xsave)
+		insn_xsetbv(0, g->xcr0);
+}
+
+void context_load_msrs(struct guest *g)
+{
+	if (g->context.has_xss)
+		insn_wrmsr(MSR_XSS, g->msrs.xss);
+	if (g->context.has_tsc_aux)
+		insn_wrmsr(MSR_TSC_AUX, g->msrs.tsc_aux);
+}
+
+static void load_switched_msrs(struct guest *g)
+{
+	struct guest_context *context = &g->context;
+
+	if (context->has_xss) {
+		context->host_xss = insn_rdmsr(MSR_XSS);
+		if (context->host_xss != g->msrs.xss)
+			insn_wrmsr(MSR_XSS, g->msrs.xss);
+	}
+	if (context->has_tsc_aux) {
+		context->host_tsc_aux = insn_rdmsr(MSR_TSC_AUX);
+		if (context->host_tsc_aux != g->msrs.tsc_aux)
+			insn_wrmsr(MSR_TSC_AUX, g->msrs.tsc_aux);
+	}
+}
+
+static void store_switched_msrs(struct guest *g)
+{
+	const struct guest_context *context = &g->context;
+
+	/* The guest's writes exit, so what it holds is known. */
+	if (context->has_xss && context->host_xss != g->msrs.xss)
+		insn_wrmsr(MSR_XSS, context->host_xss);
+	if (context->has_tsc_aux && context->host_tsc_aux != g->msrs.tsc_aux)
+		insn_wrmsr(MSR_TSC_AUX, context->host_tsc_aux);
+}
+
+void context_load_drs(struct guest *g)
+{
+	insn_read_drs(g->context.host_dr);
+	g->context.host_dr6 = insn_read_dr6();
+	insn_write_drs(g->dr);
+	insn_write_dr6(g->dr6);
+	g->drs_loaded = true;
+}
+
+static void store_drs(struct guest *g)
+{
+	insn_read_drs(g->dr);
+	g->dr6 = insn_read_dr6();
+	insn_write_drs(g->context.host_dr);
+	insn_write_dr6(g->context.host_dr6);
+	g->drs_loaded = false;
+}
+
+void context_load(struct guest *g)
+{
+	g->context.host_cr0 = insn_read_cr0();
+	if (g->context.host_cr0 & CR0_TS)
+		insn_clts();
+	load_switched_msrs(g);
+	load_extended(g);
+}
+
+void context_store(struct guest *g)
+{
+	if (g->drs_loaded)
+		store_drs(g);
+	store_extended(g);
+	store_switched_msrs(g);
+	if (g->context.host_cr0 & CR0_TS)
+		insn_write_cr0(g->context.host_cr0);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * State that neither a VMCS nor a VMCB switches: x87 to AVX-512 registers, XCR0, IA32_XSS,
+ * IA32_TSC_AUX, and DR0 to DR3 with DR6. Loaded when a run begins, stored when it ends, so that
+ * neither the host nor another guest ever sees it.
+ */
+#ifndef EMUL_CONTEXT_H
+#define EMUL_CONTEXT_H
+
+#include "emul/guest.h"
+
+/* Two images of the size that CPUID gives. On the CPU whose kind will run the guest. */
+int32_t context_create(struct guest *g);
+void context_destroy(struct guest *g);
+/* The state after reset. */
+void context_reset(struct guest *g);
+
+/* IRQs off between load and store. load clears CR0.TS; store sets it again. */
+void context_load(struct guest *g);
+void context_store(struct guest *g);
+
+/* The guest's XCR0 changed while it is loaded. */
+void context_load_xcr0(struct guest *g);
+/* The guest's TSC_AUX or XSS changed while it is loaded. */
+void context_load_msrs(struct guest *g);
+/* The guest uses debug registers: from now to the end of the run the CPU holds them. */
+void context_load_drs(struct guest *g);
+
+#endif

@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See decode.h. Sections are those of SDM Vol. 2, unless it says otherwise. */
+#include "emul/decode.h"
+
+#include <string.h>
+
+/* ---- The opcodes ---------------------------------------------------------------------------------------- */
+
+enum {
+	KNOWN = 1 << 0,
+	MODRM = 1 << 1,
+	IMM8 = 1 << 2,
+	IMMZ = 1 << 3,      /* 2 or 4 bytes, by the operand size (appendix A.2.2, "z") */
+	MOFFS = 1 << 4,     /* an address of the address size (A.2.1, "O") */
+	BYTE = 1 << 5,      /* 8-bit operand */
+	NO_REX_W = 1 << 6,  /* 64-bit operands do not exist: REX.W makes them 32-bit ones */
+	DIGIT0 = 1 << 7,    /* an opcode extension: others than /0 are unknown */
+	LONG_ONLY = 1 << 8, /* another instruction outside 64-bit mode */
+	NO_MEMORY = 1 << 9, /* ModRM.mod is not looked at: r/m is a register */
+	SOURCE8 = 1 << 10,  /* the r/m operand is narrower than the register */
+	SOURCE16 = 1 << 11,
+	SOURCE32 = 1 << 12,
+};
+
+struct opcode {
+	uint16_t flags;
+	uint8_t kind;
+};
+
+#define MAP_ENTRIES 256
+
+static const struct opcode one_byte[MAP_ENTRIES] = {
+	[0x63] = {KNOWN | MODRM | LONG_ONLY | SOURCE32, DECODE_LOAD_SIGN_EXTEND}, /* MOVSXD */
+	[0x6c] = {KNOWN | BYTE, DECODE_INS},
+	[0x6d] = {KNOWN | NO_REX_W, DECODE_INS},
+	[0x6e] = {KNOWN | BYTE, DECODE_OUTS},
+	[0x6f] = {KNOWN | NO_REX_W, DECODE_OUTS},
+	[0x88] = {KNOWN | MODRM | BYTE, DECODE_STORE},
+	[0x89] = {KNOWN | MODRM, DECODE_STORE},
+	[0x8a] = {KNOWN | MODRM | BYTE, DECODE_LOAD},
+	[0x8b] = {KNOWN | MODRM, DECODE_LOAD},
+	[0xa0] = {KNOWN | MOFFS | BYTE, DECODE_LOAD},
+	[0xa1] = {KNOWN | MOFFS, DECODE_LOAD},
+	[0xa2] = {KNOWN | MOFFS | BYTE, DECODE_STORE},
+	[0xa3] = {KNOWN | MOFFS, DECODE_STORE},
+	[0xc6] = {KNOWN | MODRM | BYTE | IMM8 | DIGIT0, DECODE_STORE_IMMEDIATE},
+	[0xc7] = {KNOWN | MODRM | IMMZ | DIGIT0, DECODE_STORE_IMMEDIATE},
+	[0xe4] = {KNOWN | BYTE | IMM8, DECODE_IN},
+	[0xe5] = {KNOWN | NO_REX_W | IMM8, DECODE_IN},
+	[0xe6] = {KNOWN | BYTE | IMM8, DECODE_OUT},
+	[0xe7] = {KNOWN | NO_REX_W | IMM8, DECODE_OUT},
+	[0xec] = {KNOWN | BYTE, DECODE_IN},
+	[0xed] = {KNOWN | NO_REX_W, DECODE_IN},
+	[0xee] = {KNOWN | BYTE, DECODE_OUT},
+	[0xef] = {KNOWN | NO_REX_W, DECODE_OUT},
+	[0xf4] = {KNOWN, DECODE_OTHER}, /* HLT */
+};
+
+static const struct opcode two_byte[MAP_ENTRIES] = {
+	[0x01] = {KNOWN | MODRM, DECODE_OTHER}, /* a group: group7() */
+	[0x06] = {KNOWN, DECODE_OTHER},         /* CLTS */
+	[0x08] = {KNOWN, DECODE_OTHER},         /* INVD */
+	[0x09] = {KNOWN, DECODE_OTHER},         /* WBINVD */
+	[0x20] = {KNOWN | MODRM | NO_MEMORY, DECODE_MOV_CR},
+	[0x22] = {KNOWN | MODRM | NO_MEMORY, DECODE_MOV_CR},
+	[0x30] = {KNOWN, DECODE_OTHER}, /* WRMSR */
+	[0x31] = {KNOWN, DECODE_OTHER}, /* RDTSC */
+	[0x32] = {KNOWN, DECODE_OTHER}, /* RDMSR */
+	[0xa2] = {KNOWN, DECODE_OTHER}, /* CPUID */
+	[0xb6] = {KNOWN | MODRM | SOURCE8, DECODE_LOAD_ZERO_EXTEND},
+	[0xb7] = {KNOWN | MODRM | SOURCE16, DECODE_LOAD_ZERO_EXTEND},
+	[0xbe] = {KNOWN | MODRM | SOURCE8, DECODE_LOAD_SIGN_EXTEND},
+	[0xbf] = {KNOWN | MODRM | SOURCE16, DECODE_LOAD_SIGN_EXTEND},
+};
+
+/* ---- Reading the bytes ------------------------------------------------------------------------------------ */
+
+#define REX_W 0x8u
+#define REX_R 0x4u
+#define REX_X 0x2u
+#define REX_B 0x1u
+
+struct reader {
+	const uint8_t *bytes;
+	unsigned count, at;
+	unsigned mode;
+	bool ended; /* somebody read past the end */
+	bool operand_override, address_override;
+	uint8_t segment_override; /* DECODE_NO_REGISTER: none */
+};
+
+static uint8_t next_byte(struct reader *r)
+{
+	if (r->at >= r->count) {
+		r->ended = true;
+		return 0;
+	}
+	return r->bytes[r->at++];
+}
+
+/* `bytes` little-endian bytes: 1, 2, 4 or 8. */
+static uint64_t next_value(struct reader *r, unsigned bytes)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < bytes; i++)
+		value |= (uint64_t)next_byte(r) << (8 * i);
+	return value;
+}
+
+static uint64_t next_signed(struct reader *r, unsigned bytes)
+{
+	const unsigned unused = 64 - 8 * bytes;
+
+	return (uint64_t)((int64_t)(next_value(r, bytes) << unused) >> unused);
+}
+
+/* ---- Prefixes (2.1.1, 2.2.1) ------------------------------------------------------------------------------- */
+
+/* In 64-bit mode the prefixes of CS, DS, ES and SS do nothing, not even to an FS before them. */
+static void override_segment(struct reader *r, uint8_t segment)
+{
+	if (r->mode != 8 || segment == X86VCPU_SEGMENT_FS || segment == X86VCPU_SEGMENT_GS)
+		r->segment_override = segment;
+}
+
+static bool legacy_prefix(struct reader *r, struct decode *d, uint8_t byte)
+{
+	switch (byte) {
+	case 0x26:
+		override_segment(r, X86VCPU_SEGMENT_ES);
+		return true;
+	case 0x2e:
+		override_segment(r, X86VCPU_SEGMENT_CS);
+		return true;
+	case 0x36:
+		override_segment(r, X86VCPU_SEGMENT_SS);
+		return true;
+	case 0x3e:
+		override_segment(r, X86VCPU_SEGMENT_DS);
+		return true;
+	case 0x64:
+		override_segment(r, X86VCPU_SEGMENT_FS);
+		return true;
+	case 0x65:
+		override_segment(r, X86VCPU_SEGMENT_GS);
+		return true;
+	case 0x66:
+		r->operand_override = true;
+		return true;
+	case 0x67:
+		r->address_override = true;
+		return true;
+	case 0xf0:
+		d->lock = true;
+		return true;
+	case 0xf2:
+	case 0xf3:
+		d->rep = byte;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Takes all prefixes and returns the byte after them. A REX counts only right before the opcode. */
+static uint8_t take_prefixes(struct reader *r, struct decode *d)
+{
+	uint8_t byte;
+
+	for (;;) {
+		byte = next_byte(r);
+		if (legacy_prefix(r, d, byte))
+			d->rex = 0;
+		else if (r->mode == 8 && (byte & 0xf0) == 0x40)
+			d->rex = byte;
+		else
+			return byte;
+	}
+}
+
+/* Table 3-3 of Vol. 1. */
+static uint8_t address_size(const struct reader *r)
+{
+	if (r->mode == 8)
+		return r->address_override ? 4 : 8;
+	return (r->mode == 2) != r->address_override ? 2 : 4;
+}
+
+static uint8_t operand_size(const struct reader *r, const struct decode *d, unsigned flags)
+{
+	if (flags & BYTE)
+		return 1;
+	if (d->rex & REX_W)
+		return flags & NO_REX_W ? 4 : 8;
+	return (r->mode == 2) != r->operand_override ? 2 : 4;
+}
+
+/* ---- ModRM (2.1.5) ------------------------------------------------------------------------------------------ */
+
+struct modrm16 {
+	uint8_t base, index, segment;
+};
+
+/* Table 2-1. 3: BX, 5: BP, 6: SI, 7: DI. */
+static const struct modrm16 modrm16_table[8] = {
+	{3, 6, X86VCPU_SEGMENT_DS},
+	{3, 7, X86VCPU_SEGMENT_DS},
+	{5, 6, X86VCPU_SEGMENT_SS},
+	{5, 7, X86VCPU_SEGMENT_SS},
+	{6, DECODE_NO_REGISTER, X86VCPU_SEGMENT_DS},
+	{7, DECODE_NO_REGISTER, X86VCPU_SEGMENT_DS},
+	{5, DECODE_NO_REGISTER, X86VCPU_SEGMENT_SS},
+	{3, DECODE_NO_REGISTER, X86VCPU_SEGMENT_DS},
+};
+
+static void address16(struct reader *r, struct decode *d)
+{
+	const unsigned mod = d->modrm >> 6, rm = d->modrm & 7;
+	const struct modrm16 *row = &modrm16_table[rm];
+
+	if (mod == 0 && rm == 6) {
+		d->displacement = next_value(r, 2);
+		return;
+	}
+	d->base = row->base;
+	d->index = row->index;
+	d->segment = row->segment;
+	if (mod != 0)
+		d->displacement = next_signed(r, mod);
+}
+
+/* Based on SP or BP an operand is in SS (3.7.5 of Vol. 1); R12 and R13 are not these. */
+static void set_base(struct decode *d, uint8_t base)
+{
+	d->base = base;
+	if (base == 4 || base == 5)
+		d->segment = X86VCPU_SEGMENT_SS;
+}
+
+/*
+ * Table 2-3. "No base" and "no index" are told by the field, but REX.X belongs to the index before it
+ * is compared with 4, and REX.B does not belong to the base before it is compared with 5 (table 2-5).
+ */
+static void take_sib(struct reader *r, struct decode *d, unsigned mod)
+{
+	const uint8_t sib = next_byte(r);
+	const uint8_t index = (sib >> 3 & 7) | (d->rex & REX_X ? 8 : 0);
+
+	if (index != 4)
+		d->index = index;
+	d->scale = sib >> 6;
+	if (mod == 0 && (sib & 7) == 5)
+		d->displacement = next_signed(r, 4);
+	else
+		set_base(d, (sib & 7) | (d->rex & REX_B ? 8 : 0));
+}
+
+/* Table 2-2; in 64-bit mode mod 0, rm 5 is relative to RIP, whatever REX.B is (2.2.1.6). */
+static void address32(struct reader *r, struct decode *d)
+{
+	const unsigned mod = d->modrm >> 6, rm = d->modrm & 7;
+
+	if (rm == 4) {
+		take_sib(r, d, mod);
+	} else if (mod == 0 && rm == 5) {
+		d->displacement = next_signed(r, 4);
+		if (r->mode == 8)
+			d->base = DECODE_BASE_RIP;
+	} else {
+		set_base(d, d->rm);
+	}
+	if (mod == 1)
+		d->displacement = next_signed(r, 1);
+	else if (mod == 2)
+		d->displacement = next_signed(r, 4);
+}
+
+static void take_modrm(struct reader *r, struct decode *d, unsigned flags)
+{
+	d->modrm = next_byte(r);
+	d->has_modrm = true;
+	d->reg = (d->modrm >> 3 & 7) | (d->rex & REX_R ? 8 : 0);
+	d->rm = (d->modrm & 7) | (d->rex & REX_B ? 8 : 0);
+	if (flags & NO_MEMORY || d->modrm >> 6 == 3)
+		return;
+	d->has_memory = true;
+	if (d->address_bytes == 2)
+		address16(r, d);
+	else
+		address32(r, d);
+}
+
+/* ---- Operands -------------------------------------------------------------------------------------------- */
+
+static void take_operands(struct reader *r, struct decode *d, unsigned flags)
+{
+	if (flags & MODRM)
+		take_modrm(r, d, flags);
+	if (flags & MOFFS) {
+		d->has_memory = true;
+		d->displacement = next_value(r, d->address_bytes);
+	}
+	if (flags & IMM8)
+		d->immediate = next_signed(r, 1);
+	if (flags & IMMZ)
+		d->immediate = next_signed(r, d->operand_bytes == 2 ? 2 : 4);
+	if (r->segment_override != DECODE_NO_REGISTER)
+		d->segment = r->segment_override;
+}
+
+/* MOVSXD with a 16-bit operand reads 16 bits (Vol. 2, MOVSX). */
+static uint8_t memory_size(const struct decode *d, unsigned flags)
+{
+	if (flags & SOURCE8)
+		return 1;
+	if (flags & SOURCE16)
+		return 2;
+	if (flags & SOURCE32 && d->operand_bytes != 2)
+		return 4;
+	return d->kind == DECODE_OTHER ? 0 : d->operand_bytes;
+}
+
+/* 0F 01: LMSW and a few whole ModRM bytes, some of which no 66, F2 or F3 may stand before ("NP"). */
+static enum decode_status group7(const struct reader *r, struct decode *d)
+{
+	if ((d->modrm >> 3 & 7) == 6) {
+		d->kind = DECODE_LMSW;
+		d->memory_bytes = 2;
+		return DECODE_OK;
+	}
+	switch (d->modrm) {
+	case 0xc1: /* VMCALL */
+	case 0xd1: /* XSETBV */
+		return r->operand_override || d->rep ? DECODE_UNKNOWN : DECODE_OK;
+	case 0xd9: /* VMMCALL */
+	case 0xf9: /* RDTSCP */
+		return DECODE_OK;
+	default:
+		return DECODE_UNKNOWN;
+	}
+}
+
+/* CR0, CR2, CR3, CR4 and CR8 exist; the operand has the mode's full width (MOV, control registers). */
+static enum decode_status finish_mov_cr(const struct reader *r, struct decode *d)
+{
+	d->operand_bytes = r->mode == 8 ? 8 : 4;
+	d->memory_bytes = 0;
+	switch (d->reg) {
+	case 0:
+	case 2:
+	case 3:
+	case 4:
+	case 8:
+		return DECODE_OK;
+	default:
+		return DECODE_UD;
+	}
+}
+
+static enum decode_status finish(const struct reader *r, struct decode *d, unsigned flags)
+{
+	enum decode_status status = DECODE_OK;
+
+	d->memory_bytes = memory_size(d, flags);
+	if (flags & DIGIT0 && d->modrm >> 3 & 7)
+		return DECODE_UNKNOWN;
+	if (d->opcode == (DECODE_0F | 0x01))
+		status = group7(r, d);
+	else if (d->kind == DECODE_MOV_CR)
+		status = finish_mov_cr(r, d);
+	/* None of the instructions known here may be locked (LOCK). */
+	if (status == DECODE_OK && d->lock)
+		status = DECODE_UD;
+	return status;
+}
+
+static const struct opcode *take_opcode(struct reader *r, struct decode *d)
+{
+	const uint8_t byte = take_prefixes(r, d);
+	uint8_t second;
+
+	if (byte != 0x0f) {
+		d->opcode = byte;
+		return &one_byte[byte];
+	}
+	second = next_byte(r);
+	d->opcode = DECODE_0F | second;
+	return &two_byte[second];
+}
+
+enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned count, unsigned mode)
+{
+	struct reader r = {
+		.bytes = bytes,
+		.count = count < DECODE_MAX_LENGTH ? count : DECODE_MAX_LENGTH,
+		.mode = mode,
+		.segment_override = DECODE_NO_REGISTER,
+	};
+	const struct opcode *opcode;
+
+	*d = (struct decode){
+		.base = DECODE_NO_REGISTER,
+		.index = DECODE_NO_REGISTER,
+		.segment = X86VCPU_SEGMENT_DS,
+	};
+	opcode = take_opcode(&r, d);
+	if (!r.ended) {
+		if (!(opcode->flags & KNOWN) || (opcode->flags & LONG_ONLY && mode != 8))
+			return DECODE_UNKNOWN;
+		d->kind = opcode->kind;
+		d->address_bytes = address_size(&r);
+		d->operand_bytes = operand_size(&r, d, opcode->flags);
+		take_operands(&r, d, opcode->flags);
+	}
+	if (r.ended)
+		return count < DECODE_MAX_LENGTH ? DECODE_TRUNCATED : DECODE_TOO_LONG;
+	d->length = r.at;
+	return finish(&r, d, opcode->flags);
+}
+
+/* ---- At CS:RIP ---------------------------------------------------------------------------------------------- */
+
+/* Copies up to `count` bytes, no further than a page or a memory region goes; *got: how many. */
+static enum decode_status fetch_physical(struct guest *g, uint64_t gpa, uint8_t *buf, unsigned count,
+					 unsigned *got, struct paging_fault *fault)
+{
+	const unsigned in_page = 0x1000 - (unsigned)(gpa & 0xfff);
+	uint64_t left;
+	const uint8_t *from = guest_memory_at(g, gpa, &left);
+
+	*got = count < in_page ? count : in_page;
+	if (from) {
+		if (*got > left)
+			*got = (unsigned)left;
+		memcpy(buf, from, *got);
+		return DECODE_OK;
+	}
+	if (guest_read_physical(g, gpa, buf, *got) == X86VCPU_OK)
+		return DECODE_OK;
+	*fault = (struct paging_fault){.error_code = X86VCPU_ACCESS_EXECUTE, .address = gpa};
+	return DECODE_ABSENT;
+}
+
+static enum decode_status fetch(struct guest *g, uint64_t linear, uint8_t *buf, unsigned count, unsigned *got,
+				struct paging_fault *fault)
+{
+	uint64_t gpa;
+
+	switch (paging_translate(g, linear, PF_FETCH | paging_user(g), &gpa, fault)) {
+	case PAGING_OK:
+		return fetch_physical(g, gpa, buf, count, got, fault);
+	case PAGING_FAULT:
+		return DECODE_FAULT;
+	default:
+		return DECODE_ABSENT;
+	}
+}
+
+/* The second page is looked at only when the instruction reaches it: it need not exist otherwise. */
+enum decode_status decode_at_rip(struct guest *g, struct decode *d, struct paging_fault *fault)
+{
+	const unsigned mode = guest_address_bytes(g);
+	const uint64_t rip = guest_get(g, G_RIP);
+	uint8_t bytes[DECODE_MAX_LENGTH];
+	unsigned count = 0;
+	enum decode_status status;
+
+	do {
+		const uint64_t linear = paging_linear(g, X86VCPU_SEGMENT_CS, rip + count);
+		unsigned got;
+
+		status = fetch(g, linear, bytes + count, DECODE_MAX_LENGTH - count, &got, fault);
+		if (status != DECODE_OK)
+			return status;
+		count += got;
+		status = decode_bytes(d, bytes, count, mode);
+	} while (status == DECODE_TRUNCATED);
+	return status;
+}
+
+static uint64_t wrap(uint64_t value, unsigned bytes)
+{
+	return bytes == 8 ? value : value & ((UINT64_C(1) << (8 * bytes)) - 1);
+}
+
+uint64_t decode_offset(struct guest *g, const struct decode *d)
+{
+	uint64_t offset = d->displacement;
+
+	if (d->base == DECODE_BASE_RIP)
+		offset += guest_get(g, G_RIP) + d->length;
+	else if (d->base != DECODE_NO_REGISTER)
+		offset += guest_gpr(g, d->base);
+	if (d->index != DECODE_NO_REGISTER)
+		offset += guest_gpr(g, d->index) << d->scale;
+	return wrap(offset, d->address_bytes);
+}
+
+bool decode_is_high_byte(const struct decode *d, unsigned number)
+{
+	return !d->rex && number >= 4 && number < 8;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The instruction decoder: lengths and operands of the few instructions that the library emulates or
+ * skips (SDM Vol. 2, chapter 2 and appendix A). Whatever else it meets it calls unknown.
+ */
+#ifndef EMUL_DECODE_H
+#define EMUL_DECODE_H
+
+#include "emul/guest.h"
+#include "emul/paging.h"
+
+#define DECODE_MAX_LENGTH 15u
+
+/* decode.opcode of an instruction of the two-byte map: 0x0f00 and its second byte. */
+#define DECODE_0F 0x0f00u
+
+enum decode_status {
+	DECODE_OK = 0,
+	DECODE_UNKNOWN,   /* not in the table */
+	DECODE_UD,        /* in the table, but this form raises #UD */
+	DECODE_TOO_LONG,  /* more than 15 bytes: #GP(0) */
+	DECODE_TRUNCATED, /* the bytes end before the instruction does */
+	DECODE_FAULT,     /* fetching it raises an exception */
+	DECODE_ABSENT,    /* there is no memory at its guest-physical address, or at a page table's */
+};
+
+/* What the table says of an instruction. */
+enum decode_kind {
+	DECODE_OTHER = 0, /* of the library's interest for its length only */
+	DECODE_STORE,     /* MOV to r/m or moffs from a register */
+	DECODE_STORE_IMMEDIATE,
+	DECODE_LOAD, /* MOV to a register from r/m or moffs */
+	DECODE_LOAD_ZERO_EXTEND,
+	DECODE_LOAD_SIGN_EXTEND,
+	DECODE_IN,
+	DECODE_OUT,
+	DECODE_INS,
+	DECODE_OUTS,
+	DECODE_MOV_CR, /* `reg` is the control register, `rm` the general one */
+	DECODE_LMSW,
+};
+
+#define DECODE_NO_REGISTER 0xffu
+#define DECODE_BASE_RIP 0x10u
+
+struct decode {
+	uint8_t length;
+	uint8_t kind;    /* enum decode_kind */
+	uint16_t opcode; /* the first byte, or DECODE_0F | the second */
+	uint8_t rex;     /* 0: none */
+	uint8_t rep;     /* 0xf2, 0xf3 or 0: the last of them */
+	bool lock;
+	uint8_t operand_bytes; /* of the register operand: 1, 2, 4 or 8 */
+	uint8_t memory_bytes;  /* of the r/m, moffs or string operand; 0: has none that is known here */
+	uint8_t address_bytes; /* 2, 4 or 8 */
+
+	bool has_modrm;
+	bool has_memory; /* the effective address below is valid */
+	uint8_t modrm;
+	uint8_t reg;     /* ModRM.reg with REX.R, and 0 for moffs */
+	uint8_t rm;      /* ModRM.rm with REX.B */
+	uint8_t segment; /* of the memory operand, override and default considered; not of INS, which has ES */
+	uint8_t base, index; /* DECODE_NO_REGISTER: none; base may be DECODE_BASE_RIP */
+	uint8_t scale;       /* 0 to 3 */
+	uint64_t displacement; /* sign-extended; of moffs: the address */
+	uint64_t immediate;    /* sign-extended */
+};
+
+/*
+ * Decodes the instruction at `bytes`, of which `count` are there, for a default address size of `mode`
+ * bytes: 2, 4, or 8 for 64-bit mode. On DECODE_OK all of *d is valid, else nothing.
+ */
+enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned count, unsigned mode);
+
+/*
+ * Fetches and decodes the instruction at CS:RIP: a walk and a copy per page that it touches. *fault is
+ * valid after DECODE_FAULT and DECODE_ABSENT.
+ */
+enum decode_status decode_at_rip(struct guest *g, struct decode *d, struct paging_fault *fault);
+
+/* The offset in its segment that the memory operand has, cut to the address size. RIP is the instruction's. */
+uint64_t decode_offset(struct guest *g, const struct decode *d);
+
+/* Whether the 8-bit register `number` is AH, CH, DH or BH (SDM Vol. 2, table 3-1). */
+bool decode_is_high_byte(const struct decode *d, unsigned number);
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Events on their way into the guest: interrupts and NMIs that any CPU may post, exceptions that
+ * emulation raises, and events whose delivery an exit cut short. They are told apart by type, never
+ * by vector number: vectors 16 to 31 are legal for interrupts (SDM 12.5.2).
+ */
+#include "emul/guest.h"
+
+#include "cpu/x86.h"
+
+/* Interrupts and the NMI are posted from other CPUs: release here, acquire in guest_next_event. */
+static void post(struct guest_events *events)
+{
+	__atomic_store_n(&events->attention, 1, __ATOMIC_RELEASE);
+}
+
+void guest_post_interrupt(struct guest *g, uint8_t vector, bool level)
+{
+	const uint64_t bit = UINT64_C(1) << (vector & 63);
+
+	if (level)
+		__atomic_fetch_or(&g->events.level[vector >> 6], bit, __ATOMIC_RELAXED);
+	__atomic_fetch_or(&g->events.interrupts[vector >> 6], bit, __ATOMIC_RELEASE);
+	post(&g->events);
+}
+
+void guest_post_nmi(struct guest *g)
+{
+	__atomic_store_n(&g->events.nmi, 1, __ATOMIC_RELEASE);
+	post(&g->events);
+}
+
+int guest_highest_interrupt(const struct guest *g)
+{
+	for (int word = 3; word >= 0; word--) {
+		const uint64_t bits = __atomic_load_n(&g->events.interrupts[word], __ATOMIC_ACQUIRE);
+
+		if (bits)
+			return word * 64 + 63 - __builtin_clzll(bits);
+	}
+	return -1;
+}
+
+static bool nmi_pending(const struct guest *g)
+{
+	return __atomic_load_n(&g->events.nmi, __ATOMIC_ACQUIRE) != 0;
+}
+
+bool guest_event_pending(const struct guest *g)
+{
+	return g->events.exception.valid || g->events.reinject.valid || nmi_pending(g) ||
+	       guest_highest_interrupt(g) >= 0;
+}
+
+/* ---- Exceptions -------------------------------------------------------------------------------------- */
+
+enum exception_class { BENIGN, CONTRIBUTORY, PAGE_FAULT };
+
+/* SDM table 6-4. */
+static enum exception_class classify(uint8_t vector)
+{
+	switch (vector) {
+	case VECTOR_DE:
+	case VECTOR_TS:
+	case VECTOR_NP:
+	case VECTOR_SS:
+	case VECTOR_GP:
+		return CONTRIBUTORY;
+	case VECTOR_PF:
+		return PAGE_FAULT;
+	default:
+		return BENIGN;
+	}
+}
+
+/* SDM table 6-5: whether a second exception during delivery of a first makes a double fault. */
+static bool makes_double_fault(uint8_t first, uint8_t second)
+{
+	const enum exception_class a = classify(first), b = classify(second);
+
+	return (a == CONTRIBUTORY && b == CONTRIBUTORY) || (a == PAGE_FAULT && b != BENIGN);
+}
+
+static void put_back(struct guest *g, const struct guest_event *event)
+{
+	if (event->type == GUEST_EVENT_EXTERNAL)
+		guest_post_interrupt(g, event->vector, false);
+	else if (event->type == GUEST_EVENT_NMI)
+		guest_post_nmi(g);
+	/* Faults and INT n come again when the instruction at RIP is executed again. */
+}
+
+void guest_raise(struct guest *g, uint8_t vector, bool has_error_code, uint32_t error_code)
+{
+	struct guest_events *events = &g->events;
+	const struct guest_event first = events->exception.valid ? events->exception : events->reinject;
+	const bool first_is_exception = first.valid && first.type == GUEST_EVENT_EXCEPTION;
+
+	if (events->exception.valid && events->reinject.valid)
+		put_back(g, &events->reinject);
+	events->reinject.valid = false;
+	if (first_is_exception && first.vector == VECTOR_DF && classify(vector) != BENIGN) {
+		events->exception.valid = false;
+		events->shutdown = true;
+		return;
+	}
+	if (first_is_exception && makes_double_fault(first.vector, vector)) {
+		vector = VECTOR_DF;
+		has_error_code = true;
+		error_code = 0;
+	} else if (first.valid) {
+		put_back(g, &first);
+	}
+	events->exception = (struct guest_event){
+		.valid = true,
+		.type = GUEST_EVENT_EXCEPTION,
+		.vector = vector,
+		.has_error_code = has_error_code,
+		.error_code = error_code,
+	};
+	events->attention = 1;
+}
+
+void guest_raise_page_fault(struct guest *g, uint64_t address, uint32_t error_code)
+{
+	g->cr2 = address;
+	guest_raise(g, VECTOR_PF, true, error_code);
+}
+
+void guest_reinject(struct guest *g, struct guest_event event)
+{
+	g->events.reinject = event;
+	g->events.attention = 1;
+}
+
+/* ---- Choosing what to inject ---------------------------------------------------------------------------- */
+
+static bool interrupts_open(struct guest *g)
+{
+	return guest_get(g, G_RFLAGS) & RFLAGS_IF &&
+	       !(guest_get(g, G_BLOCKING) & (GUEST_BLOCKING_STI | GUEST_BLOCKING_MOV_SS));
+}
+
+/*
+ * Blocking by STI holds an NMI back on some CPUs and not on others (SDM 25.4.2, table 25-3); VM entry
+ * may refuse it (SDM 27.3.1.5), so it waits.
+ */
+static bool nmis_open(struct guest *g)
+{
+	return !(guest_get(g, G_BLOCKING) &
+		 (GUEST_BLOCKING_NMI | GUEST_BLOCKING_STI | GUEST_BLOCKING_MOV_SS));
+}
+
+bool guest_wakes(struct guest *g)
+{
+	const struct guest_events *events = &g->events;
+
+	return events->exception.valid || events->reinject.valid || (nmi_pending(g) && nmis_open(g)) ||
+	       (guest_highest_interrupt(g) >= 0 && interrupts_open(g));
+}
+
+static struct guest_event take_interrupt(struct guest *g, uint8_t vector)
+{
+	const uint64_t bit = UINT64_C(1) << (vector & 63);
+
+	__atomic_fetch_and(&g->events.interrupts[vector >> 6], ~bit, __ATOMIC_ACQ_REL);
+	__atomic_fetch_and(&g->events.level[vector >> 6], ~bit, __ATOMIC_RELAXED);
+	return (struct guest_event){.valid = true, .type = GUEST_EVENT_EXTERNAL, .vector = vector};
+}
+
+static struct guest_event take_asynchronous(struct guest *g)
+{
+	if (nmi_pending(g) && nmis_open(g)) {
+		__atomic_store_n(&g->events.nmi, 0, __ATOMIC_RELEASE);
+		return (struct guest_event){
+			.valid = true, .type = GUEST_EVENT_NMI, .vector = VECTOR_NMI};
+	}
+	const int vector = guest_highest_interrupt(g);
+
+	if (vector >= 0 && interrupts_open(g))
+		return take_interrupt(g, (uint8_t)vector);
+	return (struct guest_event){.valid = false};
+}
+
+/* DELIVER-EC must be 0 in real mode (SDM 27.2.1.3). */
+static struct guest_event without_real_mode_code(struct guest *g, struct guest_event event)
+{
+	if (event.has_error_code && !guest_in_protected_mode(g))
+		event.has_error_code = false;
+	return event;
+}
+
+struct guest_event guest_next_event(struct guest *g, struct guest_window *window)
+{
+	struct guest_events *events = &g->events;
+	struct guest_event event;
+
+	/* Cleared before the look: what is posted after it sets it again. */
+	__atomic_store_n(&events->attention, 0, __ATOMIC_SEQ_CST);
+	if (events->reinject.valid) {
+		event = events->reinject;
+		events->reinject.valid = false;
+	} else if (events->exception.valid) {
+		event = without_real_mode_code(g, events->exception);
+		events->exception.valid = false;
+	} else {
+		event = take_asynchronous(g);
+	}
+	window->nmi = nmi_pending(g);
+	window->interrupt = guest_highest_interrupt(g) >= 0;
+	/* A second waiting exception cannot be asked a window for: look again after the next exit. */
+	if (events->exception.valid)
+		events->attention = 1;
+	return event;
+}

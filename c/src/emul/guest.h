@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest as the emulation sees it: general registers, and a cache of the state that the backend
+ * keeps in a VMCS or VMCB. A field is read from hardware when somebody first asks for it after an
+ * exit, and written back before the next entry when somebody changed it. Nothing in here knows
+ * which backend that is.
+ */
+#ifndef EMUL_GUEST_H
+#define EMUL_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "x86vcpu/exit.h"
+#include "x86vcpu/host.h"
+#include "x86vcpu/regs.h"
+#include "x86vcpu/status.h"
+#include "x86vcpu/vcpu.h"
+
+/* Per segment, in the order of enum x86vcpu_segment_index. */
+enum guest_field {
+	G_SELECTOR = 0, /* + segment index */
+	G_BASE = 8,
+	G_LIMIT = 16,
+	G_ACCESS = 24, /* access rights as a VMCS has them */
+	G_GDTR_BASE = 32,
+	G_GDTR_LIMIT,
+	G_IDTR_BASE,
+	G_IDTR_LIMIT,
+	G_RIP,
+	G_RSP,
+	G_RFLAGS,
+	G_CR0, /* CR0 and CR4: as the guest reads them */
+	G_CR3,
+	G_CR4,
+	G_EFER, /* with LMA; SVME, which the guest does not see, never */
+	G_DR7,
+	G_PAT,
+	G_SYSENTER_CS,
+	G_SYSENTER_ESP,
+	G_SYSENTER_EIP,
+	G_BLOCKING,  /* interruptibility: GUEST_BLOCKING_* */
+	G_ACTIVITY,  /* 0 active, 1 HLT, 2 shutdown, 3 wait for SIPI */
+	G_PENDING_DB, /* pending debug exceptions, laid out as SDM 25.4.2 */
+	G_PDPTE0,    /* written when emulation loads PAE page-directory pointers */
+	G_PDPTE1,
+	G_PDPTE2,
+	G_PDPTE3,
+	G_FIELDS
+};
+_Static_assert(G_FIELDS <= 64, "valid and dirty are 64-bit sets");
+
+#define GUEST_BLOCKING_STI (1u << 0)
+#define GUEST_BLOCKING_MOV_SS (1u << 1)
+#define GUEST_BLOCKING_NMI (1u << 3)
+
+/* What a handler did with the instruction that exited. Negative: an x86vcpu_status. */
+enum emul {
+	EMUL_NEXT = 0,      /* done: skip it and stay in the guest */
+	EMUL_RESUME = 1,    /* stay in the guest, RIP is right as it is */
+	EMUL_GP = 2,        /* refused: #GP(0), RIP stays */
+	EMUL_UD = 3,        /* refused: #UD, RIP stays */
+	EMUL_EXIT = 4,      /* back to the VMM with guest.exit, RIP is right as it is */
+	EMUL_NEXT_EXIT = 5, /* skip it, then back to the VMM with guest.exit */
+};
+
+/*
+ * What the guest may have, derived once per vCPU from its CPUID table (emul/cpuid.c). A bit that is
+ * not in a mask cannot be set by the guest.
+ */
+struct guest_limits {
+	uint64_t cr0; /* bits that exist: the rest of [31:0] is ignored, [63:32] is #GP */
+	uint64_t cr4;
+	uint64_t efer;
+	uint64_t xcr0;
+	uint64_t xss;
+	uint64_t physical_mask; /* bits of a guest-physical address */
+	bool rdtscp, has_1g_pages, has_nx, has_long_mode, has_xsave;
+	bool arch_capabilities, mtrr, intel; /* intel: vendor string GenuineIntel */
+	bool has_xsaves, has_apic;
+	uint32_t xsave_size; /* bytes of a standard-format XSAVE area for all of xcr0 */
+};
+
+struct guest_cpuid_entry {
+	uint32_t leaf, subleaf;
+	uint32_t eax, ebx, ecx, edx;
+	uint32_t flags; /* GUEST_CPUID_* */
+};
+
+/* Where the entries of a leaf are (emul/cpuid.c). */
+struct guest_cpuid_slot {
+	uint8_t first; /* index of subleaf 0 */
+	uint8_t count; /* of subleaves, which are adjacent; 0: ECX has no meaning */
+};
+
+/* Leaves 0 to 0x1f, 0x80000000 to 0x8000001f, 0x40000000, 0x40000001, and any other. */
+#define GUEST_CPUID_SLOTS 67
+
+/* MSRs that the library keeps for the guest, outside the VMCS or VMCB. */
+struct guest_msrs {
+	uint64_t star, lstar, cstar, fmask, kernel_gs_base;
+	uint64_t tsc_aux;
+	uint64_t tsc_offset; /* guest TSC = host TSC + this, modulo 2^64 */
+	uint64_t tsc_adjust;
+	uint64_t xss;
+	uint64_t misc_enable;
+	uint64_t mtrr_def_type;
+	uint64_t mtrr_fixed[11];
+	uint64_t mtrr_base[8], mtrr_mask[8];
+	uint64_t mcg_status;
+	uint64_t bios_sign_id;
+};
+
+/* An event on its way into the guest. Types are those of SDM 25.8.3, which the APM shares for 0, 2, 3, 4. */
+enum guest_event_type {
+	GUEST_EVENT_EXTERNAL = 0,
+	GUEST_EVENT_NMI = 2,
+	GUEST_EVENT_EXCEPTION = 3,
+	GUEST_EVENT_SOFTWARE_INTERRUPT = 4,
+	GUEST_EVENT_PRIVILEGED_SOFTWARE_EXCEPTION = 5,
+	GUEST_EVENT_SOFTWARE_EXCEPTION = 6,
+	GUEST_EVENT_OTHER = 7,
+};
+
+struct guest_event {
+	bool valid, has_error_code;
+	uint8_t vector, type;
+	uint32_t error_code;
+	uint32_t length; /* of the instruction, for types 4 to 6 */
+};
+
+struct guest_events {
+	/* Set by any CPU; read and cleared by the CPU that runs the guest. */
+	uint32_t attention;     /* 1: something below is worth a look before the next entry */
+	uint64_t interrupts[4]; /* pending external interrupts, a bit per vector */
+	uint64_t level[4];      /* the same that came from a level-triggered source */
+	uint32_t nmi;           /* 1: an NMI is pending */
+
+	/* The vCPU's own. */
+	struct guest_event exception; /* raised by emulation or by the VMM, not yet taken */
+	struct guest_event reinject;  /* its delivery was cut short by an exit */
+	bool halted;                  /* HLT executed and nothing has woken it */
+	bool shutdown;                /* triple fault */
+};
+
+/* What the VMM still owes an answer to. */
+enum guest_open {
+	GUEST_OPEN_NONE = 0,
+	GUEST_OPEN_PORT_READ,
+	GUEST_OPEN_PORT_STRING,
+	GUEST_OPEN_MMIO_READ,
+	GUEST_OPEN_MSR_READ,
+	GUEST_OPEN_MSR_WRITE,
+};
+
+/* What emul/context.c switches: extended state and what belongs to it. */
+struct guest_context {
+	void *guest_area; /* XSAVE or FXSAVE images */
+	void *host_area;
+	uint64_t hpa; /* of the frames that hold both */
+	uint64_t frames;
+	bool has_xsave, has_xss, has_tsc_aux;
+	uint64_t host_xcr0, host_xss, host_tsc_aux;
+	uint64_t host_cr0;
+	uint64_t host_dr[4], host_dr6;
+};
+
+struct guest {
+	struct x86vcpu_regs regs; /* first, and */
+	uint64_t switch_word;     /* second: the world switch counts on both. The backend's own use */
+
+	uint64_t valid; /* a bit per enum guest_field */
+	uint64_t dirty;
+	uint64_t field[G_FIELDS];
+	uint64_t (*read_field)(struct guest *g, enum guest_field field);
+
+	const struct x86vcpu_host_ops *host;
+	void *ctx;
+	uint32_t vcpu_id;
+	uint64_t vm_id;
+
+	struct guest_limits limits;
+	const struct guest_cpuid_entry *cpuid;
+	uint32_t cpuid_count;
+	struct guest_cpuid_slot cpuid_slot[GUEST_CPUID_SLOTS];
+	uint64_t xcr0;
+	uint64_t cr2;
+	uint64_t cr8;
+	bool flush_tlb; /* emulation changed what translations mean: drop the linear ones before entry */
+	struct guest_msrs msrs;
+	bool msrs_changed; /* a switched MSR or tsc_offset was written since it was last loaded */
+	uint64_t (*host_tsc)(void);
+
+	uint64_t dr[4]; /* DR0 to DR3 and DR6 while the guest does not run */
+	uint64_t dr6;
+	bool drs_loaded;    /* they are in the CPU: during a run, once the guest has used them */
+	bool drs_armed;     /* DR7 has breakpoints on: they must be loaded at every run */
+	bool flush_nested;  /* nested tables changed: drop cached translations before the next entry */
+
+	struct guest_context context;
+	struct guest_events events;
+
+	enum guest_open open;
+	struct x86vcpu_exit *exit; /* of the run call under way */
+	struct x86vcpu_exit last;  /* the exit that is open */
+	uint8_t msr_length;        /* bytes of the RDMSR or WRMSR that is open */
+
+	/* Copied at setup. */
+	const struct x86vcpu_memory_region *memory;
+	uint32_t memory_count;
+	uint32_t memory_last; /* index of the region that answered last */
+	const struct x86vcpu_mmio_range *mmio;
+	uint32_t mmio_count;
+	struct x86vcpu_msr_range msr_ranges[X86VCPU_MAX_MSR_RANGES];
+	uint32_t msr_range_count;
+};
+
+static inline uint64_t guest_get(struct guest *g, enum guest_field field)
+{
+	const uint64_t bit = UINT64_C(1) << field;
+
+	if (!(g->valid & bit)) {
+		g->field[field] = g->read_field(g, field);
+		g->valid |= bit;
+	}
+	return g->field[field];
+}
+
+static inline void guest_set(struct guest *g, enum guest_field field, uint64_t value)
+{
+	const uint64_t bit = UINT64_C(1) << field;
+
+	g->field[field] = value;
+	g->valid |= bit;
+	g->dirty |= bit;
+}
+
+/* For a field whose change is rare: writes it back only when it differs. */
+static inline void guest_update(struct guest *g, enum guest_field field, uint64_t value)
+{
+	if (guest_get(g, field) != value)
+		guest_set(g, field, value);
+}
+
+/* General register `index` of an instruction encoding, RSP included. */
+static inline uint64_t guest_gpr(struct guest *g, unsigned index)
+{
+	return index == 4 ? guest_get(g, G_RSP) : (&g->regs.rax)[index & 15];
+}
+
+static inline void guest_set_gpr(struct guest *g, unsigned index, uint64_t value)
+{
+	if (index == 4)
+		guest_set(g, G_RSP, value);
+	else
+		(&g->regs.rax)[index & 15] = value;
+}
+
+/* ---- emul/mode.c: what the CPU's modes mean for an instruction ------------------------------- */
+
+/* In real mode 0; otherwise the privilege level, which is SS's DPL (SDM 25.4.1). Virtual-8086: 3. */
+unsigned guest_cpl(struct guest *g);
+/* Bytes of a default address: 2, 4 or 8. 8 means 64-bit mode. */
+unsigned guest_address_bytes(struct guest *g);
+bool guest_in_64bit_mode(struct guest *g);
+bool guest_in_protected_mode(struct guest *g); /* CR0.PE */
+/* `rip` cut to what the mode has: 64 bits in 64-bit mode, else 32. */
+uint64_t guest_wrap_ip(struct guest *g, uint64_t rip);
+/*
+ * Ends the instruction at RIP, `length` bytes long (1 to 15): RIP advances and wraps, STI and MOV SS
+ * blocking end, RFLAGS.RF clears, and TF makes a single-step trap pending (SDM 26.3.2, Vol. 2 STI).
+ */
+void guest_skip(struct guest *g, unsigned length);
+/* The same without RIP, for an instruction whose RIP is set already, or that stays (REP). */
+void guest_end_instruction(struct guest *g);
+
+/* ---- emul/event.c ----------------------------------------------------------------------------- */
+
+/* Queues exception `vector`; with one waiting already, SDM table 6-5 decides what becomes of both. */
+void guest_raise(struct guest *g, uint8_t vector, bool has_error_code, uint32_t error_code);
+/* #PF with CR2 = address. */
+void guest_raise_page_fault(struct guest *g, uint64_t address, uint32_t error_code);
+/* Whether something waits that a halted CPU would wake up for, or that it would take when it can. */
+bool guest_event_pending(const struct guest *g);
+/* From any CPU at any time. */
+void guest_post_interrupt(struct guest *g, uint8_t vector, bool level);
+void guest_post_nmi(struct guest *g);
+/* Highest pending interrupt vector, or -1. */
+int guest_highest_interrupt(const struct guest *g);
+/*
+ * The event to inject at the next entry (SDM 27.6, priorities of SDM table 6-2), taken off the queues;
+ * .valid is false when there is none. What must wait for a window is asked for in *window.
+ */
+struct guest_window {
+	bool interrupt, nmi;
+};
+struct guest_event guest_next_event(struct guest *g, struct guest_window *window);
+/* An event whose delivery an exit cut short; it goes first at the next entry. */
+void guest_reinject(struct guest *g, struct guest_event event);
+/* False while the guest is halted and nothing has come that wakes it. */
+bool guest_wakes(struct guest *g);
+
+/* ---- emul/memory.c ------------------------------------------------------------------------------ */
+
+/* Copies guest-physical memory; ranges may cross pages. 0 or a negative status (nothing is there). */
+int32_t guest_read_physical(struct guest *g, uint64_t gpa, void *buf, uint64_t len);
+/* Where a memory region has `gpa`, and in *left how many bytes of the region follow from there. Or NULL. */
+const uint8_t *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *left);
+bool guest_is_mmio(const struct guest *g, uint64_t gpa);
+/* Whether one MMIO range holds all of [gpa, gpa + bytes), bytes being 1 or more. */
+bool guest_is_mmio_access(const struct guest *g, uint64_t gpa, uint64_t bytes);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Guest-physical memory: the regions that setup named, and the host's function for the rest. */
+#include "emul/guest.h"
+
+#include <string.h>
+
+#define PAGE_SIZE UINT64_C(0x1000)
+
+static bool covers(const struct x86vcpu_memory_region *region, uint64_t gpa)
+{
+	return gpa - region->gpa < region->size;
+}
+
+/* Most guests have one region of any size: the last one that answered is asked first. */
+static const struct x86vcpu_memory_region *find_region(struct guest *g, uint64_t gpa)
+{
+	if (g->memory_last < g->memory_count && covers(&g->memory[g->memory_last], gpa))
+		return &g->memory[g->memory_last];
+	for (uint32_t i = 0; i < g->memory_count; i++) {
+		if (covers(&g->memory[i], gpa)) {
+			g->memory_last = i;
+			return &g->memory[i];
+		}
+	}
+	return NULL;
+}
+
+const uint8_t *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *left)
+{
+	const struct x86vcpu_memory_region *region = find_region(g, gpa);
+
+	if (!region)
+		return NULL;
+	*left = region->size - (gpa - region->gpa);
+	return (const uint8_t *)region->hva + (gpa - region->gpa);
+}
+
+/* How much of [gpa, gpa + len) the host may be asked for at once: one page, and no region's bytes. */
+static uint64_t host_chunk(const struct guest *g, uint64_t gpa, uint64_t len)
+{
+	uint64_t chunk = PAGE_SIZE - gpa % PAGE_SIZE;
+
+	if (chunk > len)
+		chunk = len;
+	for (uint32_t i = 0; i < g->memory_count; i++)
+		if (g->memory[i].gpa - gpa < chunk)
+			chunk = g->memory[i].gpa - gpa;
+	return chunk;
+}
+
+static int32_t read_chunk(struct guest *g, uint64_t gpa, void *buf, uint64_t len, uint64_t *done)
+{
+	const uint8_t *from = guest_memory_at(g, gpa, done);
+
+	if (!from) {
+		*done = host_chunk(g, gpa, len);
+		return g->host->read_guest(g->ctx, gpa, buf, *done);
+	}
+	if (*done > len)
+		*done = len;
+	memcpy(buf, from, *done);
+	return X86VCPU_OK;
+}
+
+int32_t guest_read_physical(struct guest *g, uint64_t gpa, void *buf, uint64_t len)
+{
+	uint8_t *to = buf;
+
+	if (len && gpa + (len - 1) < gpa)
+		return X86VCPU_ERR_INVALID_INPUT;
+	while (len) {
+		uint64_t done;
+		const int32_t status = read_chunk(g, gpa, to, len, &done);
+
+		if (status != X86VCPU_OK)
+			return status < 0 ? status : X86VCPU_ERR_INVALID_DATA;
+		gpa += done;
+		to += done;
+		len -= done;
+	}
+	return X86VCPU_OK;
+}
+
+bool guest_is_mmio_access(const struct guest *g, uint64_t gpa, uint64_t bytes)
+{
+	for (uint32_t i = 0; i < g->mmio_count; i++) {
+		const uint64_t offset = gpa - g->mmio[i].base;
+
+		if (offset < g->mmio[i].size && g->mmio[i].size - offset >= bytes)
+			return true;
+	}
+	return false;
+}
+
+bool guest_is_mmio(const struct guest *g, uint64_t gpa)
+{
+	return guest_is_mmio_access(g, gpa, 1);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See mmio.h. */
+#include "emul/mmio.h"
+
+#include "emul/decode.h"
+#include "emul/paging.h"
+
+static int report_nested_fault(struct guest *g, uint64_t gpa, bool write)
+{
+	*g->exit = (struct x86vcpu_exit){
+		.kind = X86VCPU_EXIT_NESTED_PAGE_FAULT,
+		.u.nested_page_fault = {gpa, write ? X86VCPU_ACCESS_WRITE : X86VCPU_ACCESS_READ},
+	};
+	return EMUL_EXIT;
+}
+
+static uint8_t width_of(unsigned bytes)
+{
+	return (uint8_t)__builtin_ctz(bytes);
+}
+
+static uint64_t zero_extend(uint64_t value, unsigned width)
+{
+	return value & (~UINT64_C(0) >> (64 - (8u << (width & 3))));
+}
+
+static uint64_t sign_extend(uint64_t value, unsigned width)
+{
+	const unsigned unused = 64 - (8u << (width & 3));
+
+	return (uint64_t)((int64_t)(value << unused) >> unused);
+}
+
+/* ---- The access ----------------------------------------------------------------------------------------- */
+
+static bool is_load(const struct decode *d)
+{
+	return d->kind == DECODE_LOAD || d->kind == DECODE_LOAD_ZERO_EXTEND ||
+	       d->kind == DECODE_LOAD_SIGN_EXTEND;
+}
+
+static bool is_store(const struct decode *d)
+{
+	return d->kind == DECODE_STORE || d->kind == DECODE_STORE_IMMEDIATE;
+}
+
+static uint64_t store_data(struct guest *g, const struct decode *d)
+{
+	uint64_t value;
+
+	if (d->kind == DECODE_STORE_IMMEDIATE)
+		value = d->immediate;
+	else if (d->operand_bytes == 1 && decode_is_high_byte(d, d->reg))
+		value = guest_gpr(g, d->reg - 4) >> 8;
+	else
+		value = guest_gpr(g, d->reg);
+	return zero_extend(value, width_of(d->memory_bytes));
+}
+
+static void fill_write(struct guest *g, const struct decode *d, uint64_t gpa)
+{
+	*g->exit = (struct x86vcpu_exit){
+		.kind = X86VCPU_EXIT_MMIO_WRITE,
+		.u.mmio = {
+			.gpa = gpa,
+			.data = store_data(g, d),
+			.width = width_of(d->memory_bytes),
+		},
+	};
+}
+
+static void fill_read(struct guest *g, const struct decode *d, uint64_t gpa)
+{
+	const bool byte = d->operand_bytes == 1;
+	const bool high = byte && decode_is_high_byte(d, d->reg);
+
+	*g->exit = (struct x86vcpu_exit){
+		.kind = X86VCPU_EXIT_MMIO_READ,
+		.u.mmio = {
+			.gpa = gpa,
+			.width = width_of(d->memory_bytes),
+			.reg = high ? d->reg - 4 : d->reg,
+			.reg_width = width_of(d->operand_bytes),
+			.sign_extend = d->kind == DECODE_LOAD_SIGN_EXTEND,
+			.has_byte_reg = byte,
+			.byte_reg_high = high,
+		},
+	};
+	g->open = GUEST_OPEN_MMIO_READ;
+	g->last = *g->exit;
+}
+
+/* Whether the operand at `where` is what hardware stopped at `gpa`, and all of it is in one device's page. */
+static bool is_access(const struct guest *g, const struct decode *d, uint64_t where, uint64_t gpa)
+{
+	const unsigned offset = where & 0xfff;
+
+	return where >> 12 == gpa >> 12 && offset + d->memory_bytes <= 0x1000 &&
+	       guest_is_mmio_access(g, where, d->memory_bytes);
+}
+
+/*
+ * Hardware has translated the operand before it stopped at `gpa`; when the walk here ends elsewhere,
+ * then the guest changed the code, the registers' meaning or the tables, or this is another access of
+ * the instruction. Running it again might go on like that forever: the VMM decides.
+ */
+static int emulate(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
+{
+	const uint64_t linear = paging_linear(g, d->segment, decode_offset(g, d));
+	const uint32_t access = paging_user(g) | (write ? PF_WRITE : 0);
+	struct paging_fault fault;
+	uint64_t where;
+
+	switch (paging_translate(g, linear, access, &where, &fault)) {
+	case PAGING_OK:
+		break;
+	case PAGING_FAULT:
+		if (fault.vector == VECTOR_PF)
+			return paging_raise(g, &fault);
+		return report_nested_fault(g, gpa, write);
+	default:
+		return report_nested_fault(g, gpa, write);
+	}
+	if (!is_access(g, d, where, gpa))
+		return report_nested_fault(g, gpa, write);
+	if (write)
+		fill_write(g, d, where);
+	else
+		fill_read(g, d, where);
+	return EMUL_NEXT_EXIT;
+}
+
+/*
+ * A page fault in a walk that hardware has just done without one means that the tables changed and the
+ * CPU used an old TLB entry. It may drop that at any time and then raise the same fault, so the guest
+ * has to be ready for it (SDM 4.10.2), and RIP stays: it takes the fault here.
+ */
+int emul_mmio(struct guest *g, uint64_t gpa, bool write, unsigned *length)
+{
+	struct paging_fault fault;
+	struct decode d;
+	const enum decode_status status = decode_at_rip(g, &d, &fault);
+
+	if (status == DECODE_FAULT)
+		return paging_raise(g, &fault);
+	if (status != DECODE_OK || !d.has_memory || !(write ? is_store(&d) : is_load(&d)))
+		return report_nested_fault(g, gpa, write);
+	*length = d.length;
+	return emulate(g, &d, gpa, write);
+}
+
+/* ---- Answers ------------------------------------------------------------------------------------------- */
+
+/* SDM Vol. 1, 3.4.1.1: 8- and 16-bit results keep the other bits, 32-bit results clear 63:32. */
+static void write_register(struct guest *g, unsigned reg, unsigned width, bool high, uint64_t value)
+{
+	const uint64_t old = guest_gpr(g, reg);
+
+	if (high)
+		value = (old & ~UINT64_C(0xff00)) | (value & 0xff) << 8;
+	else if (width == X86VCPU_WIDTH_BYTE)
+		value = (old & ~UINT64_C(0xff)) | (value & 0xff);
+	else if (width == X86VCPU_WIDTH_WORD)
+		value = (old & ~UINT64_C(0xffff)) | (value & 0xffff);
+	else
+		value = zero_extend(value, width);
+	guest_set_gpr(g, reg, value);
+}
+
+static void complete_mmio(struct guest *g, const struct x86vcpu_mmio *mmio, uint64_t value)
+{
+	value = mmio->sign_extend ? sign_extend(value, mmio->width) : zero_extend(value, mmio->width);
+	write_register(g, mmio->reg, mmio->reg_width, mmio->byte_reg_high, value);
+}
+
+void emul_complete_read(struct guest *g, uint64_t value)
+{
+	switch (g->open) {
+	case GUEST_OPEN_PORT_READ:
+		write_register(g, 0, g->last.u.port_io.width, false, value);
+		break;
+	case GUEST_OPEN_MMIO_READ:
+		complete_mmio(g, &g->last.u.mmio, value);
+		break;
+	case GUEST_OPEN_MSR_READ:
+		g->regs.rax = (uint32_t)value;
+		g->regs.rdx = value >> 32;
+		guest_skip(g, g->msr_length);
+		break;
+	default:
+		return;
+	}
+	g->open = GUEST_OPEN_NONE;
+}

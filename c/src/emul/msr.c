@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* RDMSR and WRMSR: who answers, by the policy in msr_policy.c. */
+#include "emul/msr.h"
+
+#include "cpu/libc.h"
+#include "cpu/x86.h"
+#include "emul/msr_rule.h"
+#include "x86vcpu/msr.h"
+
+#define BITMAP_HIGH UINT32_C(0xc0000000)
+#define BITMAP_MSRS UINT32_C(0x2000) /* in each of the two ranges */
+#define BITMAP_WRITE 2048u           /* byte at which the write bitmaps begin */
+#define BIOS_REVISION (UINT64_C(1) << 32)
+
+static bool gate_open(const struct guest *g, enum msr_gate gate)
+{
+	const struct guest_limits *limits = &g->limits;
+
+	switch (gate) {
+	case MSR_WITH_LONG_MODE:
+		return limits->has_long_mode;
+	case MSR_WITH_MTRR:
+		return limits->mtrr;
+	case MSR_WITH_RDTSCP:
+		return limits->rdtscp;
+	case MSR_WITH_XSAVES:
+		return limits->has_xsaves;
+	case MSR_WITH_ARCH_CAPABILITIES:
+		return limits->arch_capabilities;
+	default:
+		return true;
+	}
+}
+
+static bool claimed(const struct guest *g, uint32_t msr)
+{
+	for (uint32_t i = 0; i < g->msr_range_count; i++)
+		if (msr >= g->msr_ranges[i].first && msr <= g->msr_ranges[i].last)
+			return true;
+	return false;
+}
+
+/* The rule that the library answers by; NULL when the VMM does. */
+static const struct msr_rule *own_rule(const struct guest *g, uint32_t msr)
+{
+	const struct msr_rule *rule = msr_rule_find(msr);
+
+	return rule && !rule->owned && claimed(g, msr) ? NULL : rule;
+}
+
+/* RIP stays at the instruction until the VMM has answered, so that it can still fault. */
+static int forward(struct guest *g, enum x86vcpu_exit_kind kind, enum guest_open open, uint64_t value)
+{
+	*g->exit = (struct x86vcpu_exit){
+		.kind = kind,
+		.u.msr = {.index = (uint32_t)g->regs.rcx, .value = value},
+	};
+	g->last = *g->exit;
+	g->open = open;
+	return EMUL_EXIT;
+}
+
+int emul_rdmsr(struct guest *g)
+{
+	const uint32_t msr = (uint32_t)g->regs.rcx;
+	const struct msr_rule *rule = own_rule(g, msr);
+	uint64_t value;
+
+	if (!rule)
+		return forward(g, X86VCPU_EXIT_MSR_READ, GUEST_OPEN_MSR_READ, 0);
+	if (!rule->read || !gate_open(g, rule->gate))
+		return EMUL_GP;
+	value = rule->read(g, rule, msr);
+	g->regs.rax = (uint32_t)value;
+	g->regs.rdx = value >> 32;
+	return EMUL_NEXT;
+}
+
+int emul_wrmsr(struct guest *g)
+{
+	const uint32_t msr = (uint32_t)g->regs.rcx;
+	const uint64_t value = g->regs.rdx << 32 | (uint32_t)g->regs.rax;
+	const struct msr_rule *rule = own_rule(g, msr);
+
+	if (!rule)
+		return forward(g, X86VCPU_EXIT_MSR_WRITE, GUEST_OPEN_MSR_WRITE, value);
+	if (!rule->write || !gate_open(g, rule->gate) || !rule->write(g, rule, msr, value))
+		return EMUL_GP;
+	return EMUL_NEXT;
+}
+
+/* MTRRs are off and all memory uncached by them, as after power-up (SDM 12.11.5). */
+void guest_reset_msrs(struct guest *g)
+{
+	g->msrs = (struct guest_msrs){
+		.misc_enable = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_BTS_UNAVAILABLE |
+			       MISC_ENABLE_PEBS_UNAVAILABLE,
+		.bios_sign_id = BIOS_REVISION,
+	};
+	g->msrs_changed = true;
+}
+
+/* ---- Pass-through ------------------------------------------------------------------------------------ */
+
+struct msr_pass_rule {
+	struct msr_pass pass;
+	enum msr_gate gate;
+};
+
+/*
+ * Reads of what the CPU holds for the guest while it runs. Writes where any canonical address will do,
+ * which the CPU checks itself; the others are checked by us, or must be known to switch them.
+ */
+static const struct msr_pass_rule passthrough[] = {
+	{{X86VCPU_MSR_IA32_TIME_STAMP_COUNTER, .read = true}, MSR_ALWAYS},
+	{{X86VCPU_MSR_IA32_SYSENTER_CS, .read = true, .write = true}, MSR_ALWAYS},
+	{{X86VCPU_MSR_IA32_SYSENTER_ESP, .read = true, .write = true}, MSR_ALWAYS},
+	{{X86VCPU_MSR_IA32_SYSENTER_EIP, .read = true, .write = true}, MSR_ALWAYS},
+	{{X86VCPU_MSR_IA32_PAT, .read = true}, MSR_ALWAYS},
+	{{X86VCPU_MSR_IA32_EFER, .read = true, .vmx_only = true}, MSR_ALWAYS},
+	{{X86VCPU_MSR_IA32_STAR, .read = true}, MSR_WITH_LONG_MODE},
+	{{X86VCPU_MSR_IA32_LSTAR, .read = true}, MSR_WITH_LONG_MODE},
+	{{X86VCPU_MSR_IA32_CSTAR, .read = true}, MSR_WITH_LONG_MODE},
+	{{X86VCPU_MSR_IA32_FMASK, .read = true}, MSR_WITH_LONG_MODE},
+	{{X86VCPU_MSR_IA32_FS_BASE, .read = true, .write = true}, MSR_WITH_LONG_MODE},
+	{{X86VCPU_MSR_IA32_GS_BASE, .read = true, .write = true}, MSR_WITH_LONG_MODE},
+	{{X86VCPU_MSR_IA32_KERNEL_GS_BASE, .read = true, .write = true}, MSR_WITH_LONG_MODE},
+	{{X86VCPU_MSR_IA32_TSC_AUX, .read = true}, MSR_WITH_RDTSCP},
+};
+
+bool msr_passthrough(const struct guest *g, uint32_t n, struct msr_pass *pass)
+{
+	if (n >= sizeof(passthrough) / sizeof(passthrough[0]))
+		return false;
+	*pass = passthrough[n].pass;
+	if (!gate_open(g, passthrough[n].gate) || !own_rule(g, pass->msr))
+		pass->read = pass->write = false;
+	return true;
+}
+
+/* A byte per eight MSRs: low range, then high, first for reads, then for writes. */
+static void clear_bit(uint8_t *bitmap, uint32_t msr)
+{
+	const uint32_t bit = (msr & (BITMAP_MSRS - 1)) + (msr >= BITMAP_HIGH ? BITMAP_MSRS : 0);
+
+	bitmap[bit / 8] &= (uint8_t)~(1u << (bit & 7));
+}
+
+void msr_bitmap_build(const struct guest *g, uint8_t bitmap[4096])
+{
+	struct msr_pass pass;
+
+	memset(bitmap, 0xff, 4096);
+	for (uint32_t n = 0; msr_passthrough(g, n, &pass); n++) {
+		if (pass.read)
+			clear_bit(bitmap, pass.msr);
+		if (pass.write)
+			clear_bit(bitmap + BITMAP_WRITE, pass.msr);
+	}
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Walks of the guest's own page tables (SDM chapter 4), and segmentation of data accesses. */
+#include "emul/paging.h"
+
+#define ENTRY_ADDRESS UINT64_C(0x000ffffffffff000)
+
+/* A walk under way. */
+struct walk {
+	uint64_t linear;
+	uint32_t access;
+	uint64_t cr4, efer;
+	uint64_t reserved; /* bits reserved at every level: no address bits, no feature */
+	uint64_t all, any; /* the AND and the OR of the entries that were used */
+	unsigned shift;    /* the current level's entries map 1 << shift bytes */
+	struct paging_fault *fault;
+};
+
+static uint32_t fault_code(const struct walk *w, uint32_t cause)
+{
+	const bool reports_fetch = w->cr4 & CR4_SMEP || (w->cr4 & CR4_PAE && w->efer & EFER_NXE);
+	uint32_t code = cause | (w->access & (PF_WRITE | PF_USER));
+
+	if (w->access & PF_FETCH && reports_fetch)
+		code |= PF_FETCH;
+	return code;
+}
+
+static enum paging_status page_fault(const struct walk *w, uint32_t cause)
+{
+	*w->fault = (struct paging_fault){
+		.vector = VECTOR_PF,
+		.error_code = fault_code(w, cause),
+		.address = w->linear,
+	};
+	return PAGING_FAULT;
+}
+
+/*
+ * Other CPUs may change the tables meanwhile, so an entry is read at once: `bytes` is 4 or 8, and `gpa`
+ * a multiple of it. A region whose host address is less aligned than that is copied instead.
+ */
+static int32_t read_entry(struct guest *g, uint64_t gpa, unsigned bytes, uint64_t *entry)
+{
+	uint64_t left;
+	const uint8_t *at = guest_memory_at(g, gpa, &left);
+
+	*entry = 0;
+	if (!at || left < bytes || (uintptr_t)at % bytes)
+		return guest_read_physical(g, gpa, entry, bytes);
+	if (bytes == 8)
+		*entry = __atomic_load_n((const uint64_t *)(const void *)at, __ATOMIC_RELAXED);
+	else
+		*entry = __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_RELAXED);
+	return X86VCPU_OK;
+}
+
+static enum paging_status next_entry(struct guest *g, struct walk *w, uint64_t gpa, unsigned bytes,
+				     uint64_t *entry)
+{
+	if (read_entry(g, gpa, bytes, entry) != X86VCPU_OK) {
+		*w->fault = (struct paging_fault){.error_code = X86VCPU_ACCESS_READ, .address = gpa};
+		return PAGING_ABSENT;
+	}
+	if (!(*entry & PTE_P))
+		return page_fault(w, 0);
+	return PAGING_OK;
+}
+
+/* ---- Permissions (SDM 4.6) -------------------------------------------------------------------------- */
+
+static bool fetch_allowed(const struct walk *w, bool user_page)
+{
+	/* Without NXE bit 63 was reserved, and a 4-byte entry does not have it. */
+	if (w->any & PTE_XD)
+		return false;
+	if (w->access & PF_USER)
+		return user_page;
+	return !(user_page && w->cr4 & CR4_SMEP);
+}
+
+static bool smap_forbids(struct guest *g, const struct walk *w)
+{
+	if (!(w->cr4 & CR4_SMAP))
+		return false;
+	return w->access & PAGING_IMPLICIT || !(guest_get(g, G_RFLAGS) & RFLAGS_AC);
+}
+
+static bool data_allowed(struct guest *g, const struct walk *w, bool user_page)
+{
+	const bool user = w->access & PF_USER;
+
+	if (user ? !user_page : user_page && smap_forbids(g, w))
+		return false;
+	if (!(w->access & PF_WRITE) || w->all & PTE_RW)
+		return true;
+	return !user && !(guest_get(g, G_CR0) & CR0_WP);
+}
+
+static enum paging_status check_permissions(struct guest *g, const struct walk *w)
+{
+	const bool user_page = w->all & PTE_US;
+	const bool allowed = w->access & PF_FETCH ? fetch_allowed(w, user_page)
+						  : data_allowed(g, w, user_page);
+
+	return allowed ? PAGING_OK : page_fault(w, PF_PRESENT);
+}
+
+/* ---- 32-bit paging (SDM 4.3) ------------------------------------------------------------------------ */
+
+/* A 4 MiB page: PSE-36 keeps bits 39:32 of its address in bits 20:13; bit 21 is reserved. */
+static enum paging_status map_4m(struct guest *g, const struct walk *w, uint64_t pde, uint64_t *gpa)
+{
+	const uint64_t high = (pde >> 13 & 0xff) << 32;
+
+	if (pde & UINT64_C(1) << 21 || high & ~g->limits.physical_mask)
+		return page_fault(w, PF_PRESENT | PF_RESERVED);
+	*gpa = high | (pde & 0xffc00000) | (w->linear & 0x3fffff);
+	return check_permissions(g, w);
+}
+
+static enum paging_status walk_32bit(struct guest *g, struct walk *w, uint64_t *gpa)
+{
+	const uint64_t directory = guest_get(g, G_CR3) & 0xfffff000;
+	uint64_t pde, pte;
+	enum paging_status status;
+
+	status = next_entry(g, w, directory + (w->linear >> 22) * 4, 4, &pde);
+	if (status != PAGING_OK)
+		return status;
+	w->all = w->any = pde;
+	if (pde & PTE_PS && w->cr4 & CR4_PSE)
+		return map_4m(g, w, pde, gpa);
+	status = next_entry(g, w, (pde & 0xfffff000) + (w->linear >> 12 & 0x3ff) * 4, 4, &pte);
+	if (status != PAGING_OK)
+		return status;
+	w->all &= pte;
+	*gpa = (pte & 0xfffff000) | (w->linear & 0xfff);
+	return check_permissions(g, w);
+}
+
+/* ---- PAE, 4-level and 5-level paging: tables of 512 entries of 8 bytes (SDM 4.4, 4.5) --------------- */
+
+static bool is_leaf(const struct walk *w, uint64_t entry)
+{
+	return w->shift == 12 || entry & PTE_PS;
+}
+
+static bool reserved_set(const struct guest *g, const struct walk *w, uint64_t entry)
+{
+	if (entry & w->reserved)
+		return true;
+	if (w->shift == 12 || !(entry & PTE_PS))
+		return false;
+	if (w->shift > 30 || (w->shift == 30 && !g->limits.has_1g_pages))
+		return true;
+	/* A large page: bit 12 is PAT, the rest below its address is reserved. */
+	return entry & ((UINT64_C(1) << w->shift) - 1) & ENTRY_ADDRESS & ~PTE_PAT_LARGE;
+}
+
+/* From the table at `table`, whose entries map 1 << w->shift bytes each, down to a page. */
+static enum paging_status walk_tables(struct guest *g, struct walk *w, uint64_t table, uint64_t *gpa)
+{
+	uint64_t entry, offset;
+
+	for (;; w->shift -= 9) {
+		const uint64_t at = table + (w->linear >> w->shift & 0x1ff) * 8;
+		const enum paging_status status = next_entry(g, w, at, 8, &entry);
+
+		if (status != PAGING_OK)
+			return status;
+		if (reserved_set(g, w, entry))
+			return page_fault(w, PF_PRESENT | PF_RESERVED);
+		w->all &= entry;
+		w->any |= entry;
+		if (is_leaf(w, entry))
+			break;
+		table = entry & ENTRY_ADDRESS;
+	}
+	offset = (UINT64_C(1) << w->shift) - 1;
+	*gpa = (entry & ENTRY_ADDRESS & ~offset) | (w->linear & offset);
+	return check_permissions(g, w);
+}
+
+/*
+ * The CPU keeps the four PDPTEs in registers, which may differ from memory (SDM 4.4.1). Where it does
+ * not (nested paging, APM 15.25.10), the backend's reader fetches them, and nothing has checked them.
+ */
+static enum paging_status walk_pae(struct guest *g, struct walk *w, uint64_t *gpa)
+{
+	const uint64_t pdpte = guest_get(g, G_PDPTE0 + (w->linear >> 30 & 3));
+
+	w->reserved |= UINT64_C(0x7ff) << 52; /* 62:52, which the other modes ignore */
+	if (!(pdpte & PTE_P))
+		return page_fault(w, 0);
+	if (pdpte & (w->reserved | PTE_XD | PDPTE_PAE_RESERVED))
+		return page_fault(w, PF_PRESENT | PF_RESERVED);
+	w->shift = 21;
+	return walk_tables(g, w, pdpte & ENTRY_ADDRESS, gpa);
+}
+
+static enum paging_status walk_long(struct guest *g, struct walk *w, uint64_t *gpa)
+{
+	if (!paging_canonical(g, w->linear)) {
+		*w->fault = (struct paging_fault){.vector = VECTOR_GP, .address = w->linear};
+		return PAGING_FAULT;
+	}
+	w->shift = w->cr4 & CR4_LA57 ? 48 : 39;
+	return walk_tables(g, w, guest_get(g, G_CR3) & ENTRY_ADDRESS & g->limits.physical_mask, gpa);
+}
+
+enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
+				    struct paging_fault *fault)
+{
+	struct walk w = {.linear = linear, .access = access, .all = ~UINT64_C(0), .fault = fault};
+
+	if (!(guest_get(g, G_CR0) & CR0_PG)) {
+		*gpa = (uint32_t)linear;
+		return PAGING_OK;
+	}
+	if (access & PAGING_IMPLICIT)
+		w.access &= ~PF_USER;
+	w.cr4 = guest_get(g, G_CR4);
+	if (!(w.cr4 & CR4_PAE)) {
+		w.linear = (uint32_t)linear;
+		return walk_32bit(g, &w, gpa);
+	}
+	w.efer = guest_get(g, G_EFER);
+	w.reserved = ENTRY_ADDRESS & ~g->limits.physical_mask;
+	if (!(w.efer & EFER_NXE))
+		w.reserved |= PTE_XD;
+	if (w.efer & EFER_LMA)
+		return walk_long(g, &w, gpa);
+	w.linear = (uint32_t)linear;
+	return walk_pae(g, &w, gpa);
+}
+
+uint32_t paging_user(struct guest *g)
+{
+	return guest_cpl(g) == 3 ? PF_USER : 0;
+}
+
+/* ---- Segmentation --------------------------------------------------------------------------------------- */
+
+bool paging_canonical(struct guest *g, uint64_t linear)
+{
+	const unsigned unused = guest_get(g, G_CR4) & CR4_LA57 ? 64 - 57 : 64 - 48;
+
+	if (!guest_in_64bit_mode(g))
+		return true;
+	return (uint64_t)((int64_t)(linear << unused) >> unused) == linear;
+}
+
+uint64_t paging_linear(struct guest *g, unsigned segment, uint64_t offset)
+{
+	if (!guest_in_64bit_mode(g))
+		return (uint32_t)(guest_get(g, G_BASE + segment) + offset);
+	/* Only FS and GS have a base there (SDM 3.4.4). */
+	if (segment == X86VCPU_SEGMENT_FS || segment == X86VCPU_SEGMENT_GS)
+		return guest_get(g, G_BASE + segment) + offset;
+	return offset;
+}
+
+/* SDM 5.5; real mode does not look at the type. */
+static bool type_allows(struct guest *g, uint64_t rights, bool write)
+{
+	if (!guest_in_protected_mode(g))
+		return true;
+	if (write)
+		return !(rights & AR_TYPE_CODE) && rights & AR_TYPE_WRITE;
+	return !(rights & AR_TYPE_CODE) || rights & AR_TYPE_WRITE;
+}
+
+/* SDM 5.3: an expand-down segment ends at 4 GiB or 64 KiB and begins above its limit. */
+static bool within_limit(struct guest *g, unsigned segment, uint64_t rights, uint64_t offset, unsigned bytes)
+{
+	const uint64_t limit = guest_get(g, G_LIMIT + segment);
+	const uint64_t last = offset + bytes - 1;
+
+	if ((rights & (AR_TYPE_CODE | AR_TYPE_EXPAND)) == AR_TYPE_EXPAND)
+		return offset > limit && last <= (rights & AR_D ? 0xffffffff : 0xffff);
+	return last <= limit;
+}
+
+static bool segment_allows(struct guest *g, unsigned segment, uint64_t offset, unsigned bytes, bool write)
+{
+	const uint64_t rights = guest_get(g, G_ACCESS + segment);
+
+	return !(rights & AR_UNUSABLE) && type_allows(g, rights, write) &&
+	       within_limit(g, segment, rights, offset, bytes);
+}
+
+bool paging_check_segment(struct guest *g, unsigned segment, uint64_t offset, uint64_t linear, unsigned bytes,
+			  bool write, struct paging_fault *fault)
+{
+	const bool allowed = guest_in_64bit_mode(g)
+				     ? paging_canonical(g, linear) && paging_canonical(g, linear + bytes - 1)
+				     : segment_allows(g, segment, offset, bytes, write);
+
+	if (!allowed)
+		*fault = (struct paging_fault){
+			.vector = segment == X86VCPU_SEGMENT_SS ? VECTOR_SS : VECTOR_GP,
+			.address = linear,
+		};
+	return allowed;
+}
+
+int paging_raise(struct guest *g, const struct paging_fault *fault)
+{
+	if (fault->vector == VECTOR_PF)
+		guest_raise_page_fault(g, fault->address, fault->error_code);
+	else
+		guest_raise(g, fault->vector, true, fault->error_code);
+	return EMUL_RESUME;
+}
+
+int paging_report_absent(struct guest *g, const struct paging_fault *fault)
+{
+	*g->exit = (struct x86vcpu_exit){
+		.kind = X86VCPU_EXIT_NESTED_PAGE_FAULT,
+		.u.nested_page_fault = {.gpa = fault->address, .access = fault->error_code},
+	};
+	return EMUL_EXIT;
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See pio.h. */
+#include "emul/pio.h"
+
+#include <string.h>
+
+#include "emul/decode.h"
+#include "emul/paging.h"
+
+static uint8_t width_of(unsigned bytes)
+{
+	return (uint8_t)__builtin_ctz(bytes);
+}
+
+/* Bits of a value of 2, 4 or 8 bytes. */
+static uint64_t low_mask(unsigned bytes)
+{
+	return ~UINT64_C(0) >> (64 - 8 * bytes);
+}
+
+/* ---- IN and OUT ----------------------------------------------------------------------------------------- */
+
+static int port_read(struct guest *g, const struct pio *io)
+{
+	*g->exit = (struct x86vcpu_exit){
+		.kind = X86VCPU_EXIT_PORT_IO_READ,
+		.u.port_io = {.port = io->port, .width = width_of(io->bytes)},
+	};
+	g->open = GUEST_OPEN_PORT_READ;
+	g->last = *g->exit;
+	return EMUL_NEXT_EXIT;
+}
+
+static int port_write(struct guest *g, const struct pio *io)
+{
+	*g->exit = (struct x86vcpu_exit){
+		.kind = X86VCPU_EXIT_PORT_IO_WRITE,
+		.u.port_io = {
+			.port = io->port,
+			.width = width_of(io->bytes),
+			.data = g->regs.rax & low_mask(io->bytes),
+		},
+	};
+	return EMUL_NEXT_EXIT;
+}
+
+/* ---- INS and OUTS --------------------------------------------------------------------------------------- */
+
+/* One element: its operand, and where that is. */
+struct element {
+	unsigned bytes, address_bytes, segment;
+	uint64_t linear;
+	uint64_t gpa, gpa2;
+};
+
+/* INS writes to ES:rDI, with no override; OUTS reads DS:rSI, with one (SDM Vol. 2). */
+static bool is_complete(const struct pio *io)
+{
+	return io->address_bytes && (io->in || io->segment >= 0);
+}
+
+/*
+ * Fills in what the backend does not know. EMUL_NEXT: go on. Bytes that are no string instruction were
+ * changed after the CPU fetched them, without the synchronisation that the guest owes (SDM 9.1.3).
+ */
+static int decode_operand(struct guest *g, const struct pio *io, struct element *e)
+{
+	struct paging_fault fault;
+	struct decode d;
+
+	e->address_bytes = io->address_bytes;
+	e->segment = io->in ? X86VCPU_SEGMENT_ES : (unsigned)io->segment;
+	if (is_complete(io))
+		return EMUL_NEXT;
+	switch (decode_at_rip(g, &d, &fault)) {
+	case DECODE_OK:
+		break;
+	case DECODE_FAULT:
+		return paging_raise(g, &fault);
+	case DECODE_ABSENT:
+		return paging_report_absent(g, &fault);
+	default:
+		return EMUL_UD;
+	}
+	if (d.kind != (io->in ? DECODE_INS : DECODE_OUTS))
+		return EMUL_UD;
+	if (!io->address_bytes)
+		e->address_bytes = d.address_bytes;
+	if (!io->in && io->segment < 0)
+		e->segment = d.segment;
+	return EMUL_NEXT;
+}
+
+/* SDM 6.15, interrupt 17. */
+static bool alignment_checked(struct guest *g)
+{
+	return guest_get(g, G_RFLAGS) & RFLAGS_AC && guest_get(g, G_CR0) & CR0_AM && guest_cpl(g) == 3;
+}
+
+static int translate(struct guest *g, uint64_t linear, bool write, uint64_t *gpa)
+{
+	struct paging_fault fault;
+
+	switch (paging_translate(g, linear, paging_user(g) | (write ? PF_WRITE : 0), gpa, &fault)) {
+	case PAGING_OK:
+		return EMUL_NEXT;
+	case PAGING_FAULT:
+		return paging_raise(g, &fault);
+	default:
+		return paging_report_absent(g, &fault);
+	}
+}
+
+/* Both pages of an element that crosses into another. EMUL_NEXT: go on. */
+static int translate_element(struct guest *g, struct element *e, bool write)
+{
+	const unsigned offset = e->linear & 0xfff;
+	uint64_t second = e->linear - offset + 0x1000;
+	int result = translate(g, e->linear, write, &e->gpa);
+
+	e->gpa2 = 0;
+	if (result != EMUL_NEXT || offset + e->bytes <= 0x1000)
+		return result;
+	if (!guest_in_64bit_mode(g))
+		second = (uint32_t)second;
+	return translate(g, second, write, &e->gpa2);
+}
+
+/* The exit comes before any check of the memory operand (SDM 26.1.1), so these are all made here. */
+static int locate(struct guest *g, const struct pio *io, struct element *e)
+{
+	const uint64_t index = io->in ? g->regs.rdi : g->regs.rsi;
+	const uint64_t offset = index & low_mask(e->address_bytes);
+	struct paging_fault fault;
+
+	e->bytes = io->bytes;
+	e->linear = io->has_linear ? io->linear : paging_linear(g, e->segment, offset);
+	if (!paging_check_segment(g, e->segment, offset, e->linear, e->bytes, io->in, &fault))
+		return paging_raise(g, &fault);
+	if (e->linear % e->bytes && alignment_checked(g)) {
+		guest_raise(g, VECTOR_AC, true, 0);
+		return EMUL_RESUME;
+	}
+	return translate_element(g, e, io->in);
+}
+
+/* A 16-bit register keeps its other bits, a 32-bit one loses them (SDM Vol. 1, 3.4.1.1). */
+static uint64_t step(uint64_t value, uint64_t delta, unsigned bytes)
+{
+	const uint64_t low = (value + delta) & low_mask(bytes);
+
+	return bytes == 2 ? (value & ~UINT64_C(0xffff)) | low : low;
+}
+
+static void fill_string(struct guest *g, const struct pio *io, const struct element *e)
+{
+	const uint64_t size = e->bytes;
+	const uint64_t delta = guest_get(g, G_RFLAGS) & RFLAGS_DF ? -size : size;
+	const uint64_t count = io->rep ? step(g->regs.rcx, ~UINT64_C(0), e->address_bytes) : 0;
+
+	*g->exit = (struct x86vcpu_exit){
+		.kind = X86VCPU_EXIT_PORT_IO_STRING,
+		.u.port_io_string = {
+			.port = io->port,
+			.width = width_of(e->bytes),
+			.direction = io->in ? X86VCPU_DIRECTION_IN : X86VCPU_DIRECTION_OUT,
+			.has_count = io->rep,
+			.instruction_complete = (count & low_mask(e->address_bytes)) == 0,
+			.gpa = e->gpa,
+			.gpa2 = e->gpa2,
+			.updated_index = step(io->in ? g->regs.rdi : g->regs.rsi, delta, e->address_bytes),
+			.updated_count = count,
+			.next_rip = guest_wrap_ip(g, guest_get(g, G_RIP) + io->length),
+		},
+	};
+	g->open = GUEST_OPEN_PORT_STRING;
+	g->last = *g->exit;
+}
+
+static int port_string(struct guest *g, const struct pio *io)
+{
+	struct element e;
+	int result = decode_operand(g, io, &e);
+
+	if (result != EMUL_NEXT)
+		return result;
+	if (io->rep && (g->regs.rcx & low_mask(e.address_bytes)) == 0)
+		return EMUL_NEXT;
+	result = locate(g, io, &e);
+	if (result != EMUL_NEXT)
+		return result;
+	fill_string(g, io, &e);
+	return EMUL_EXIT;
+}
+
+static bool is_valid(const struct pio *io)
+{
+	const uint8_t address = io->address_bytes;
+
+	if (io->bytes != 1 && io->bytes != 2 && io->bytes != 4)
+		return false;
+	if (!io->string)
+		return true;
+	return io->segment < X86VCPU_SEGMENT_LDTR &&
+	       (address == 0 || address == 2 || address == 4 || address == 8);
+}
+
+int emul_port_io(struct guest *g, const struct pio *io)
+{
+	if (!is_valid(io))
+		return X86VCPU_ERR_INVALID_DATA;
+	if (io->string)
+		return port_string(g, io);
+	return io->in ? port_read(g, io) : port_write(g, io);
+}
+
+/*
+ * Between two iterations of REP the instruction can be interrupted and single-stepped as if it had
+ * ended (SDM Vol. 2, REP), but RF comes on: a breakpoint on the instruction does not hit again
+ * (SDM 18.3.1.1).
+ */
+static void end_iteration(struct guest *g)
+{
+	guest_end_instruction(g);
+	guest_set(g, G_RFLAGS, guest_get(g, G_RFLAGS) | RFLAGS_RF);
+}
+
+int32_t emul_commit_string(struct guest *g, const struct x86vcpu_port_io_string *done)
+{
+	if (g->open != GUEST_OPEN_PORT_STRING || memcmp(done, &g->last.u.port_io_string, sizeof(*done)) != 0)
+		return X86VCPU_ERR_BAD_STATE;
+	g->open = GUEST_OPEN_NONE;
+	if (done->direction == X86VCPU_DIRECTION_IN)
+		g->regs.rdi = done->updated_index;
+	else
+		g->regs.rsi = done->updated_index;
+	if (done->has_count)
+		g->regs.rcx = done->updated_count;
+	if (!done->instruction_complete) {
+		end_iteration(g);
+		return X86VCPU_OK;
+	}
+	guest_set(g, G_RIP, done->next_rip);
+	guest_end_instruction(g);
+	return X86VCPU_OK;
+}

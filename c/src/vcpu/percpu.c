@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which extension the system uses, and the CPUs that have it on. These are the library's only
+ * writable globals; a spin lock guards the list. It is taken by enable, disable, setup and bind.
+ */
+#include "vcpu/percpu.h"
+
+#include "cpu/insn.h"
+#include "cpu/libc.h"
+#include "cpu/x86.h"
+#include "vmx/vmx.h"
+#include "x86vcpu/status.h"
+
+static const struct backend *const backends[] = {
+	&vmx_backend,
+};
+
+static const struct backend *selected;
+static struct x86vcpu_percpu *enabled_cpus;
+static uint32_t list_lock;
+
+static void lock_list(void)
+{
+	while (__atomic_exchange_n(&list_lock, 1, __ATOMIC_ACQUIRE))
+		insn_pause();
+}
+
+static void unlock_list(void)
+{
+	__atomic_store_n(&list_lock, 0, __ATOMIC_RELEASE);
+}
+
+const struct backend *backend_in_use(void)
+{
+	return __atomic_load_n(&selected, __ATOMIC_ACQUIRE);
+}
+
+/* ---- Which CPU, which extension ------------------------------------------------------------------ */
+
+/* The x2APIC ID where leaf 0xb exists, else the initial APIC ID (SDM Vol. 2, CPUID). */
+static uint32_t apic_id(void)
+{
+	uint32_t leaf[4];
+
+	insn_cpuid(0, 0, leaf);
+	if (leaf[0] >= 0xb) {
+		insn_cpuid(0xb, 0, leaf);
+		if (leaf[1])
+			return leaf[3];
+	}
+	insn_cpuid(1, 0, leaf);
+	return leaf[1] >> 24;
+}
+
+uint32_t cpu_identity(const struct x86vcpu_host_ops *ops, void *ctx)
+{
+	return ops->current_cpu ? ops->current_cpu(ctx) : apic_id();
+}
+
+static bool has_svm(void)
+{
+	uint32_t leaf[4];
+
+	insn_cpuid(0x80000000, 0, leaf);
+	if (leaf[0] < 0x80000001)
+		return false;
+	insn_cpuid(0x80000001, 0, leaf);
+	return leaf[2] & CPUID_80000001_ECX_SVM;
+}
+
+int32_t x86vcpu_detect(uint32_t *extension)
+{
+	uint32_t leaf[4];
+	bool vmx, svm;
+
+	if (!extension)
+		return X86VCPU_ERR_INVALID_INPUT;
+	*extension = X86VCPU_EXTENSION_NONE;
+	insn_cpuid(1, 0, leaf);
+	vmx = leaf[2] & CPUID_1_ECX_VMX;
+	svm = has_svm();
+	if (vmx && svm)
+		return X86VCPU_ERR_INVALID_DATA;
+	if (vmx)
+		*extension = X86VCPU_EXTENSION_VMX;
+	else if (svm)
+		*extension = X86VCPU_EXTENSION_SVM;
+	return vmx || svm ? X86VCPU_OK : X86VCPU_ERR_UNSUPPORTED;
+}
+
+static int32_t choose_backend(const struct backend **backend)
+{
+	uint32_t extension;
+	const int32_t status = x86vcpu_detect(&extension);
+
+	if (status)
+		return status;
+	for (unsigned i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
+		*backend = backends[i];
+		if ((*backend)->extension == extension)
+			return X86VCPU_OK;
+	}
+	return X86VCPU_ERR_UNSUPPORTED;
+}
+
+uint32_t x86vcpu_extension(void)
+{
+	const struct backend *backend = backend_in_use();
+
+	return backend ? backend->extension : X86VCPU_EXTENSION_NONE;
+}
+
+const char *x86vcpu_extension_name(uint32_t extension)
+{
+	static const char *const names[] = {"none", "VT-x", "SVM"};
+
+	return extension < sizeof(names) / sizeof(names[0]) ? names[extension] : "unknown";
+}
+
+int32_t x86vcpu_nested_format(uint32_t *format)
+{
+	const struct backend *backend = backend_in_use();
+
+	if (!format)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (!backend)
+		return X86VCPU_ERR_BAD_STATE;
+	*format = backend->nested_format;
+	return X86VCPU_OK;
+}
+
+/* ---- The list --------------------------------------------------------------------------------------- */
+
+static struct x86vcpu_percpu *find_locked(uint32_t identity)
+{
+	struct x86vcpu_percpu *percpu = enabled_cpus;
+
+	while (percpu && percpu->identity != identity)
+		percpu = percpu->next;
+	return percpu;
+}
+
+struct x86vcpu_percpu *percpu_here(const struct x86vcpu_host_ops *ops, void *ctx)
+{
+	struct x86vcpu_percpu *percpu;
+	const uint32_t identity = cpu_identity(ops, ctx);
+
+	lock_list();
+	percpu = find_locked(identity);
+	unlock_list();
+	return percpu;
+}
+
+static void add_to_list(struct x86vcpu_percpu *percpu)
+{
+	lock_list();
+	percpu->next = enabled_cpus;
+	enabled_cpus = percpu;
+	unlock_list();
+}
+
+static void remove_from_list(struct x86vcpu_percpu *percpu)
+{
+	struct x86vcpu_percpu **link = &enabled_cpus;
+
+	lock_list();
+	while (*link && *link != percpu)
+		link = &(*link)->next;
+	if (*link)
+		*link = percpu->next;
+	unlock_list();
+}
+
+/* ---- Life cycle --------------------------------------------------------------------------------------- */
+
+int32_t check_host_ops(const struct x86vcpu_host_ops *ops)
+{
+	if (!ops)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (ops->size < sizeof(*ops) || ops->abi_version != X86VCPU_ABI_VERSION)
+		return X86VCPU_ERR_ABI_MISMATCH;
+	if (!ops->alloc_frame || !ops->free_frame || !ops->alloc_contiguous_frames ||
+	    !ops->free_contiguous_frames || !ops->phys_to_virt || !ops->read_guest || !ops->nanos_to_ticks ||
+	    !ops->dispatch_external_interrupt || !ops->service_pending_interrupt)
+		return X86VCPU_ERR_INVALID_INPUT;
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_percpu_create(const struct x86vcpu_host_ops *ops, void *ctx, uint32_t cpu_id,
+			      struct x86vcpu_percpu **out)
+{
+	struct x86vcpu_percpu *percpu;
+	uint64_t hpa;
+	int32_t status;
+
+	if (!out)
+		return X86VCPU_ERR_INVALID_INPUT;
+	*out = NULL;
+	status = check_host_ops(ops);
+	if (status)
+		return status;
+	hpa = ops->alloc_frame(ctx);
+	if (!hpa)
+		return X86VCPU_ERR_NO_MEMORY;
+	percpu = ops->phys_to_virt(ctx, hpa);
+	memset(percpu, 0, sizeof(*percpu));
+	percpu->cpu.host = ops;
+	percpu->cpu.ctx = ctx;
+	percpu->cpu.id = cpu_id;
+	percpu->hpa = hpa;
+	*out = percpu;
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_percpu_destroy(struct x86vcpu_percpu *percpu)
+{
+	if (!percpu)
+		return X86VCPU_OK;
+	if (percpu->enabled)
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	percpu->cpu.host->free_frame(percpu->cpu.ctx, percpu->hpa);
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_percpu_is_enabled(const struct x86vcpu_percpu *percpu)
+{
+	return percpu && percpu->enabled;
+}
+
+/* The first CPU chooses for the system; a later one that differs is refused. */
+static int32_t agree(const struct backend *backend)
+{
+	const struct backend *none = NULL;
+
+	if (__atomic_compare_exchange_n(&selected, &none, backend, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return X86VCPU_OK;
+	return none == backend ? X86VCPU_OK : X86VCPU_ERR_UNSUPPORTED;
+}
+
+int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
+{
+	const struct backend *backend;
+	int32_t status;
+
+	if (!percpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (percpu->enabled)
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	status = choose_backend(&backend);
+	if (!status && backend_in_use() && backend_in_use() != backend)
+		status = X86VCPU_ERR_UNSUPPORTED;
+	if (!status)
+		status = backend->cpu_enable(&percpu->cpu);
+	if (status)
+		return status;
+	status = agree(backend);
+	if (status) {
+		backend->cpu_disable(&percpu->cpu);
+		return status;
+	}
+	percpu->backend = backend;
+	percpu->identity = cpu_identity(percpu->cpu.host, percpu->cpu.ctx);
+	percpu->bound = 0;
+	percpu->current = NULL;
+	percpu->enabled = true;
+	add_to_list(percpu);
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_percpu_disable(struct x86vcpu_percpu *percpu)
+{
+	if (!percpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (!percpu->enabled || percpu->identity != cpu_identity(percpu->cpu.host, percpu->cpu.ctx))
+		return X86VCPU_ERR_BAD_STATE;
+	if (percpu->bound)
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	remove_from_list(percpu);
+	percpu->backend->cpu_disable(&percpu->cpu);
+	percpu->enabled = false;
+	return X86VCPU_OK;
+}

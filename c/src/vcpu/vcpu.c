@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a vCPU. Everything that depends on the order of calls, on the CPU that makes them and on
+ * the caller's arguments is refused here; a backend sees only what it can do.
+ */
+#include "vcpu/vcpu.h"
+
+#include "cpu/insn.h"
+#include "cpu/libc.h"
+#include "cpu/x86.h"
+#include "emul/mmio.h"
+#include "emul/pio.h"
+#include "x86vcpu/status.h"
+
+#define PAGE_BYTES UINT64_C(4096)
+#define MAX_VCPU_ID 63u
+#define DEFAULT_SLICE_NS UINT64_C(1000000)
+
+static uint64_t pages(uint64_t bytes)
+{
+	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+}
+
+/* ---- Create and destroy ----------------------------------------------------------------------------- */
+
+static void *alloc_zeroed(const struct x86vcpu_host_ops *ops, void *ctx, uint64_t count, uint64_t *hpa)
+{
+	void *memory;
+
+	*hpa = ops->alloc_contiguous_frames(ctx, count, PAGE_BYTES);
+	if (!*hpa)
+		return NULL;
+	memory = ops->phys_to_virt(ctx, *hpa);
+	memset(memory, 0, count * PAGE_BYTES);
+	return memory;
+}
+
+static void free_vcpu(struct x86vcpu *vcpu)
+{
+	const struct x86vcpu_host_ops *ops = vcpu->ops;
+	void *ctx = vcpu->ctx;
+
+	if (vcpu->guest_hpa)
+		ops->free_contiguous_frames(ctx, vcpu->guest_hpa, vcpu->guest_frames);
+	ops->free_contiguous_frames(ctx, vcpu->hpa, vcpu->frames);
+}
+
+static int32_t create_guest(struct x86vcpu *vcpu, const struct x86vcpu_create_config *config)
+{
+	struct guest *g;
+
+	vcpu->guest_frames = pages(vcpu->backend->guest_bytes);
+	g = alloc_zeroed(vcpu->ops, vcpu->ctx, vcpu->guest_frames, &vcpu->guest_hpa);
+	if (!g)
+		return X86VCPU_ERR_NO_MEMORY;
+	g->host = vcpu->ops;
+	g->ctx = vcpu->ctx;
+	g->vcpu_id = config->vcpu_id;
+	g->vm_id = config->vm_id;
+	vcpu->guest = g;
+	return vcpu->backend->create(g);
+}
+
+int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
+		       const struct x86vcpu_create_config *config, struct x86vcpu **out)
+{
+	const uint64_t count = pages(sizeof(struct x86vcpu));
+	struct x86vcpu *vcpu;
+	uint64_t hpa;
+	int32_t status;
+
+	if (!out)
+		return X86VCPU_ERR_INVALID_INPUT;
+	*out = NULL;
+	status = check_host_ops(ops);
+	if (status)
+		return status;
+	if (!config)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (config->size < sizeof(*config))
+		return X86VCPU_ERR_ABI_MISMATCH;
+	if (config->vcpu_id > MAX_VCPU_ID)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (!backend_in_use())
+		return X86VCPU_ERR_BAD_STATE;
+	vcpu = alloc_zeroed(ops, ctx, count, &hpa);
+	if (!vcpu)
+		return X86VCPU_ERR_NO_MEMORY;
+	vcpu->backend = backend_in_use();
+	vcpu->ops = ops;
+	vcpu->ctx = ctx;
+	vcpu->hpa = hpa;
+	vcpu->frames = count;
+	status = create_guest(vcpu, config);
+	if (status) {
+		free_vcpu(vcpu);
+		return status;
+	}
+	*out = vcpu;
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_destroy(struct x86vcpu *vcpu)
+{
+	if (!vcpu)
+		return X86VCPU_OK;
+	if (vcpu->percpu)
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	vcpu->backend->destroy(vcpu->guest);
+	free_vcpu(vcpu);
+	return X86VCPU_OK;
+}
+
+/* ---- Configuration ------------------------------------------------------------------------------------- */
+
+int32_t x86vcpu_set_entry(struct x86vcpu *vcpu, uint64_t entry)
+{
+	if (!vcpu || (entry > 0xffff && entry != UINT64_C(0xfffffff0)))
+		return X86VCPU_ERR_INVALID_INPUT;
+	vcpu->entry = entry;
+	vcpu->has_entry = true;
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_set_nested_page_table(struct x86vcpu *vcpu, const struct x86vcpu_nested_paging *table)
+{
+	if (!vcpu || !table || !table->root_hpa || table->root_hpa & (PAGE_BYTES - 1) ||
+	    table->root_hpa >> 52 || (table->levels && table->levels != 4) ||
+	    (table->gpa_bits && table->gpa_bits != 48) || table->mode)
+		return X86VCPU_ERR_INVALID_INPUT;
+	vcpu->nested_root = table->root_hpa;
+	vcpu->has_nested = true;
+	return X86VCPU_OK;
+}
+
+static bool range_ok(uint64_t base, uint64_t size)
+{
+	return size && base + (size - 1) >= base;
+}
+
+static bool port_ranges_ok(const struct x86vcpu_port_range *ranges, uint32_t count)
+{
+	if (count > X86VCPU_MAX_PORT_RANGES || (count && !ranges))
+		return false;
+	for (uint32_t i = 0; i < count; i++)
+		if (!ranges[i].length || (uint32_t)ranges[i].base + ranges[i].length > 0x10000)
+			return false;
+	return true;
+}
+
+static bool ports_overlap(const struct x86vcpu_port_range *a, const struct x86vcpu_port_range *b)
+{
+	return a->base < (uint32_t)b->base + b->length && b->base < (uint32_t)a->base + a->length;
+}
+
+static bool ports_ok(const struct x86vcpu_setup_config *config)
+{
+	if (!port_ranges_ok(config->ports, config->port_count) ||
+	    !port_ranges_ok(config->passthrough_ports, config->passthrough_port_count))
+		return false;
+	for (uint32_t i = 0; i < config->port_count; i++)
+		for (uint32_t k = 0; k < config->passthrough_port_count; k++)
+			if (ports_overlap(&config->ports[i], &config->passthrough_ports[k]))
+				return false;
+	return true;
+}
+
+static bool memory_ok(const struct x86vcpu_setup_config *config)
+{
+	if (config->memory_count > X86VCPU_MAX_MEMORY_REGIONS || (config->memory_count && !config->memory))
+		return false;
+	for (uint32_t i = 0; i < config->memory_count; i++)
+		if (!config->memory[i].hva || !range_ok(config->memory[i].gpa, config->memory[i].size))
+			return false;
+	return true;
+}
+
+static bool mmio_ok(const struct x86vcpu_setup_config *config)
+{
+	if (config->mmio_count > X86VCPU_MAX_MMIO_RANGES || (config->mmio_count && !config->mmio))
+		return false;
+	for (uint32_t i = 0; i < config->mmio_count; i++)
+		if (!range_ok(config->mmio[i].base, config->mmio[i].size))
+			return false;
+	return true;
+}
+
+static bool msrs_ok(const struct x86vcpu_setup_config *config)
+{
+	if (config->msr_count > X86VCPU_MAX_MSR_RANGES || (config->msr_count && !config->msrs))
+		return false;
+	for (uint32_t i = 0; i < config->msr_count; i++)
+		if (config->msrs[i].first > config->msrs[i].last)
+			return false;
+	return true;
+}
+
+static void copy_config(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config)
+{
+	struct guest *g = vcpu->guest;
+
+	for (uint32_t i = 0; i < config->memory_count; i++)
+		vcpu->memory[i] = config->memory[i];
+	for (uint32_t i = 0; i < config->mmio_count; i++)
+		vcpu->mmio[i] = config->mmio[i];
+	for (uint32_t i = 0; i < config->msr_count; i++)
+		g->msr_ranges[i] = config->msrs[i];
+	g->memory = vcpu->memory;
+	g->memory_count = config->memory_count;
+	g->memory_last = 0;
+	g->mmio = vcpu->mmio;
+	g->mmio_count = config->mmio_count;
+	g->msr_range_count = config->msr_count;
+}
+
+static void host_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+	(void)ctx;
+	insn_cpuid(leaf, subleaf, out);
+}
+
+static void build_cpuid(struct x86vcpu *vcpu)
+{
+	struct guest *g = vcpu->guest;
+	struct cpuid_config config = {
+		.host = host_cpuid,
+		.vcpu_id = g->vcpu_id,
+		.physical_bits = 48,
+		.tsc_khz = vcpu->ops->nanos_to_ticks(vcpu->ctx, 1000000),
+	};
+
+	vcpu->backend->cpuid_features(g, &config);
+	cpuid_attach(g, vcpu->cpuid, cpuid_build(vcpu->cpuid, VCPU_CPUID_ENTRIES, &config, &g->limits));
+}
+
+static int32_t check_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config)
+{
+	if (!vcpu->has_entry || !vcpu->has_nested)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (config->size < sizeof(*config))
+		return X86VCPU_ERR_ABI_MISMATCH;
+	if (!ports_ok(config) || !memory_ok(config) || !mmio_ok(config) || !msrs_ok(config))
+		return X86VCPU_ERR_INVALID_INPUT;
+	return vcpu->percpu ? X86VCPU_ERR_RESOURCE_BUSY : X86VCPU_OK;
+}
+
+int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config)
+{
+	static const struct x86vcpu_setup_config none = {.size = sizeof(none)};
+	struct x86vcpu_percpu *percpu;
+	struct backend_setup setup;
+	int32_t status;
+
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (!config)
+		config = &none;
+	status = check_setup(vcpu, config);
+	if (status)
+		return status;
+	percpu = percpu_here(vcpu->ops, vcpu->ctx);
+	if (!percpu)
+		return X86VCPU_ERR_BAD_STATE;
+	vcpu->set_up = false;
+	copy_config(vcpu, config);
+	build_cpuid(vcpu);
+	vcpu->guest->open = GUEST_OPEN_NONE;
+	vcpu->guest->events = (struct guest_events){.attention = 0};
+	setup = (struct backend_setup){
+		.entry = vcpu->entry,
+		.nested_root = vcpu->nested_root,
+		.time_slice_ns = config->time_slice_ns ? config->time_slice_ns : DEFAULT_SLICE_NS,
+		.passthrough_ports = config->passthrough_ports,
+		.passthrough_port_count = config->passthrough_port_count,
+	};
+	/* It uses the CPU's VMX instructions, and leaves them without a vCPU. */
+	percpu->current = NULL;
+	status = vcpu->backend->setup(vcpu->guest, &setup);
+	vcpu->set_up = !status;
+	return status;
+}
+
+/* ---- Binding ------------------------------------------------------------------------------------------- */
+
+int32_t vcpu_enter_here(struct x86vcpu *vcpu)
+{
+	struct x86vcpu_percpu *percpu = vcpu->percpu;
+
+	if (!percpu || cpu_identity(vcpu->ops, vcpu->ctx) != percpu->identity)
+		return X86VCPU_ERR_BAD_STATE;
+	if (percpu->current != vcpu) {
+		vcpu->backend->load(vcpu->guest);
+		percpu->current = vcpu;
+	}
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_bind(struct x86vcpu *vcpu)
+{
+	struct x86vcpu_percpu *percpu;
+	int32_t status;
+
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu->percpu)
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	percpu = percpu_here(vcpu->ops, vcpu->ctx);
+	if (!vcpu->set_up || !percpu)
+		return X86VCPU_ERR_BAD_STATE;
+	percpu->current = NULL;
+	status = vcpu->backend->bind(vcpu->guest, &percpu->cpu);
+	if (status)
+		return status;
+	vcpu->percpu = percpu;
+	percpu->current = vcpu;
+	percpu->bound++;
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_unbind(struct x86vcpu *vcpu)
+{
+	struct x86vcpu_percpu *percpu;
+
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_enter_here(vcpu))
+		return X86VCPU_ERR_BAD_STATE;
+	percpu = vcpu->percpu;
+	vcpu->backend->unbind(vcpu->guest);
+	vcpu->percpu = NULL;
+	percpu->current = NULL;
+	percpu->bound--;
+	return X86VCPU_OK;
+}
+
+/* ---- Run ------------------------------------------------------------------------------------------------- */
+
+/* What the VMM left open goes on as the header says. */
+static void close_open(struct guest *g)
+{
+	if (g->open == GUEST_OPEN_MSR_READ || g->open == GUEST_OPEN_MSR_WRITE)
+		guest_skip(g, g->msr_length);
+	g->open = GUEST_OPEN_NONE;
+}
+
+int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
+{
+	struct guest *g;
+
+	if (!vcpu || !exit)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_enter_here(vcpu) || insn_read_flags() & RFLAGS_IF)
+		return X86VCPU_ERR_BAD_STATE;
+	g = vcpu->guest;
+	*exit = (struct x86vcpu_exit){.kind = X86VCPU_EXIT_NOTHING};
+	if (g->events.shutdown)
+		return X86VCPU_ERR_BAD_STATE;
+	if (g->open)
+		close_open(g);
+	if (g->events.halted) {
+		if (!guest_wakes(g)) {
+			exit->kind = X86VCPU_EXIT_HALT;
+			return X86VCPU_OK;
+		}
+		g->events.halted = false;
+	}
+	return vcpu->backend->run(g, exit);
+}
+
+/* ---- Answers to exits --------------------------------------------------------------------------------------- */
+
+int32_t x86vcpu_complete_read(struct x86vcpu *vcpu, uint64_t value)
+{
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_enter_here(vcpu))
+		return X86VCPU_ERR_BAD_STATE;
+	switch (vcpu->guest->open) {
+	case GUEST_OPEN_PORT_READ:
+	case GUEST_OPEN_MMIO_READ:
+	case GUEST_OPEN_MSR_READ:
+		emul_complete_read(vcpu->guest, value);
+		return X86VCPU_OK;
+	default:
+		return X86VCPU_ERR_BAD_STATE;
+	}
+}
+
+int32_t x86vcpu_complete_write(struct x86vcpu *vcpu)
+{
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_enter_here(vcpu) || vcpu->guest->open != GUEST_OPEN_MSR_WRITE)
+		return X86VCPU_ERR_BAD_STATE;
+	close_open(vcpu->guest);
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_complete_fault(struct x86vcpu *vcpu)
+{
+	struct guest *g;
+
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_enter_here(vcpu))
+		return X86VCPU_ERR_BAD_STATE;
+	g = vcpu->guest;
+	if (g->open != GUEST_OPEN_MSR_READ && g->open != GUEST_OPEN_MSR_WRITE)
+		return X86VCPU_ERR_BAD_STATE;
+	g->open = GUEST_OPEN_NONE;
+	guest_raise(g, VECTOR_GP, true, 0);
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_complete_port_io_string(struct x86vcpu *vcpu, const struct x86vcpu_port_io_string *done)
+{
+	if (!vcpu || !done)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_enter_here(vcpu))
+		return X86VCPU_ERR_BAD_STATE;
+	return emul_commit_string(vcpu->guest, done);
+}
+
+/* ---- Events ----------------------------------------------------------------------------------------------------- */
+
+int32_t x86vcpu_inject_interrupt(struct x86vcpu *vcpu, uint32_t vector)
+{
+	return x86vcpu_inject_interrupt_with_trigger(vcpu, vector, 0);
+}
+
+int32_t x86vcpu_inject_interrupt_with_trigger(struct x86vcpu *vcpu, uint32_t vector, uint32_t level)
+{
+	if (!vcpu || vector < 16 || vector > 255)
+		return X86VCPU_ERR_INVALID_INPUT;
+	guest_post_interrupt(vcpu->guest, (uint8_t)vector, level);
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_inject_nmi(struct x86vcpu *vcpu)
+{
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	guest_post_nmi(vcpu->guest);
+	return X86VCPU_OK;
+}
+
+/* SDM table 6-1: vectors that push an error code. */
+static bool has_error_code(uint32_t vector)
+{
+	const uint32_t with = 1u << VECTOR_DF | 1u << VECTOR_TS | 1u << VECTOR_NP | 1u << VECTOR_SS |
+			      1u << VECTOR_GP | 1u << VECTOR_PF | 1u << VECTOR_AC | 1u << VECTOR_CP;
+
+	return with >> vector & 1;
+}
+
+int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t with_error_code,
+				 uint32_t error_code)
+{
+	if (!vcpu || vector > 31 || vector == VECTOR_NMI || with_error_code != has_error_code(vector))
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_enter_here(vcpu))
+		return X86VCPU_ERR_BAD_STATE;
+	if (vcpu->guest->events.exception.valid)
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	guest_raise(vcpu->guest, (uint8_t)vector, with_error_code, error_code);
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_has_pending_event(const struct x86vcpu *vcpu)
+{
+	return vcpu && guest_event_pending(vcpu->guest);
+}
+
+int32_t x86vcpu_flush_nested(struct x86vcpu *vcpu)
+{
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	vcpu->guest->flush_nested = true;
+	return X86VCPU_OK;
+}

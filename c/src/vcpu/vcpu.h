@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VCPU_VCPU_H
+#define VCPU_VCPU_H
+
+#include "emul/backend.h"
+#include "vcpu/percpu.h"
+#include "x86vcpu/vcpu.h"
+
+#define VCPU_CPUID_ENTRIES CPUID_TABLE_SIZE
+
+/* What a handle points to: the life cycle, and what setup copied. The guest itself is the backend's. */
+struct x86vcpu {
+	struct guest *guest;
+	const struct backend *backend;
+	const struct x86vcpu_host_ops *ops;
+	void *ctx;
+	uint64_t hpa, frames;             /* of this structure */
+	uint64_t guest_hpa, guest_frames; /* of the backend's */
+
+	struct x86vcpu_percpu *percpu; /* bound to it, or NULL */
+	bool has_entry, has_nested, set_up;
+	uint64_t entry;
+	uint64_t nested_root;
+
+	struct guest_cpuid_entry cpuid[VCPU_CPUID_ENTRIES];
+	struct x86vcpu_memory_region memory[X86VCPU_MAX_MEMORY_REGIONS];
+	struct x86vcpu_mmio_range mmio[X86VCPU_MAX_MMIO_RANGES];
+};
+
+/* 0 when the vCPU is bound to the executing CPU; it is then also the one that the CPU holds. */
+int32_t vcpu_enter_here(struct x86vcpu *vcpu);
+
+#endif

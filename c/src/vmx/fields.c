@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the guest's cached fields and the current VMCS. */
+#include "cpu/x86.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+/* 0: computed below. Segment fields of a kind are 2 apart, in the order of the segment index (SDM B). */
+static const uint16_t encodings[G_FIELDS] = {
+	[G_GDTR_BASE] = VMCS_GUEST_GDTR_BASE,
+	[G_GDTR_LIMIT] = VMCS_GUEST_GDTR_LIMIT,
+	[G_IDTR_BASE] = VMCS_GUEST_IDTR_BASE,
+	[G_IDTR_LIMIT] = VMCS_GUEST_IDTR_LIMIT,
+	[G_RIP] = VMCS_GUEST_RIP,
+	[G_RSP] = VMCS_GUEST_RSP,
+	[G_RFLAGS] = VMCS_GUEST_RFLAGS,
+	[G_CR0] = VMCS_GUEST_CR0,
+	[G_CR3] = VMCS_GUEST_CR3,
+	[G_CR4] = VMCS_GUEST_CR4,
+	[G_EFER] = VMCS_GUEST_EFER,
+	[G_DR7] = VMCS_GUEST_DR7,
+	[G_PAT] = VMCS_GUEST_PAT,
+	[G_SYSENTER_CS] = VMCS_GUEST_SYSENTER_CS,
+	[G_SYSENTER_ESP] = VMCS_GUEST_SYSENTER_ESP,
+	[G_SYSENTER_EIP] = VMCS_GUEST_SYSENTER_EIP,
+	[G_BLOCKING] = VMCS_GUEST_INTERRUPTIBILITY,
+	[G_ACTIVITY] = VMCS_GUEST_ACTIVITY,
+	[G_PENDING_DB] = VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS,
+	[G_PDPTE0] = VMCS_GUEST_PDPTE0,
+	[G_PDPTE1] = VMCS_GUEST_PDPTE1,
+	[G_PDPTE2] = VMCS_GUEST_PDPTE2,
+	[G_PDPTE3] = VMCS_GUEST_PDPTE3,
+};
+
+static uint32_t encoding_of(enum guest_field field)
+{
+	const uint32_t segment = (uint32_t)field & 7;
+
+	if (field >= G_GDTR_BASE)
+		return encodings[field];
+	switch (field & ~7u) {
+	case G_SELECTOR:
+		return VMCS_GUEST_ES_SELECTOR + 2 * segment;
+	case G_BASE:
+		return VMCS_GUEST_ES_BASE + 2 * segment;
+	case G_LIMIT:
+		return VMCS_GUEST_ES_LIMIT + 2 * segment;
+	default:
+		return VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * segment;
+	}
+}
+
+/* SDM 25.6.6: host-owned bits read from the shadow, the others from the register. */
+uint64_t vmx_read_guest_field(struct guest *g, enum guest_field field)
+{
+	const struct vmx_vcpu *v = vmx_of(g);
+	const uint64_t value = vmcs_read_field(encoding_of(field));
+
+	if (field == G_CR0)
+		return (value & ~v->cr0_mask) | (vmcs_readn(VMCS_CR0_READ_SHADOW) & v->cr0_mask);
+	if (field == G_CR4)
+		return (value & ~v->cr4_mask) | (vmcs_readn(VMCS_CR4_READ_SHADOW) & v->cr4_mask);
+	return value;
+}
+
+/*
+ * CD and NW stay 0: they would make the guest's memory uncached, which is the host's business with
+ * EPT. NE must be 1 in VMX operation (SDM 24.8).
+ */
+static void write_cr0(uint64_t value)
+{
+	vmcs_writen(VMCS_GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | CR0_NE | CR0_ET);
+	vmcs_writen(VMCS_CR0_READ_SHADOW, value);
+}
+
+/* Machine checks and VMX operation are the host's, whatever the guest thinks. */
+static void write_cr4(const struct vmx_vcpu *v, uint64_t value)
+{
+	vmcs_writen(VMCS_GUEST_CR4, (value & ~v->cr4_mask) | v->cr4_host);
+	vmcs_writen(VMCS_CR4_READ_SHADOW, value);
+}
+
+/* The entry control must equal EFER.LMA (SDM 27.3.1.1). An exit rewrites it, so it is written always. */
+static void write_efer(struct vmx_vcpu *v, uint64_t value)
+{
+	v->entry &= ~(uint32_t)ENTRY_IA32E_MODE_GUEST;
+	if (value & EFER_LMA)
+		v->entry |= ENTRY_IA32E_MODE_GUEST;
+	vmcs_write64(VMCS_GUEST_EFER, value);
+	vmcs_write32(VMCS_ENTRY_CONTROLS, v->entry);
+}
+
+static void write_field(struct vmx_vcpu *v, enum guest_field field)
+{
+	const uint64_t value = v->guest.field[field];
+
+	switch (field) {
+	case G_CR0:
+		write_cr0(value);
+		break;
+	case G_CR4:
+		write_cr4(v, value);
+		break;
+	case G_EFER:
+		write_efer(v, value);
+		break;
+	default:
+		vmcs_write_field(encoding_of(field), value);
+	}
+}
+
+void vmx_write_dirty(struct vmx_vcpu *v)
+{
+	uint64_t dirty = v->guest.dirty;
+
+	/* The common case: an instruction was skipped. */
+	if (dirty == UINT64_C(1) << G_RIP) {
+		vmcs_writen(VMCS_GUEST_RIP, v->guest.field[G_RIP]);
+		v->guest.dirty = 0;
+		return;
+	}
+	for (; dirty; dirty &= dirty - 1)
+		write_field(v, (enum guest_field)__builtin_ctzll(dirty));
+	v->guest.dirty = 0;
+}

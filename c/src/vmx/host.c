@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The host's side of the world switch. What bind reads stays valid until unbind: between the two, the
+ * host may not change its descriptor tables, segment registers and their bases, SYSENTER and SYSCALL
+ * MSRs on this CPU. CR0, CR3, CR4 and IA32_KERNEL_GS_BASE are looked at in every run.
+ */
+#include "cpu/insn.h"
+#include "cpu/x86.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+#include "x86vcpu/msr.h"
+
+/* Base of a 64-bit TSS descriptor (SDM 7.2.3). A selector outside the table has base 0. */
+static uint64_t tss_base(const struct insn_table *gdt, uint16_t selector)
+{
+	const uint32_t offset = selector & ~7u;
+	const uint64_t *entry = (const uint64_t *)(uintptr_t)(gdt->base + offset);
+
+	if (offset + 15 > gdt->limit)
+		return 0;
+	return (entry[0] >> 16 & 0xffffff) | (entry[0] >> 56) << 24 | entry[1] << 32;
+}
+
+/* SDM 27.2.3: TI and RPL of host selectors must be 0. Those that are not are reloaded after the run. */
+static uint16_t clean(uint16_t selector)
+{
+	return selector & 7 ? 0 : selector;
+}
+
+static void read_selectors(struct vmx_host *host, struct vmx_restore *restore)
+{
+	restore->ds = insn_read_ds();
+	restore->es = insn_read_es();
+	restore->fs = insn_read_fs();
+	restore->gs = insn_read_gs();
+	restore->segments = (restore->ds | restore->es | restore->fs | restore->gs) & 7;
+	host->ds = clean(restore->ds);
+	host->es = clean(restore->es);
+	host->fs = clean(restore->fs);
+	host->gs = clean(restore->gs);
+	host->cs = insn_read_cs();
+	host->ss = clean(insn_read_ss());
+	host->tr = insn_str();
+}
+
+static void read_tables(struct vmx_host *host, struct vmx_restore *restore)
+{
+	struct insn_table gdt, idt;
+
+	insn_sgdt(&gdt);
+	insn_sidt(&idt);
+	host->gdtr_base = gdt.base;
+	host->idtr_base = idt.base;
+	host->tr_base = tss_base(&gdt, host->tr);
+	restore->gdtr_limit = gdt.limit;
+	restore->idtr_limit = idt.limit;
+	restore->ldtr = insn_sldt();
+	/* An exit leaves both limits at 0xffff and LDTR unusable (SDM 28.5.2). */
+	restore->tables = gdt.limit != 0xffff || idt.limit != 0xffff || restore->ldtr;
+}
+
+static void read_msrs(struct vmx_host *host, struct vmx_restore *restore, bool has_debugctl)
+{
+	host->pat = insn_rdmsr(X86VCPU_MSR_IA32_PAT);
+	host->efer = insn_rdmsr(X86VCPU_MSR_IA32_EFER);
+	host->fs_base = insn_rdmsr(X86VCPU_MSR_IA32_FS_BASE);
+	host->gs_base = insn_rdmsr(X86VCPU_MSR_IA32_GS_BASE);
+	host->sysenter_cs = insn_rdmsr(X86VCPU_MSR_IA32_SYSENTER_CS);
+	host->sysenter_esp = insn_rdmsr(X86VCPU_MSR_IA32_SYSENTER_ESP);
+	host->sysenter_eip = insn_rdmsr(X86VCPU_MSR_IA32_SYSENTER_EIP);
+	restore->star = insn_rdmsr(X86VCPU_MSR_IA32_STAR);
+	restore->lstar = insn_rdmsr(X86VCPU_MSR_IA32_LSTAR);
+	restore->cstar = insn_rdmsr(X86VCPU_MSR_IA32_CSTAR);
+	restore->fmask = insn_rdmsr(X86VCPU_MSR_IA32_FMASK);
+	restore->debugctl = has_debugctl ? insn_rdmsr(X86VCPU_MSR_IA32_DEBUGCTL) : 0;
+}
+
+static void write_changed(bool all, uint32_t encoding, uint64_t old, uint64_t value)
+{
+	if (all || old != value)
+		vmcs_write_field(encoding, value);
+}
+
+/* The fields keep their values over VMCLEAR, so a vCPU that comes back to its CPU writes little. */
+void vmx_write_host_state(struct vmx_vcpu *v)
+{
+	const struct vmx_host old = v->host;
+	const bool all = !v->host_written;
+	struct vmx_host *host = &v->host;
+
+	read_selectors(host, &v->restore);
+	read_tables(host, &v->restore);
+	read_msrs(host, &v->restore, v->has_debugctl);
+	write_changed(all, VMCS_HOST_ES_SELECTOR, old.es, host->es);
+	write_changed(all, VMCS_HOST_CS_SELECTOR, old.cs, host->cs);
+	write_changed(all, VMCS_HOST_SS_SELECTOR, old.ss, host->ss);
+	write_changed(all, VMCS_HOST_DS_SELECTOR, old.ds, host->ds);
+	write_changed(all, VMCS_HOST_FS_SELECTOR, old.fs, host->fs);
+	write_changed(all, VMCS_HOST_GS_SELECTOR, old.gs, host->gs);
+	write_changed(all, VMCS_HOST_TR_SELECTOR, old.tr, host->tr);
+	write_changed(all, VMCS_HOST_FS_BASE, old.fs_base, host->fs_base);
+	write_changed(all, VMCS_HOST_GS_BASE, old.gs_base, host->gs_base);
+	write_changed(all, VMCS_HOST_TR_BASE, old.tr_base, host->tr_base);
+	write_changed(all, VMCS_HOST_GDTR_BASE, old.gdtr_base, host->gdtr_base);
+	write_changed(all, VMCS_HOST_IDTR_BASE, old.idtr_base, host->idtr_base);
+	write_changed(all, VMCS_HOST_SYSENTER_CS, old.sysenter_cs, host->sysenter_cs);
+	write_changed(all, VMCS_HOST_SYSENTER_ESP, old.sysenter_esp, host->sysenter_esp);
+	write_changed(all, VMCS_HOST_SYSENTER_EIP, old.sysenter_eip, host->sysenter_eip);
+	write_changed(all, VMCS_HOST_PAT, old.pat, host->pat);
+	write_changed(all, VMCS_HOST_EFER, old.efer, host->efer);
+	v->host_written = true;
+}
+
+/* A scheduler may have moved us to another address space since bind. CR0.TS: emul/context.c. */
+void vmx_update_host_crs(struct vmx_vcpu *v)
+{
+	const uint64_t cr0 = insn_read_cr0() & ~CR0_TS, cr3 = insn_read_cr3(), cr4 = insn_read_cr4();
+	struct vmx_host *host = &v->host;
+
+	if (cr0 != host->cr0) {
+		host->cr0 = cr0;
+		vmcs_writen(VMCS_HOST_CR0, cr0);
+	}
+	if (cr3 != host->cr3) {
+		host->cr3 = cr3;
+		vmcs_writen(VMCS_HOST_CR3, cr3);
+	}
+	if (cr4 == host->cr4)
+		return;
+	host->cr4 = cr4;
+	vmcs_writen(VMCS_HOST_CR4, cr4);
+	/* Machine checks are the host's while the guest runs, so CR4.MCE is too. */
+	if ((cr4 & CR4_MCE) != (v->cr4_host & CR4_MCE)) {
+		v->cr4_host = CR4_VMXE | (cr4 & CR4_MCE);
+		guest_set(&v->guest, G_CR4, guest_get(&v->guest, G_CR4));
+	}
+}
+
+/* ---- MSRs that SYSCALL and SWAPGS use ------------------------------------------------------------- */
+
+static void write_if(bool differs, uint32_t msr, uint64_t value)
+{
+	if (differs)
+		insn_wrmsr(msr, value);
+}
+
+static void load_syscall_msrs(struct vmx_vcpu *v)
+{
+	const struct guest_msrs *guest = &v->guest.msrs;
+	const struct vmx_restore *host = &v->restore;
+
+	write_if(guest->star != host->star, X86VCPU_MSR_IA32_STAR, guest->star);
+	write_if(guest->lstar != host->lstar, X86VCPU_MSR_IA32_LSTAR, guest->lstar);
+	write_if(guest->cstar != host->cstar, X86VCPU_MSR_IA32_CSTAR, guest->cstar);
+	write_if(guest->fmask != host->fmask, X86VCPU_MSR_IA32_FMASK, guest->fmask);
+}
+
+/* The guest's writes of the four exit, so its values are known; SWAPGS does not exit. */
+static void store_syscall_msrs(struct vmx_vcpu *v)
+{
+	struct guest_msrs *guest = &v->guest.msrs;
+	const struct vmx_restore *host = &v->restore;
+
+	write_if(guest->star != host->star, X86VCPU_MSR_IA32_STAR, host->star);
+	write_if(guest->lstar != host->lstar, X86VCPU_MSR_IA32_LSTAR, host->lstar);
+	write_if(guest->cstar != host->cstar, X86VCPU_MSR_IA32_CSTAR, host->cstar);
+	write_if(guest->fmask != host->fmask, X86VCPU_MSR_IA32_FMASK, host->fmask);
+	guest->kernel_gs_base = insn_rdmsr(X86VCPU_MSR_IA32_KERNEL_GS_BASE);
+	write_if(guest->kernel_gs_base != host->kernel_gs_base, X86VCPU_MSR_IA32_KERNEL_GS_BASE,
+		 host->kernel_gs_base);
+}
+
+/*
+ * After a handled WRMSR: the MSRs hold either side's value, so all are written. Seldom: a guest
+ * writes them when it boots.
+ */
+void vmx_reload_msrs(struct vmx_vcpu *v)
+{
+	const struct guest_msrs *guest = &v->guest.msrs;
+
+	insn_wrmsr(X86VCPU_MSR_IA32_STAR, guest->star);
+	insn_wrmsr(X86VCPU_MSR_IA32_LSTAR, guest->lstar);
+	insn_wrmsr(X86VCPU_MSR_IA32_CSTAR, guest->cstar);
+	insn_wrmsr(X86VCPU_MSR_IA32_FMASK, guest->fmask);
+	context_load_msrs(&v->guest);
+	vmcs_write64(VMCS_TSC_OFFSET, guest->tsc_offset);
+	v->guest.msrs_changed = false;
+}
+
+/* ---- A run's beginning and end ------------------------------------------------------------------------ */
+
+void vmx_load_context(struct vmx_vcpu *v)
+{
+	struct guest *g = &v->guest;
+
+	context_load(g);
+	v->restore.dr7 = insn_read_dr7();
+	v->restore.kernel_gs_base = insn_rdmsr(X86VCPU_MSR_IA32_KERNEL_GS_BASE);
+	load_syscall_msrs(v);
+	write_if(g->msrs.kernel_gs_base != v->restore.kernel_gs_base, X86VCPU_MSR_IA32_KERNEL_GS_BASE,
+		 g->msrs.kernel_gs_base);
+	/* Breakpoints that are on must be in the CPU; otherwise the first MOV DR brings them. */
+	if (v->guest.drs_armed)
+		vmx_use_debug_registers(v);
+}
+
+static void restore_segments(const struct vmx_vcpu *v)
+{
+	const struct vmx_restore *restore = &v->restore;
+
+	if (restore->ds & 7)
+		insn_load_ds(restore->ds);
+	if (restore->es & 7)
+		insn_load_es(restore->es);
+	if (restore->fs & 7) {
+		insn_load_fs(restore->fs);
+		insn_wrmsr(X86VCPU_MSR_IA32_FS_BASE, v->host.fs_base);
+	}
+	if (restore->gs & 7) {
+		insn_load_gs(restore->gs);
+		insn_wrmsr(X86VCPU_MSR_IA32_GS_BASE, v->host.gs_base);
+	}
+}
+
+static void restore_tables(const struct vmx_vcpu *v)
+{
+	const struct insn_table gdt = {v->restore.gdtr_limit, v->host.gdtr_base};
+	const struct insn_table idt = {v->restore.idtr_limit, v->host.idtr_base};
+
+	insn_lgdt(&gdt);
+	insn_lidt(&idt);
+	if (v->restore.ldtr)
+		insn_lldt(v->restore.ldtr);
+}
+
+void vmx_store_context(struct vmx_vcpu *v)
+{
+	const struct vmx_restore *restore = &v->restore;
+
+	if (v->guest.drs_loaded) {
+		v->guest.drs_armed = guest_get(&v->guest, G_DR7) & DR7_ENABLES;
+		v->cpu |= CPU_MOV_DR_EXITING;
+		vmcs_write32(VMCS_CPU_CONTROLS, v->cpu);
+	}
+	store_syscall_msrs(v);
+	context_store(&v->guest);
+	if (restore->tables)
+		restore_tables(v);
+	if (restore->segments)
+		restore_segments(v);
+	if (restore->dr7 != DR7_RESET)
+		insn_write_dr7(restore->dr7);
+	write_if(restore->debugctl, X86VCPU_MSR_IA32_DEBUGCTL, restore->debugctl);
+}
+
+/* The guest touches its debug registers: it gets them, without further exits, until the run ends. */
+void vmx_use_debug_registers(struct vmx_vcpu *v)
+{
+	context_load_drs(&v->guest);
+	v->cpu &= ~(uint32_t)CPU_MOV_DR_EXITING;
+	vmcs_write32(VMCS_CPU_CONTROLS, v->cpu);
+}
+
+/* ---- Bind --------------------------------------------------------------------------------------------- */
+
+static void new_tag(struct vmx_vcpu *v, struct backend_cpu *cpu)
+{
+	if (cpu->next_tag > cpu->last_tag) {
+		cpu->next_tag = 1;
+		cpu->tag_generation++;
+		insn_invvpid(2, 0);
+	}
+	v->vpid = (uint16_t)cpu->next_tag++;
+	vmcs_write16(VMCS_VPID, v->vpid);
+	v->tag_generation = cpu->tag_generation;
+}
+
+/*
+ * Translations that this CPU keeps under the vCPU's tag and EPTP are good only if it was here last:
+ * elsewhere it may have run with other tables (SDM 29.4.3).
+ */
+static void claim_tlb(struct vmx_vcpu *v, struct backend_cpu *cpu)
+{
+	if (v->cpu_tagged == cpu && v->tag_generation == cpu->tag_generation)
+		return;
+	if (v->cpu2 & CPU2_ENABLE_VPID)
+		new_tag(v, cpu);
+	v->tag_generation = cpu->tag_generation;
+	v->cpu_tagged = cpu;
+	v->invalidate_ept = true;
+}
+
+int32_t vmx_bind(struct guest *g, struct backend_cpu *cpu)
+{
+	struct vmx_vcpu *v = vmx_of(g);
+
+	if (!insn_vmptrld(v->vmcs_hpa))
+		return X86VCPU_ERR_BAD_STATE;
+	g->valid = 0;
+	vmx_write_host_state(v);
+	claim_tlb(v, cpu);
+	return X86VCPU_OK;
+}
+
+/* VMCLEAR writes all of it to memory, so that any CPU may load it next (SDM 25.11.1). */
+void vmx_unbind(struct guest *g)
+{
+	struct vmx_vcpu *v = vmx_of(g);
+
+	vmx_write_dirty(v);
+	g->valid = 0;
+	insn_vmclear(v->vmcs_hpa);
+	v->launched = false;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The run loop. */
+#include "cpu/insn.h"
+#include "vmx/offsets.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+#define EXIT_REASON_ENTRY_FAILURE (1u << 31)
+
+_Static_assert(offsetof(struct guest, regs) == 0 && offsetof(struct vmx_vcpu, guest) == 0, "enter.S");
+_Static_assert(offsetof(struct guest, switch_word) == VMX_HOST_RSP, "enter.S");
+_Static_assert(offsetof(struct x86vcpu_regs, rbp) == REGS_RBP && offsetof(struct x86vcpu_regs, rdi) == REGS_RDI &&
+		       offsetof(struct x86vcpu_regs, r8) == REGS_R8 && offsetof(struct x86vcpu_regs, r15) == REGS_R15,
+	       "enter.S");
+_Static_assert(VMX_FIELD_HOST_RSP == VMCS_HOST_RSP, "enter.S");
+_Static_assert(VMX_ENTRY_FAIL_VALID == VMX_ENTRY_FAIL_VALID_VALUE &&
+		       VMX_ENTRY_FAIL_INVALID == VMX_ENTRY_FAIL_INVALID_VALUE, "enter.S");
+
+static void begin_slice(struct vmx_vcpu *v, uint64_t *deadline)
+{
+	if (v->has_timer)
+		vmcs_write32(VMCS_PREEMPTION_TIMER, v->timer_ticks);
+	if (!v->timer_saves)
+		*deadline = insn_rdtsc() + v->slice_tsc;
+}
+
+/*
+ * Only where the CPU has no preemption timer, or one that starts anew at each entry: a guest whose
+ * exits are all handled here must end too.
+ */
+static bool slice_over(const struct vmx_vcpu *v, uint64_t deadline)
+{
+	return !v->timer_saves && (int64_t)(insn_rdtsc() - deadline) >= 0;
+}
+
+/* Translations that emulation or the VMM has made stale (SDM 29.4.3). */
+static void flush(struct vmx_vcpu *v)
+{
+	struct guest *g = &v->guest;
+
+	if (v->invalidate_ept || g->flush_nested)
+		insn_invept(v->invept_type, v->eptp);
+	if (g->flush_tlb && v->cpu2 & CPU2_ENABLE_VPID)
+		insn_invvpid(1, v->vpid);
+	v->invalidate_ept = false;
+	g->flush_nested = false;
+	g->flush_tlb = false;
+}
+
+static uint32_t enter(struct vmx_vcpu *v)
+{
+	struct guest *g = &v->guest;
+	uint32_t entry;
+
+	if (__atomic_load_n(&g->events.attention, __ATOMIC_ACQUIRE))
+		vmx_inject(v);
+	if (g->dirty)
+		vmx_write_dirty(v);
+	if (v->invalidate_ept | g->flush_nested | g->flush_tlb)
+		flush(v);
+	if (insn_read_cr2() != g->cr2)
+		insn_write_cr2(g->cr2);
+	entry = vmx_enter(v, v->launched);
+	g->cr2 = insn_read_cr2();
+	g->valid = 0;
+	return entry;
+}
+
+static int entry_failed(struct vmx_vcpu *v, uint64_t reason, uint64_t qualification, uint32_t error)
+{
+	vmx_set_exit(v, X86VCPU_EXIT_FAIL_ENTRY);
+	v->guest.exit->u.fail_entry = (struct x86vcpu_fail_entry){
+		.reason = reason,
+		.qualification = qualification,
+		.instruction_error = error,
+	};
+	vmx_injection_failed(v);
+	return EMUL_EXIT;
+}
+
+static int enter_and_handle(struct vmx_vcpu *v)
+{
+	const uint32_t entry = enter(v);
+
+	if (entry != VMX_ENTRY_EXITED)
+		return entry_failed(v, 0, 0, entry == VMX_ENTRY_FAIL_VALID
+						     ? vmcs_read32(VMCS_INSTRUCTION_ERROR) : 0);
+	v->launched = true;
+	v->reason = vmcs_read32(VMCS_EXIT_REASON);
+	v->length = 0;
+	if (v->reason & EXIT_REASON_ENTRY_FAILURE) {
+		/* SDM 28.8: a machine check during entry is the host's to see. */
+		if ((v->reason & 0xffff) == X86VCPU_VMX_EXIT_ENTRY_MACHINE_CHECK)
+			insn_raise_machine_check();
+		return entry_failed(v, v->reason, vmcs_readn(VMCS_EXIT_QUALIFICATION), 0);
+	}
+	v->injecting.valid = false;
+	return vmx_handle_exit(v);
+}
+
+static int loop(struct vmx_vcpu *v)
+{
+	uint64_t deadline = 0;
+	int result;
+
+	begin_slice(v, &deadline);
+	do {
+		result = enter_and_handle(v);
+		if (v->guest.events.shutdown && result >= 0) {
+			vmx_set_exit(v, X86VCPU_EXIT_SYSTEM_DOWN);
+			return EMUL_EXIT;
+		}
+		if (result == EMUL_RESUME && slice_over(v, deadline)) {
+			vmx_set_exit(v, X86VCPU_EXIT_PREEMPTION_TIMER);
+			return EMUL_EXIT;
+		}
+	} while (result == EMUL_RESUME);
+	return result;
+}
+
+/* IRQs off, the vCPU bound here: x86vcpu_run has checked it. */
+int32_t vmx_run(struct guest *g, struct x86vcpu_exit *exit)
+{
+	struct vmx_vcpu *v = vmx_of(g);
+	int result;
+
+	g->exit = exit;
+	v->acknowledged = -1;
+	vmx_update_host_crs(v);
+	vmx_load_context(v);
+	result = loop(v);
+	vmx_store_context(v);
+	/* With the host's context back: its handler may do what it likes. */
+	if (v->acknowledged >= 0)
+		g->host->dispatch_external_interrupt(g->ctx, (uint32_t)v->acknowledged);
+	return result < 0 ? result : X86VCPU_OK;
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A vCPU's structures, and its VMCS at reset (SDM 25, table 10-1). */
+#include "cpu/insn.h"
+#include "cpu/libc.h"
+#include "cpu/x86.h"
+#include "emul/msr.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+#include "x86vcpu/msr.h"
+
+#define PAGE_BYTES UINT64_C(4096)
+#define RESET_VECTOR UINT64_C(0xfffffff0)
+#define DEFAULT_SLICE_TSC UINT64_C(3000000) /* 1 ms at 3 GHz, when the TSC's frequency is unknown */
+#define EPTP_WALK_4 (UINT64_C(3) << 3)
+#define EPTP_ACCESSED_DIRTY (UINT64_C(1) << 6)
+
+/* ---- Frames ----------------------------------------------------------------------------------------- */
+
+int32_t vmx_create(struct guest *g)
+{
+	struct vmx_vcpu *v = vmx_of(g);
+	int32_t status;
+
+	v->vmcs_hpa = g->host->alloc_frame(g->ctx);
+	v->msr_bitmap_hpa = g->host->alloc_frame(g->ctx);
+	v->io_bitmap_hpa = g->host->alloc_contiguous_frames(g->ctx, 2, PAGE_BYTES);
+	status = context_create(g);
+	if (!v->vmcs_hpa || !v->msr_bitmap_hpa || !v->io_bitmap_hpa)
+		status = X86VCPU_ERR_NO_MEMORY;
+	if (status)
+		vmx_destroy(g);
+	g->read_field = vmx_read_guest_field;
+	g->host_tsc = insn_rdtsc;
+	return status;
+}
+
+/* The VMCS is not active on any CPU: unbind and setup leave it cleared. */
+void vmx_destroy(struct guest *g)
+{
+	struct vmx_vcpu *v = vmx_of(g);
+
+	if (v->vmcs_hpa)
+		g->host->free_frame(g->ctx, v->vmcs_hpa);
+	if (v->msr_bitmap_hpa)
+		g->host->free_frame(g->ctx, v->msr_bitmap_hpa);
+	if (v->io_bitmap_hpa)
+		g->host->free_contiguous_frames(g->ctx, v->io_bitmap_hpa, 2);
+	context_destroy(g);
+}
+
+/* ---- Bitmaps ------------------------------------------------------------------------------------------ */
+
+/* SDM 25.6.4: bitmap A has ports 0 to 0x7fff, B the others; a set bit exits. */
+static void fill_io_bitmap(struct vmx_vcpu *v, const struct backend_setup *setup)
+{
+	uint8_t *bitmap = v->guest.host->phys_to_virt(v->guest.ctx, v->io_bitmap_hpa);
+
+	memset(bitmap, 0xff, 2 * PAGE_BYTES);
+	for (uint32_t i = 0; i < setup->passthrough_port_count; i++) {
+		const struct x86vcpu_port_range *range = &setup->passthrough_ports[i];
+
+		for (uint32_t port = range->base; port < (uint32_t)range->base + range->length; port++)
+			bitmap[port >> 3] &= (uint8_t)~(1u << (port & 7));
+	}
+}
+
+/* ---- Guest state at reset ------------------------------------------------------------------------------- */
+
+static void reset_segment(struct guest *g, unsigned segment, uint32_t access)
+{
+	guest_set(g, (enum guest_field)(G_SELECTOR + segment), 0);
+	guest_set(g, (enum guest_field)(G_BASE + segment), 0);
+	guest_set(g, (enum guest_field)(G_LIMIT + segment), 0xffff);
+	guest_set(g, (enum guest_field)(G_ACCESS + segment), access);
+}
+
+static void reset_segments(struct guest *g, uint64_t entry)
+{
+	for (unsigned segment = X86VCPU_SEGMENT_ES; segment <= X86VCPU_SEGMENT_GS; segment++)
+		reset_segment(g, segment, AR_P | AR_S | AR_TYPE_WRITE | AR_TYPE_ACCESSED);
+	reset_segment(g, X86VCPU_SEGMENT_CS, AR_P | AR_S | AR_TYPE_CODE | AR_TYPE_WRITE | AR_TYPE_ACCESSED);
+	reset_segment(g, X86VCPU_SEGMENT_LDTR, AR_P | 2);  /* LDT */
+	reset_segment(g, X86VCPU_SEGMENT_TR, AR_P | 0xb);  /* busy 32-bit TSS */
+	guest_set(g, G_RIP, entry);
+	if (entry == RESET_VECTOR) {
+		guest_set(g, (enum guest_field)(G_SELECTOR + X86VCPU_SEGMENT_CS), 0xf000);
+		guest_set(g, (enum guest_field)(G_BASE + X86VCPU_SEGMENT_CS), 0xffff0000);
+		guest_set(g, G_RIP, 0xfff0);
+	}
+	guest_set(g, G_GDTR_BASE, 0);
+	guest_set(g, G_GDTR_LIMIT, 0xffff);
+	guest_set(g, G_IDTR_BASE, 0);
+	guest_set(g, G_IDTR_LIMIT, 0xffff);
+}
+
+static void reset_registers(struct guest *g)
+{
+	g->regs = (struct x86vcpu_regs){
+		.rdx = cpuid_lookup(g, 1, 0)->eax, /* the processor's signature */
+	};
+	guest_set(g, G_RSP, 0);
+	guest_set(g, G_RFLAGS, RFLAGS_FIXED);
+	guest_set(g, G_CR0, CR0_CD | CR0_NW | CR0_ET);
+	guest_set(g, G_CR3, 0);
+	guest_set(g, G_CR4, 0);
+	guest_set(g, G_EFER, 0);
+	guest_set(g, G_DR7, DR7_RESET);
+	guest_set(g, G_PAT, PAT_RESET);
+	guest_set(g, G_SYSENTER_CS, 0);
+	guest_set(g, G_SYSENTER_ESP, 0);
+	guest_set(g, G_SYSENTER_EIP, 0);
+	guest_set(g, G_BLOCKING, 0);
+	guest_set(g, G_ACTIVITY, 0);
+	guest_set(g, G_PENDING_DB, 0);
+	for (unsigned i = 0; i < 4; i++)
+		guest_set(g, (enum guest_field)(G_PDPTE0 + i), 0);
+	g->cr2 = 0;
+	g->cr8 = 0;
+}
+
+/* ---- Controls --------------------------------------------------------------------------------------------- */
+
+static void choose_masks(struct vmx_vcpu *v)
+{
+	const struct guest *g = &v->guest;
+
+	/* Not owned by the host: what the CPU itself checks and obeys as the guest expects. */
+	v->cr0_mask = ~(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM | CR0_PG);
+	v->cr4_host = CR4_VMXE | (insn_read_cr4() & CR4_MCE);
+	v->cr4_mask = ~(g->limits.cr4 & ~(CR4_VMXE | CR4_MCE));
+}
+
+static void choose_timer(struct vmx_vcpu *v, const struct vmx_capability *capability, uint64_t slice_ns)
+{
+	const struct guest *g = &v->guest;
+	uint64_t ticks;
+
+	v->slice_tsc = g->host->nanos_to_ticks(g->ctx, slice_ns);
+	if (!v->slice_tsc)
+		v->slice_tsc = DEFAULT_SLICE_TSC;
+	v->has_timer = v->pin & PIN_PREEMPTION_TIMER;
+	v->timer_saves = v->has_timer && v->exit & EXIT_SAVE_PREEMPTION_TIMER;
+	ticks = v->slice_tsc >> vmx_misc_timer_shift(capability->misc);
+	if (ticks < 1)
+		ticks = 1;
+	v->timer_ticks = ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks;
+}
+
+static void write_execution_controls(struct vmx_vcpu *v)
+{
+	vmcs_write32(VMCS_PIN_CONTROLS, v->pin);
+	vmcs_write32(VMCS_CPU_CONTROLS, v->cpu);
+	vmcs_write32(VMCS_CPU2_CONTROLS, v->cpu2);
+	vmcs_write32(VMCS_EXIT_CONTROLS, v->exit);
+	vmcs_write32(VMCS_ENTRY_CONTROLS, v->entry);
+	vmcs_write32(VMCS_EXCEPTION_BITMAP, 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC);
+	vmcs_write32(VMCS_PAGE_FAULT_ERROR_CODE_MASK, 0);
+	vmcs_write32(VMCS_PAGE_FAULT_ERROR_CODE_MATCH, 0);
+	vmcs_write32(VMCS_CR3_TARGET_COUNT, 0);
+	vmcs_write32(VMCS_EXIT_MSR_STORE_COUNT, 0);
+	vmcs_write32(VMCS_EXIT_MSR_LOAD_COUNT, 0);
+	vmcs_write32(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
+	vmcs_write32(VMCS_ENTRY_INTERRUPTION_INFO, 0);
+	vmcs_writen(VMCS_CR0_GUEST_HOST_MASK, v->cr0_mask);
+	vmcs_writen(VMCS_CR4_GUEST_HOST_MASK, v->cr4_mask);
+}
+
+static void write_addresses(struct vmx_vcpu *v)
+{
+	vmcs_write64(VMCS_IO_BITMAP_A, v->io_bitmap_hpa);
+	vmcs_write64(VMCS_IO_BITMAP_B, v->io_bitmap_hpa + PAGE_BYTES);
+	vmcs_write64(VMCS_MSR_BITMAP, v->msr_bitmap_hpa);
+	vmcs_write64(VMCS_TSC_OFFSET, v->guest.msrs.tsc_offset);
+	vmcs_write64(VMCS_EPTP, v->eptp);
+	vmcs_write64(VMCS_LINK_POINTER, UINT64_MAX);
+	vmcs_write64(VMCS_GUEST_DEBUGCTL, 0);
+	vmcs_writen(VMCS_HOST_RIP, (uintptr_t)vmx_exit_point);
+	/* Each exists only with its control. */
+	if (v->cpu2 & CPU2_ENABLE_XSAVES)
+		vmcs_write64(VMCS_XSS_EXITING_BITMAP, 0);
+	if (v->cpu2 & CPU2_ENCLS_EXITING)
+		vmcs_write64(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
+}
+
+/*
+ * IA32_DEBUGCTL has no CPUID bit of its own: it came with the debug store and with architectural
+ * performance monitoring, and some machines without either have no such MSR.
+ */
+static bool has_debugctl(void)
+{
+	uint32_t leaf[4];
+
+	insn_cpuid(1, 0, leaf);
+	if (leaf[3] & CPUID_1_EDX_DS)
+		return true;
+	insn_cpuid(0, 0, leaf);
+	if (leaf[0] < 0xa)
+		return false;
+	insn_cpuid(0xa, 0, leaf);
+	return leaf[0] & 0xff;
+}
+
+static void take_controls(struct vmx_vcpu *v, const struct vmx_capability *capability, uint64_t root)
+{
+	v->pin = capability->controls[VMX_CONTROL_PIN];
+	v->cpu = capability->controls[VMX_CONTROL_CPU];
+	v->cpu2 = capability->controls[VMX_CONTROL_CPU2];
+	v->exit = capability->controls[VMX_CONTROL_EXIT];
+	v->entry = capability->controls[VMX_CONTROL_ENTRY];
+	/* Without a way to flush its tags a VPID must not be used. */
+	if (!(capability->ept_vpid & VPID_CAP_INVVPID_ALL) || !(capability->ept_vpid & VPID_CAP_INVVPID_SINGLE))
+		v->cpu2 &= ~(uint32_t)CPU2_ENABLE_VPID;
+	v->invept_type = capability->ept_vpid & EPT_CAP_INVEPT_SINGLE ? 1 : 2;
+	v->eptp = root | MEMORY_WB | EPTP_WALK_4;
+	if (capability->ept_vpid & EPT_CAP_ACCESSED_DIRTY)
+		v->eptp |= EPTP_ACCESSED_DIRTY;
+}
+
+/* A VMCS of this CPU's revision, cleared and loaded (SDM 25.11.3). */
+static int32_t fresh_vmcs(struct vmx_vcpu *v, uint64_t basic)
+{
+	uint32_t *vmcs = v->guest.host->phys_to_virt(v->guest.ctx, v->vmcs_hpa);
+
+	memset(vmcs, 0, PAGE_BYTES);
+	vmcs[0] = vmx_basic_revision(basic);
+	v->launched = false;
+	v->guest.switch_word = 0;
+	v->host_written = false;
+	v->host = (struct vmx_host){.cr0 = 0};
+	v->cpu_tagged = NULL;
+	if (!insn_vmclear(v->vmcs_hpa) || !insn_vmptrld(v->vmcs_hpa))
+		return X86VCPU_ERR_BAD_STATE;
+	return X86VCPU_OK;
+}
+
+int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
+{
+	struct vmx_vcpu *v = vmx_of(g);
+	struct vmx_capability capability;
+	int32_t status = vmx_read_capability(g->host, g->ctx, &capability);
+
+	if (!status)
+		status = fresh_vmcs(v, capability.basic);
+	if (status)
+		return status;
+	g->valid = 0;
+	g->dirty = 0;
+	g->drs_armed = false;
+	v->injecting.valid = false;
+	v->has_debugctl = has_debugctl();
+	take_controls(v, &capability, setup->nested_root);
+	choose_masks(v);
+	choose_timer(v, &capability, setup->time_slice_ns);
+	fill_io_bitmap(v, setup);
+	msr_bitmap_build(g, g->host->phys_to_virt(g->ctx, v->msr_bitmap_hpa));
+	context_reset(g);
+	guest_reset_msrs(g);
+	/* The guest's TSC counts from its reset. */
+	g->msrs.tsc_offset = 0 - insn_rdtsc();
+	write_execution_controls(v);
+	write_addresses(v);
+	reset_segments(g, setup->entry);
+	reset_registers(g);
+	vmx_write_dirty(v);
+	g->valid = 0;
+	insn_vmclear(v->vmcs_hpa);
+	return X86VCPU_OK;
+}
+
+static void load(struct guest *g)
+{
+	insn_vmptrld(vmx_of(g)->vmcs_hpa);
+}
+
+const struct backend vmx_backend = {
+	.extension = X86VCPU_EXTENSION_VMX,
+	.nested_format = X86VCPU_NESTED_EPT,
+	.guest_bytes = sizeof(struct vmx_vcpu),
+	.cpu_enable = vmx_cpu_enable,
+	.cpu_disable = vmx_cpu_disable,
+	.create = vmx_create,
+	.destroy = vmx_destroy,
+	.cpuid_features = vmx_cpuid_features,
+	.setup = vmx_setup,
+	.bind = vmx_bind,
+	.unbind = vmx_unbind,
+	.load = load,
+	.run = vmx_run,
+};

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A vCPU on VT-x. */
+#ifndef VMX_VMX_H
+#define VMX_VMX_H
+
+#include "emul/backend.h"
+#include "emul/context.h"
+#include "emul/guest.h"
+#include "vmx/controls.h"
+#include "x86vcpu/percpu.h"
+#include "x86vcpu/vmx.h"
+
+/* Host state as the VMCS holds it, so that bind writes only what differs (SDM 25.5). */
+struct vmx_host {
+	uint64_t cr0, cr3, cr4, pat, efer;
+	uint64_t fs_base, gs_base, tr_base, gdtr_base, idtr_base;
+	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
+	uint16_t cs, ss, ds, es, fs, gs, tr;
+};
+
+/* What a VM exit destroys and the end of a run restores (SDM 28.5.2, 28.5.3). Read at bind. */
+struct vmx_restore {
+	uint16_t ds, es, fs, gs; /* with RPL and TI, which a VMCS must not have */
+	uint16_t ldtr;
+	uint16_t gdtr_limit, idtr_limit;
+	bool segments, tables; /* whether there is anything to restore */
+	uint64_t debugctl, dr7;
+	uint64_t star, lstar, cstar, fmask;
+	uint64_t kernel_gs_base; /* read at each run: it changes with the host's thread */
+};
+
+struct vmx_vcpu {
+	struct guest guest; /* first; its switch_word is what HOST_RSP holds */
+
+	uint64_t vmcs_hpa, msr_bitmap_hpa, io_bitmap_hpa;
+	uint64_t eptp;
+	bool launched; /* the VMCS's launch state (SDM 25.1) */
+
+	/* Control words as the VMCS holds them. */
+	uint32_t pin, cpu, cpu2, exit, entry;
+	uint64_t cr0_mask, cr4_mask; /* guest/host masks: bits that the host owns */
+	uint64_t cr4_host;           /* bits of CR4 that are the host's while the guest runs */
+
+	bool has_timer;
+	bool timer_saves;     /* an exit saves what is left of it (SDM 25.7.1) */
+	uint32_t timer_ticks; /* a time slice in ticks of the preemption timer (SDM 26.5.1) */
+	uint64_t slice_tsc;   /* the same in TSC ticks */
+
+	uint32_t reason;       /* of the exit under way, with bit 31 */
+	unsigned length;       /* bytes to skip; 0: ask the VMCS */
+	struct guest_event injecting; /* what the entry under way injects */
+	int acknowledged;      /* vector of the host's interrupt, -1 */
+
+	/* Tag of the TLB, valid on one CPU in one generation. */
+	struct backend_cpu *cpu_tagged;
+	uint16_t vpid;
+	uint64_t tag_generation;
+	bool invalidate_ept; /* INVEPT before the next entry on this CPU */
+	uint8_t invept_type; /* 1 single context, 2 all, as the CPU has it */
+
+	struct vmx_host host;
+	bool host_written; /* the VMCS holds what `host` says */
+	struct vmx_restore restore;
+	bool has_debugctl;
+};
+
+static inline struct vmx_vcpu *vmx_of(struct guest *g)
+{
+	return (struct vmx_vcpu *)g;
+}
+
+extern const struct backend vmx_backend;
+
+/* capability.c: what this CPU's VMX can do, and what the library makes of it */
+struct vmx_capability {
+	uint64_t basic, misc, ept_vpid;
+	uint32_t controls[VMX_CONTROL_KINDS]; /* the words for the VMCS */
+};
+/*
+ * Reads the capability MSRs of the executing CPU. 0, or UNSUPPORTED with a log line for each thing
+ * that is missing; *capability is filled as far as it goes.
+ */
+int32_t vmx_read_capability(const struct x86vcpu_host_ops *host, void *ctx,
+			    struct vmx_capability *capability);
+void vmx_cpuid_features(const struct guest *g, struct cpuid_config *config);
+
+/* percpu.c */
+int32_t vmx_cpu_enable(struct backend_cpu *cpu);
+void vmx_cpu_disable(struct backend_cpu *cpu);
+
+/* setup.c */
+int32_t vmx_create(struct guest *g);
+void vmx_destroy(struct guest *g);
+int32_t vmx_setup(struct guest *g, const struct backend_setup *setup);
+
+/* fields.c: between the guest's cached fields and the VMCS */
+uint64_t vmx_read_guest_field(struct guest *g, enum guest_field field);
+void vmx_write_dirty(struct vmx_vcpu *v);
+
+/* host.c */
+int32_t vmx_bind(struct guest *g, struct backend_cpu *cpu);
+void vmx_unbind(struct guest *g);
+void vmx_write_host_state(struct vmx_vcpu *v);
+void vmx_update_host_crs(struct vmx_vcpu *v);
+void vmx_load_context(struct vmx_vcpu *v);
+void vmx_store_context(struct vmx_vcpu *v);
+void vmx_reload_msrs(struct vmx_vcpu *v);
+void vmx_use_debug_registers(struct vmx_vcpu *v);
+
+/* events.c */
+void vmx_inject(struct vmx_vcpu *v);
+void vmx_injection_failed(struct vmx_vcpu *v);
+void vmx_collect_vectoring(struct vmx_vcpu *v);
+void vmx_close_interrupt_window(struct vmx_vcpu *v);
+void vmx_close_nmi_window(struct vmx_vcpu *v);
+
+/* exits.c: one exit. EMUL_RESUME, EMUL_EXIT or a negative status. */
+int vmx_handle_exit(struct vmx_vcpu *v);
+unsigned vmx_instruction_length(struct vmx_vcpu *v);
+
+/* run.c */
+int32_t vmx_run(struct guest *g, struct x86vcpu_exit *exit);
+
+/* enter.S */
+enum vmx_entry {
+	VMX_ENTRY_EXITED = 0,       /* the guest ran, or the entry failed with an exit reason */
+	VMX_ENTRY_FAIL_VALID = 1,   /* VMfailValid: INSTRUCTION_ERROR says why */
+	VMX_ENTRY_FAIL_INVALID = 2, /* VMfailInvalid: no current VMCS */
+};
+uint32_t vmx_enter(struct vmx_vcpu *v, uint32_t launched);
+extern const char vmx_exit_point[];
+
+/* Sets up *exit, zeroed but for its kind. */
+static inline void vmx_set_exit(struct vmx_vcpu *v, enum x86vcpu_exit_kind kind)
+{
+	*v->guest.exit = (struct x86vcpu_exit){.kind = kind};
+}
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the platform's own files need of each other. */
+#ifndef PLATFORM_INTERNAL_H
+#define PLATFORM_INTERNAL_H
+
+#include <stdint.h>
+
+#define PLATFORM_CPUS 2u
+
+#define GDT_CODE64 0x08u
+#define GDT_TSS 0x20u /* one of 16 bytes per CPU */
+
+#define LAPIC_BASE 0xfee00000u
+#define LAPIC_EOI 0xb0u
+#define LAPIC_SVR 0xf0u
+#define LAPIC_ICR_LOW 0x300u
+#define LAPIC_ICR_HIGH 0x310u
+#define SPURIOUS_VECTOR 0xffu
+
+/* boot.S */
+void platform_start(void);
+void cpu_started(void);
+void gdt_load(const void *gdtr, uint64_t tss_selector);
+extern uint64_t gdt[], gdt_end[];
+extern char ap_trampoline[], ap_trampoline_end[];
+extern char trap_entries[];
+
+/* GDT, TSS, IDT and local APIC of the executing CPU, the `index`th that was started. */
+void trap_init_cpu(unsigned index);
+/* Number of the executing CPU in the order of start: 0 or 1. */
+unsigned cpu_index(void);
+
+struct trap_frame;
+void trap_enter(struct trap_frame *frame);
+
+#endif

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by the other scripts: where things are, and how to build them.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=${X86VCPU_BUILD:-$ROOT/build}
+if [ -n "${XDG_CACHE_HOME:-}" ]; then
+	CACHE=$XDG_CACHE_HOME/x86vcpu
+elif [ -n "${HOME:-}" ]; then
+	CACHE=$HOME/.cache/x86vcpu
+else
+	CACHE=$BUILD/cache
+fi
+
+# Debian's cloud kernel, unpacked by scripts/setup; empty when it is not there.
+guest_kernel() {
+	[ ! -d "$CACHE/linux/boot" ] || find "$CACHE/linux/boot" -name 'vmlinuz-*-cloud-amd64' | sort -V | tail -n 1
+}
+GUEST_KERNEL=${GUEST_KERNEL:-$(guest_kernel)}
+
+die() {
+	local status=$1
+	shift
+	echo "$(basename "$0"): $*" >&2
+	exit "$status"
+}
+
+# run_quietly COMMAND...: shows its output only if it fails.
+run_quietly() {
+	local log status=0
+	log=$(mktemp)
+	"$@" >"$log" 2>&1 </dev/null || status=$?
+	[ "$status" = 0 ] || cat "$log" >&2
+	rm -f "$log"
+	return "$status"
+}
+
+# build_targets [TARGET...]: configures $BUILD once and builds (everything by default).
+build_targets() {
+	if [ ! -f "$BUILD/build.ninja" ]; then
+		run_quietly cmake -G Ninja -S "$ROOT" -B "$BUILD" || return
+	fi
+	run_quietly ninja -C "$BUILD" "$@"
+}
