@@ -46,6 +46,7 @@ int32_t memory_create(struct vm *vm)
 	uint32_t format;
 	int32_t status = x86vcpu_nested_format(&format);
 
+	vm->nested.size = sizeof(vm->nested);
 	if (status == X86VCPU_OK && !place_ram(vm))
 		status = X86VCPU_ERR_NO_MEMORY;
 	if (status == X86VCPU_OK)

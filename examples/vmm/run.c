@@ -152,12 +152,16 @@ static void port_string(struct vm *vm, const struct x86vcpu_port_io_string *io)
 	require_ok(vm, x86vcpu_complete_port_io_string(vm->vcpu, io), "x86vcpu_complete_port_io_string");
 }
 
+/*
+ * All that is not memory is declared as MMIO, so this is a fetch, or an instruction that the library
+ * does not take apart.
+ */
 static void page_fault(struct vm *vm, const struct x86vcpu_nested_page_fault *fault)
 {
 	say("no memory at 0x%llx (access 0x%llx)", (unsigned long long)fault->gpa,
 	    (unsigned long long)fault->access);
 	show_registers(vm);
-	vm_end(vm, VERDICT_FAILED, "guest uses an address where there is no memory");
+	vm_end(vm, VERDICT_FAILED, "guest uses an address where there is no memory, in a way that is not emulated");
 }
 
 static void fail_entry(struct vm *vm, const struct x86vcpu_fail_entry *fail)

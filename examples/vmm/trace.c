@@ -11,7 +11,7 @@ static uint64_t guest_rip(struct vm *vm)
 	return x86vcpu_get_state(vm->vcpu, X86VCPU_STATE_RIP, &state) == X86VCPU_OK ? state.rip : 0;
 }
 
-/* The first two words of what an exit carries say enough in a trace; ports and MMIO get a line of their own. */
+/* Of what has no line of its own here, the first two words say enough. */
 void trace_exit(struct vm *vm, const struct x86vcpu_exit *exit)
 {
 	const unsigned long long n = vm->exits;
@@ -48,31 +48,10 @@ void trace_exit(struct vm *vm, const struct x86vcpu_exit *exit)
 	}
 }
 
-static void show_row(const struct x86vcpu_regs *regs, unsigned first)
-{
-	static const char *const names[16] = {
-		"rax", "rcx", "rdx", "rbx", "", "rbp", "rsi", "rdi",
-		"r8 ", "r9 ", "r10", "r11", "r12", "r13", "r14", "r15",
-	};
-	const uint64_t *values = (const uint64_t *)regs;
-
-	console_printf("vmm:");
-	for (unsigned i = first; i < first + 4; i++) {
-		if (i != 4) /* RSP is on the other line */
-			console_printf(" %s %016llx", names[i], (unsigned long long)values[i]);
-	}
-	console_putc('\n');
-}
-
 void show_registers(struct vm *vm)
 {
-	struct x86vcpu_state state = { .size = sizeof(state) };
-	char line[400];
+	char line[600];
 
 	x86vcpu_format_state(vm->vcpu, line, sizeof(line));
 	say("%s", line);
-	if (x86vcpu_get_state(vm->vcpu, X86VCPU_STATE_GPRS, &state) != X86VCPU_OK)
-		return;
-	for (unsigned first = 0; first < 16; first += 4)
-		show_row(&state.regs, first);
 }

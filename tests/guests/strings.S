@@ -33,7 +33,8 @@ _start:
 	movw	$0xb800, %ax		/* no VGA either: ones, and writes go nowhere */
 	movw	%ax, %ds
 	movw	$0x1234, 0
-	cmpw	$-1, 0
+	movw	0, %ax
+	cmpw	$-1, %ax
 	jne	failed
 	movl	$0x80000400, %eax	/* PCI's address port: its second byte is not the reset port */
 	movw	$0xcf8, %dx

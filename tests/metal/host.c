@@ -37,6 +37,18 @@ void second_cpu_start(void)
 	CHECK(cpu_start(1, second_cpu_loop, NULL));
 }
 
+static void enable(void *arg)
+{
+	(void)arg;
+	host_enable();
+}
+
+void second_cpu_start_enabled(void)
+{
+	second_cpu_start();
+	second_cpu_call(enable, NULL);
+}
+
 void second_cpu_wait(void)
 {
 	while (work)

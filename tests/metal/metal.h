@@ -51,8 +51,9 @@ void metal_check_status(const char *file, int line, const char *text, int32_t ac
 /* percpu_create and enable on this CPU, checked; the same object again when this CPU has one. */
 struct x86vcpu_percpu *host_enable(void);
 
-/* Starts the second CPU, which runs host_enable and then waits for work. */
+/* Starts the second CPU, which waits for work; with VMX operation off or on. */
 void second_cpu_start(void);
+void second_cpu_start_enabled(void);
 /* Runs function(arg) there and waits for its end, or not. */
 void second_cpu_call(void (*function)(void *), void *arg);
 void second_cpu_begin(void (*function)(void *), void *arg);

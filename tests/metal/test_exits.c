@@ -116,9 +116,9 @@ METAL_TEST(cpuid_hypervisor, "cpuid.hypervisor_leaves")
 	guest_boot(&g, GUEST_LONG, &cpuid_code);
 	a = guest_cpuid(0x40000000, 0);
 	CHECK_EQ(a.eax, 0x40000001);
-	CHECK_EQ(a.ebx, 0x4d565652); /* "RVMR" */
+	CHECK_EQ(a.ebx, 0x524d5652); /* "RVMR" */
 	CHECK_EQ(a.ecx, 0x56524d56); /* "VMRV" */
-	CHECK_EQ(a.edx, 0x4d565256 & 0xffffffff);
+	CHECK_EQ(a.edx, 0x4d56524d); /* "MRVM" */
 	a = guest_cpuid(0x40000002, 0);
 	CHECK_EQ(a.eax | a.ebx | a.ecx | a.edx, 0);
 	a = guest_cpuid(0x4fffffff, 0);

@@ -65,16 +65,26 @@ METAL_TEST(enable_other_hypervisor, "enable.other_hypervisor_refused")
 	CHECK_EQ(x86vcpu_percpu_is_enabled(percpu), 0);
 }
 
+static void enable_there(void *percpu)
+{
+	CHECK_OK(x86vcpu_percpu_enable(percpu));
+}
+
+static void disable_there(void *percpu)
+{
+	CHECK_OK(x86vcpu_percpu_disable(percpu));
+}
+
 METAL_TEST(enable_on_second_cpu_only, "enable.disable_on_the_other_cpu_refused", .cpus = 2)
 {
 	struct x86vcpu_percpu *percpu = new_percpu();
 
 	second_cpu_start();
-	second_cpu_call((void (*)(void *))x86vcpu_percpu_enable, percpu);
+	second_cpu_call(enable_there, percpu);
 	CHECK_EQ(x86vcpu_percpu_is_enabled(percpu), 1);
 	CHECK(!(host_cr4() & CR4_VMXE));
 	CHECK_STATUS(x86vcpu_percpu_disable(percpu), X86VCPU_ERR_BAD_STATE);
-	second_cpu_call((void (*)(void *))x86vcpu_percpu_disable, percpu);
+	second_cpu_call(disable_there, percpu);
 	CHECK_EQ(x86vcpu_percpu_is_enabled(percpu), 0);
 }
 
@@ -599,8 +609,7 @@ METAL_TEST(other_cpu, "order.calls_on_the_other_cpu", .cpus = 2)
 	uint64_t value;
 
 	guest_boot(&g, GUEST_LONG, &idle_code);
-	second_cpu_start();
-	second_cpu_call((void (*)(void *))host_enable, NULL);
+	second_cpu_start_enabled();
 	second_cpu_call(run_there, NULL);
 	CHECK_STATUS(remote_status, X86VCPU_ERR_BAD_STATE);
 	second_cpu_call(unbind_there, NULL);
@@ -648,8 +657,7 @@ static void bind_and_run_there(void *arg)
 METAL_TEST(moving, "smp.moves_between_cpus", .cpus = 2)
 {
 	guest_boot(&g, GUEST_LONG, &moving_code);
-	second_cpu_start();
-	second_cpu_call((void (*)(void *))host_enable, NULL);
+	second_cpu_start_enabled();
 	guest_run_call(&g, 1);
 	CHECK_OK(x86vcpu_unbind(g.vcpu));
 	for (unsigned i = 0; i < 4; i++) {

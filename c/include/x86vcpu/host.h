@@ -83,6 +83,13 @@ struct x86vcpu_host_ops {
 	uint32_t (*current_cpu)(void *ctx);
 
 	/*
+	 * Optional. Reads an MSR that may not exist: 0 and *value, or a negative status instead of a #GP
+	 * in the host. Called from bind, for IA32_DEBUGCTL alone, which VM exits clear and no CPUID bit
+	 * announces. NULL: the host does not use that MSR, and it is left at 0.
+	 */
+	int32_t (*read_msr)(void *ctx, uint32_t msr, uint64_t *value);
+
+	/*
 	 * Optional. One line of text, not terminated, without line feed; for people. `level` is 1
 	 * (error) to 5 (trace). May be called from run with IRQs off; may not sleep.
 	 */

@@ -251,7 +251,6 @@
 #define CPUID_1_EDX_PAT (1u << 16)
 #define CPUID_1_EDX_PSE36 (1u << 17)
 #define CPUID_1_EDX_CLFSH (1u << 19)
-#define CPUID_1_EDX_DS (1u << 21)
 #define CPUID_1_EDX_MMX (1u << 23)
 #define CPUID_1_EDX_FXSR (1u << 24)
 #define CPUID_1_EDX_SSE (1u << 25)

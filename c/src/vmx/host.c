@@ -59,7 +59,17 @@ static void read_tables(struct vmx_host *host, struct vmx_restore *restore)
 	restore->tables = gdt.limit != 0xffff || idt.limit != 0xffff || restore->ldtr;
 }
 
-static void read_msrs(struct vmx_host *host, struct vmx_restore *restore, bool has_debugctl)
+/* What a host that can probe for it has there. */
+static uint64_t read_debugctl(const struct guest *g)
+{
+	uint64_t value = 0;
+
+	if (!g->host->read_msr || g->host->read_msr(g->ctx, X86VCPU_MSR_IA32_DEBUGCTL, &value))
+		return 0;
+	return value;
+}
+
+static void read_msrs(struct vmx_host *host, struct vmx_restore *restore)
 {
 	host->pat = insn_rdmsr(X86VCPU_MSR_IA32_PAT);
 	host->efer = insn_rdmsr(X86VCPU_MSR_IA32_EFER);
@@ -72,7 +82,6 @@ static void read_msrs(struct vmx_host *host, struct vmx_restore *restore, bool h
 	restore->lstar = insn_rdmsr(X86VCPU_MSR_IA32_LSTAR);
 	restore->cstar = insn_rdmsr(X86VCPU_MSR_IA32_CSTAR);
 	restore->fmask = insn_rdmsr(X86VCPU_MSR_IA32_FMASK);
-	restore->debugctl = has_debugctl ? insn_rdmsr(X86VCPU_MSR_IA32_DEBUGCTL) : 0;
 }
 
 static void write_changed(bool all, uint32_t encoding, uint64_t old, uint64_t value)
@@ -90,7 +99,8 @@ void vmx_write_host_state(struct vmx_vcpu *v)
 
 	read_selectors(host, &v->restore);
 	read_tables(host, &v->restore);
-	read_msrs(host, &v->restore, v->has_debugctl);
+	read_msrs(host, &v->restore);
+	v->restore.debugctl = read_debugctl(&v->guest);
 	write_changed(all, VMCS_HOST_ES_SELECTOR, old.es, host->es);
 	write_changed(all, VMCS_HOST_CS_SELECTOR, old.cs, host->cs);
 	write_changed(all, VMCS_HOST_SS_SELECTOR, old.ss, host->ss);

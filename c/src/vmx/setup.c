@@ -182,24 +182,6 @@ static void write_addresses(struct vmx_vcpu *v)
 		vmcs_write64(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
 }
 
-/*
- * IA32_DEBUGCTL has no CPUID bit of its own: it came with the debug store and with architectural
- * performance monitoring, and some machines without either have no such MSR.
- */
-static bool has_debugctl(void)
-{
-	uint32_t leaf[4];
-
-	insn_cpuid(1, 0, leaf);
-	if (leaf[3] & CPUID_1_EDX_DS)
-		return true;
-	insn_cpuid(0, 0, leaf);
-	if (leaf[0] < 0xa)
-		return false;
-	insn_cpuid(0xa, 0, leaf);
-	return leaf[0] & 0xff;
-}
-
 static void take_controls(struct vmx_vcpu *v, const struct vmx_capability *capability, uint64_t root)
 {
 	v->pin = capability->controls[VMX_CONTROL_PIN];
@@ -247,7 +229,6 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
 	g->dirty = 0;
 	g->drs_armed = false;
 	v->injecting.valid = false;
-	v->has_debugctl = has_debugctl();
 	take_controls(v, &capability, setup->nested_root);
 	choose_masks(v);
 	choose_timer(v, &capability, setup->time_slice_ns);

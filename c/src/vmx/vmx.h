@@ -61,7 +61,6 @@ struct vmx_vcpu {
 	struct vmx_host host;
 	bool host_written; /* the VMCS holds what `host` says */
 	struct vmx_restore restore;
-	bool has_debugctl;
 };
 
 static inline struct vmx_vcpu *vmx_of(struct guest *g)
