@@ -213,6 +213,18 @@ extern "C" {
  */
 const char *x86vcpu_msr_name(uint32_t msr);
 
+/*
+ * MSRs of the executing CPU, not of a guest. Ring 0, pinned. An MSR is touched only when CPUID or a
+ * capability MSR says that it exists; of the numbers above, those that no such bit announces count as
+ * absent.
+ *
+ * exists: 1 or 0. read: 0; INVALID_INPUT (NULL); UNSUPPORTED (absent). write: 0; UNSUPPORTED. The value
+ * is the caller's responsibility: one that the MSR does not take is a #GP in the host.
+ */
+int32_t x86vcpu_msr_exists(uint32_t msr);
+int32_t x86vcpu_msr_read(uint32_t msr, uint64_t *value);
+int32_t x86vcpu_msr_write(uint32_t msr, uint64_t value);
+
 #ifdef __cplusplus
 }
 #endif

@@ -29,7 +29,7 @@ struct builder {
 	uint32_t capacity, count; /* count may exceed capacity: the table was too small then */
 	struct guest_cpuid_entry overflow;
 	const struct cpuid_config *config;
-	uint32_t host_basic, host_extended; /* the host's highest leaves */
+	uint32_t host_basic, host_extended; /* the host's highest leaves; extended: 0 for none */
 	uint64_t xcr0;
 	uint32_t with;
 };
@@ -65,7 +65,7 @@ static void host_maxima(struct builder *b)
 	host_leaf(b, 0, 0, out);
 	b->host_basic = out[EAX];
 	host_leaf(b, LEAF_EXTENDED, 0, out);
-	b->host_extended = out[EAX] >> 16 == LEAF_EXTENDED >> 16 ? out[EAX] : LEAF_EXTENDED;
+	b->host_extended = out[EAX] >> 16 == LEAF_EXTENDED >> 16 ? out[EAX] : 0;
 }
 
 /* ---- What the host and the backend give --------------------------------------------------------- */
@@ -313,8 +313,10 @@ static uint32_t physical_bits(const struct builder *b)
 /* Linear addresses have 48 bits: LA57 is hidden. */
 static void add_extended(struct builder *b)
 {
-	const uint32_t highest = b->host_extended < HIGHEST_EXTENDED ? b->host_extended : HIGHEST_EXTENDED;
+	uint32_t highest = larger(b->host_extended, LEAF_EXTENDED);
 
+	if (highest > HIGHEST_EXTENDED)
+		highest = HIGHEST_EXTENDED;
 	add(b, LEAF_EXTENDED, 0, 0)->eax = highest;
 	for (uint32_t leaf = LEAF_EXTENDED + 1; leaf <= highest; leaf++) {
 		struct guest_cpuid_entry *entry = add(b, leaf, 0, 0);
