@@ -115,7 +115,10 @@ void guest_destroy(struct guest *g);
 void guest_run_until(struct guest *g, uint32_t kind);
 /* ... until the guest's VMCALL with RAX = nr. */
 void guest_run_call(struct guest *g, uint64_t nr);
-/* ... until a trap was recorded, which must be this one. rip 0: anywhere. */
+/*
+ * ... until a trap was recorded, which must be this one. rip 0: anywhere. RAX and RBX are the handler's
+ * then; the guest's come back when it returns.
+ */
 const struct guest_trap *guest_run_trap(struct guest *g, unsigned vector, uint64_t error_code, uint64_t rip);
 /* Lets the handler of the last trap return to `rip`. */
 void guest_return_to(struct guest *g, uint64_t rip);

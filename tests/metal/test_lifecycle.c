@@ -490,7 +490,7 @@ METAL_TEST(bad_ranges, "config.memory_ranges")
 	config.mmio_count = X86VCPU_MAX_MMIO_RANGES + 1;
 	CHECK_STATUS(setup_with(&config), X86VCPU_ERR_INVALID_INPUT);
 	config = g.config;
-	config.size += 8;
+	config.size = 8;
 	CHECK_STATUS(setup_with(&config), X86VCPU_ERR_ABI_MISMATCH);
 }
 

@@ -6,6 +6,7 @@
 
 #include "cpu/x86.h"
 #include "emul/cpuid.h"
+#include "emul/cpuid_internal.h"
 #include "guest_fixture.h"
 
 Suite *cpuid_suite(void);
@@ -141,14 +142,15 @@ static void ask_host(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t out[4]
 		memcpy(out, found->words, 16);
 }
 
-/* Every bit set, but for what must make sense: maxima and the sizes of XSAVE components. */
+/* Every bit set, but for what must make sense: maxima, the sizes of XSAVE components, and XCR0 by *ctx. */
 static void ask_all_ones(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	const struct host sizes = HOST(skylake_x);
 	const struct leaf *component = leaf == 0xd && subleaf > 1 ? find(&sizes, leaf, subleaf) : NULL;
 
-	(void)ctx;
 	memset(out, 0xff, 16);
+	if (leaf == 0xd && subleaf == 0 && ctx)
+		out[A] = *(const uint32_t *)ctx;
 	if (leaf == 0 || leaf == 0x80000000)
 		out[A] = leaf + 0x21;
 	if (component && subleaf != 8) {
@@ -476,30 +478,41 @@ START_TEST(xcr0_is_consistent)
 }
 END_TEST
 
+struct component_row {
+	uint32_t xcr0; /* the host's */
+	uint32_t leaf, subleaf;
+	unsigned word;
+	const char *gone;
+};
+
 /* Features that use a component are gone with it (SDM Vol. 1, 14.3, 15.2 to 15.4). */
-START_TEST(without_avx_state_no_avx)
+static const struct component_row component_rows[] = {
+	{3, 1, 0, C, "12 28 29"}, /* FMA, AVX, F16C */
+	{3, 7, 0, B, "5 16 17 21 26-28 30 31"},
+	{3, 7, 0, C, "1 3 6 9-12 14"},
+	{3, 7, 0, D, "2 3 8 23"},
+	{3, 7, 1, A, "4 5 23"},
+	{3, 0x80000001, 0, C, "11 16"}, /* XOP, FMA4 */
+	{0x207, 1, 0, C, ""},
+	{0x207, 7, 0, B, "16 17 21 26-28 30 31"},
+	{0x207, 7, 0, C, "1 6 11 12 14"},
+	{0x207, 7, 0, D, "2 3 8 23"},
+	{0x207, 7, 1, A, "5"},
+	{0x207, 0x80000001, 0, C, ""},
+	{0xe7, 7, 0, B, ""},
+	{0xe7, 7, 0, C, "3"}, /* PKU */
+};
+
+START_TEST(feature_needs_its_component)
 {
-	struct host host = HOST(skylake_x);
-	struct guest *g;
+	const struct component_row *row = &component_rows[_i];
+	uint32_t xcr0 = row->xcr0;
+	struct cpuid_config config = everything(NULL);
 
-	host.changed = (struct leaf){0xd, 0, {3, 0, 0xa88, 0}};
-	g = guest_on(host);
-	ck_assert_uint_eq(word(g, 1, 0, C) & (1u << 28 | 1 << 12 | 1 << 29), 0);
-	ck_assert_uint_eq(word(g, 7, 0, B) & (1u << 5 | 1 << 16 | 1 << 17 | 1 << 28 | 1 << 30 | 1u << 31), 0);
-	ck_assert_uint_ne(word(g, 1, 0, C) & 1 << 26, 0);
-}
-END_TEST
-
-START_TEST(without_avx512_state_no_avx512)
-{
-	struct host host = HOST(skylake_x);
-	struct guest *g;
-
-	host.changed = (struct leaf){0xd, 0, {7, 0, 0xa88, 0}};
-	g = guest_on(host);
-	ck_assert_uint_eq(word(g, 7, 0, B) & (1 << 16 | 1 << 17 | 1 << 28 | 1 << 30 | 1u << 31), 0);
-	ck_assert_uint_ne(word(g, 7, 0, B) & 1 << 5, 0);
-	ck_assert_uint_ne(word(g, 1, 0, C) & 1 << 28, 0);
+	config.host = ask_all_ones;
+	config.ctx = &xcr0;
+	ck_assert_uint_eq(word(guest_with(&config), row->leaf, row->subleaf, row->word),
+			  expected_bits(row->leaf, row->subleaf, row->word) & ~parse_bits(row->gone));
 }
 END_TEST
 
@@ -742,18 +755,13 @@ END_TEST
 /* Components whose ECX[1] is set begin at a multiple of 64 (SDM Vol. 1, 13.4.3). */
 START_TEST(compacted_components_are_aligned)
 {
-	struct host host = HOST(skylake_x);
-	struct guest *g;
+	static const struct guest_cpuid_entry area[10] = {
+		[2] = {.eax = 8}, [5] = {.eax = 64, .ecx = 2}, [6] = {.eax = 24}, [7] = {.eax = 16}};
 
-	host.changed = (struct leaf){0xd, 9, {8, 0xa80, 2, 0}};
-	g = guest_on(host);
-	g->xcr0 = 0x207;
-	ck_assert_uint_eq(word(g, 0xd, 1, B), 0x348);
-	host.changed = (struct leaf){0xd, 9, {8, 0x800, 2, 0}};
-	g = guest_on(host);
-	g->xcr0 = 0x203;
-	ck_assert_uint_eq(word(g, 0xd, 1, B), 584);
-	ck_assert_uint_eq(word(g, 0xd, 0, B), 0x808);
+	ck_assert_uint_eq(cpuid_xsavec_size(area, 0x07), 584);
+	ck_assert_uint_eq(cpuid_xsavec_size(area, 0x27), 704);
+	ck_assert_uint_eq(cpuid_xsavec_size(area, 0x23), 640);
+	ck_assert_uint_eq(cpuid_xsavec_size(area, 0xe7), 744);
 }
 END_TEST
 
@@ -790,7 +798,7 @@ struct frequency_row {
 
 static const struct frequency_row frequency_rows[] = {
 	{2400000, 3300, 3300},   {2400000, 0, 2400}, {2399600, 0, 2400}, {0, 0, 3000},
-	{UINT64_MAX, 0, 3000},   {499, 0, 3000},
+	{UINT64_MAX, 0, 3000},   {499, 0, 3000},     {70000000000, 0, 3000},
 };
 
 START_TEST(frequency_is_never_zero)
@@ -856,7 +864,7 @@ struct bits_row {
 };
 
 static const struct bits_row bits_rows[] = {
-	{46, 48, 46}, {52, 48, 48}, {39, 36, 36}, {255, 255, 52}, {0, 48, 32}, {46, 0, 32},
+	{46, 48, 46}, {52, 48, 48}, {39, 36, 36}, {255, 255, 52}, {255, 60, 52}, {0, 48, 32}, {46, 0, 32},
 };
 
 /* Neither more than the host has nor more than the nested tables translate. */
@@ -926,8 +934,7 @@ static void add_policy_tests(Suite *suite)
 	tcase_add_test(tc, host_without_any_bit);
 	tcase_add_loop_test(tc, feature_needs_the_backend, 0, ROWS(condition_rows));
 	tcase_add_loop_test(tc, xcr0_is_consistent, 0, ROWS(xcr0_rows));
-	tcase_add_test(tc, without_avx_state_no_avx);
-	tcase_add_test(tc, without_avx512_state_no_avx512);
+	tcase_add_loop_test(tc, feature_needs_its_component, 0, ROWS(component_rows));
 	tcase_add_test(tc, without_xsave_no_avx);
 	tcase_add_loop_test(tc, limits_follow_the_table, 0, ROWS(limits_rows));
 	tcase_add_loop_test(tc, physical_bits_are_the_smaller, 0, ROWS(bits_rows));

@@ -337,6 +337,21 @@ START_TEST(xd_is_reserved_without_nxe)
 }
 END_TEST
 
+/* No page is that large, even when its address would suit one. */
+START_TEST(ps_above_1g_is_reserved)
+{
+	struct tables t = map(_i, 12, PAGE | ALL);
+
+	for (unsigned level = 0; level < t.levels - 3; level++) {
+		const uint64_t entry = t.entry[level];
+
+		put(&t, level, ALL | PTE_PS);
+		expect_fault(&t, 0, PF_PRESENT | PF_RESERVED, "PS");
+		put(&t, level, entry);
+	}
+}
+END_TEST
+
 START_TEST(ps_of_1g_is_reserved_without_the_feature)
 {
 	struct tables t = map(PAGING_4, 30, 0xc0000000 | ALL | PTE_PS);
@@ -638,6 +653,7 @@ Suite *paging_suite(void)
 	tcase_add_loop_test(faults, reserved_bit_faults, 0, COUNT(reserved_rows));
 	tcase_add_test(faults, pse36_bits_above_maxphyaddr_are_reserved);
 	tcase_add_loop_test(faults, xd_is_reserved_without_nxe, PAGING_PAE, PAGINGS);
+	tcase_add_loop_test(faults, ps_above_1g_is_reserved, PAGING_4, PAGINGS);
 	tcase_add_test(faults, ps_of_1g_is_reserved_without_the_feature);
 	tcase_add_loop_test(faults, canonical_form, 0, COUNT(canonical_rows));
 	tcase_add_test(faults, fault_is_raised);

@@ -14,7 +14,7 @@ Suite *regs_suite(void);
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 #define RSP 4
 
-/* ---- Numbers and names ----------------------------------------------------------------------------- */
+/* ---- Numbers and names ----------------------------------------------------------------------- */
 
 /* The order of the instruction encoding, SDM Vol. 2, table 3-1. */
 static const struct {
@@ -116,7 +116,7 @@ START_TEST(refuses_null)
 }
 END_TEST
 
-/* ---- Parts of registers (SDM Vol. 1, 3.4.1.1) --------------------------------------------------------- */
+/* ---- Parts of registers (SDM Vol. 1, 3.4.1.1) ------------------------------------------------ */
 
 /* What each write leaves of 0xfedcba9876543210, and that no other register changes. */
 static void check_write(const struct x86vcpu_regs *regs, int index, uint64_t expected)
@@ -221,7 +221,7 @@ START_TEST(set_edx_eax_clears_upper_halves)
 }
 END_TEST
 
-/* ---- Differences ----------------------------------------------------------------------------------------- */
+/* ---- Differences ----------------------------------------------------------------------------- */
 
 START_TEST(diff_names_each_register)
 {
@@ -306,7 +306,7 @@ START_TEST(a_full_difference_fits_1024_bytes)
 }
 END_TEST
 
-/* ---- MSRs --------------------------------------------------------------------------------------------------- */
+/* ---- MSRs ------------------------------------------------------------------------------------ */
 
 /* SDM Vol. 4, table 2-2; APM Vol. 2, appendix A. */
 static const struct {
@@ -371,7 +371,7 @@ START_TEST(names_msr)
 }
 END_TEST
 
-/* ---- The suite ------------------------------------------------------------------------------------------------ */
+/* ---- The suite ------------------------------------------------------------------------------- */
 
 static TCase *number_cases(void)
 {

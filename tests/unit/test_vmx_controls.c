@@ -13,7 +13,7 @@ static uint64_t capability(uint32_t allowed0, uint32_t allowed1)
 	return (uint64_t)allowed1 << 32 | allowed0;
 }
 
-/* ---- The rule of SDM 32.5.1 ------------------------------------------------------------------------- */
+/* ---- The rule of SDM 32.5.1 ------------------------------------------------------------------ */
 
 static const struct choice_case {
 	const char *what;
@@ -159,7 +159,7 @@ START_TEST(a_choice_is_always_allowed)
 }
 END_TEST
 
-/* ---- Which MSR (SDM A.2) ---------------------------------------------------------------------------- */
+/* ---- Which MSR (SDM A.2) --------------------------------------------------------------------- */
 
 static const struct {
 	enum vmx_control_kind kind;
@@ -179,7 +179,7 @@ START_TEST(capability_msr_follows_basic_bit_55)
 }
 END_TEST
 
-/* ---- Names -------------------------------------------------------------------------------------------- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 static const struct {
 	enum vmx_control_kind kind;
@@ -228,7 +228,7 @@ START_TEST(control_bits_are_the_manuals)
 }
 END_TEST
 
-/* ---- IA32_VMX_BASIC, IA32_VMX_MISC, IA32_VMX_EPT_VPID_CAP -------------------------------------------- */
+/* ---- IA32_VMX_BASIC, IA32_VMX_MISC, IA32_VMX_EPT_VPID_CAP ------------------------------------ */
 
 START_TEST(decodes_basic)
 {

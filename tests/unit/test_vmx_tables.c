@@ -15,7 +15,7 @@ Suite *vmx_tables_suite(void);
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 #define NONE X86VCPU_NO_REGISTER
 
-/* ---- VMCS fields, SDM appendix B ----------------------------------------------------------------------- */
+/* ---- VMCS fields, SDM appendix B ------------------------------------------------------------- */
 
 #define FIELD_16(name, encoding) { encoding, #name, 0 },
 #define FIELD_64(name, encoding) { encoding, #name, 1 },
@@ -145,7 +145,7 @@ START_TEST(unknown_fields_have_no_name)
 }
 END_TEST
 
-/* ---- Names of exits and errors --------------------------------------------------------------------------- */
+/* ---- Names of exits and errors --------------------------------------------------------------- */
 
 static const struct {
 	uint32_t reason;
@@ -228,7 +228,7 @@ START_TEST(entry_failures_have_texts)
 }
 END_TEST
 
-/* ---- Exit qualifications, SDM 28.2.1 ------------------------------------------------------------------------ */
+/* ---- Exit qualifications, SDM 28.2.1 --------------------------------------------------------- */
 
 /* Compares a decoded structure as a whole, so that a member which should be 0 counts. */
 #define ASSERT_DECODES(type, call, ...)                                      \
@@ -461,7 +461,7 @@ START_TEST(decoders_refuse_null)
 }
 END_TEST
 
-/* ---- Events, SDM 25.8.3, 25.9.2, 25.9.3 ------------------------------------------------------------------------ */
+/* ---- Events, SDM 25.8.3, 25.9.2, 25.9.3 ------------------------------------------------------ */
 
 static const struct {
 	uint32_t info;
@@ -567,7 +567,7 @@ START_TEST(knows_vectors_with_error_code)
 }
 END_TEST
 
-/* ---- VM-exit instruction information, SDM 28.2.5 ------------------------------------------------------------------ */
+/* ---- VM-exit instruction information, SDM 28.2.5 --------------------------------------------- */
 
 #define ADDRESS_16 (0u << 7)
 #define ADDRESS_32 (1u << 7)
@@ -693,7 +693,7 @@ START_TEST(refuses_instruction)
 }
 END_TEST
 
-/* ---- The suite ------------------------------------------------------------------------------------------------------ */
+/* ---- The suite ------------------------------------------------------------------------------- */
 
 static TCase *field_cases(void)
 {

@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-/* ---- Features, microcode, mitigations ------------------------------------------------------------ */
+/* ---- Features, microcode, mitigations -------------------------------------------------------- */
 
 #define X86VCPU_MSR_IA32_PLATFORM_ID 0x17u                /* microcode update, SDM 10.11 */
 #define X86VCPU_MSR_IA32_FEATURE_CONTROL 0x3au            /* lock, VMX enable, SDM 24.7 */
@@ -27,7 +27,7 @@ extern "C" {
 #define X86VCPU_MSR_IA32_TSX_CTRL 0x122u                  /* TSX off */
 #define X86VCPU_MSR_IA32_MISC_ENABLE 0x1a0u               /* fast strings, XD disable, ... */
 
-/* ---- Time ------------------------------------------------------------------------------------------ */
+/* ---- Time ------------------------------------------------------------------------------------ */
 
 #define X86VCPU_MSR_IA32_TIME_STAMP_COUNTER 0x10u         /* SDM 18.17 */
 #define X86VCPU_MSR_IA32_TSC_ADJUST 0x3bu                 /* SDM 18.17.3 */
@@ -36,7 +36,7 @@ extern "C" {
 #define X86VCPU_MSR_IA32_TSC_DEADLINE 0x6e0u              /* local APIC timer, SDM 11.5.4.1 */
 #define X86VCPU_MSR_IA32_TSC_AUX 0xc0000103u              /* what RDTSCP and RDPID read */
 
-/* ---- System calls, segment bases, modes ------------------------------------------------------------- */
+/* ---- System calls, segment bases, modes ------------------------------------------------------ */
 
 #define X86VCPU_MSR_IA32_SYSENTER_CS 0x174u               /* SDM 5.8.7 */
 #define X86VCPU_MSR_IA32_SYSENTER_ESP 0x175u
@@ -62,7 +62,7 @@ extern "C" {
 #define X86VCPU_MSR_IA32_BNDCFGS 0xd90u                   /* MPX */
 #define X86VCPU_MSR_IA32_XSS 0xda0u                       /* supervisor state of XSAVES, SDM Vol. 1, 13.3 */
 
-/* ---- Memory types ------------------------------------------------------------------------------------ */
+/* ---- Memory types ---------------------------------------------------------------------------- */
 
 #define X86VCPU_MSR_IA32_MTRRCAP 0xfeu                    /* SDM 12.11.1 */
 #define X86VCPU_MSR_IA32_MTRR_PHYSBASE0 0x200u            /* + 2 n, SDM 12.11.2.3 */
@@ -83,7 +83,7 @@ extern "C" {
 #define X86VCPU_MSR_IA32_PAT 0x277u                       /* SDM 12.12 */
 #define X86VCPU_MSR_IA32_MTRR_DEF_TYPE 0x2ffu             /* SDM 12.11.2.1 */
 
-/* ---- Machine check ------------------------------------------------------------------------------------ */
+/* ---- Machine check --------------------------------------------------------------------------- */
 
 #define X86VCPU_MSR_IA32_P5_MC_ADDR 0x0u                  /* SDM 16.10 */
 #define X86VCPU_MSR_IA32_P5_MC_TYPE 0x1u
@@ -97,7 +97,7 @@ extern "C" {
 #define X86VCPU_MSR_IA32_MC0_MISC 0x403u                  /* + 4 n */
 #define X86VCPU_MSR_IA32_MCG_EXT_CTL 0x4d0u               /* local machine checks */
 
-/* ---- Debugging and performance ------------------------------------------------------------------------- */
+/* ---- Debugging and performance --------------------------------------------------------------- */
 
 #define X86VCPU_MSR_IA32_PMC0 0xc1u                       /* + n, SDM 20.2 */
 #define X86VCPU_MSR_IA32_PERFEVTSEL0 0x186u               /* + n */
@@ -123,7 +123,7 @@ extern "C" {
 #define X86VCPU_MSR_IA32_PM_ENABLE 0x770u                 /* hardware-controlled performance, SDM 15.4 */
 #define X86VCPU_MSR_IA32_LBR_CTL 0x14ceu                  /* architectural LBRs, SDM 19.1 */
 
-/* ---- VMX capabilities, SDM appendix A -------------------------------------------------------------------- */
+/* ---- VMX capabilities, SDM appendix A -------------------------------------------------------- */
 
 #define X86VCPU_MSR_IA32_VMX_BASIC 0x480u                 /* A.1 */
 #define X86VCPU_MSR_IA32_VMX_PINBASED_CTLS 0x481u         /* A.3.1 */
@@ -146,7 +146,7 @@ extern "C" {
 #define X86VCPU_MSR_IA32_VMX_PROCBASED_CTLS3 0x492u       /* A.3.4 */
 #define X86VCPU_MSR_IA32_VMX_EXIT_CTLS2 0x493u            /* A.4.2 */
 
-/* ---- Local APIC ------------------------------------------------------------------------------------------- */
+/* ---- Local APIC ------------------------------------------------------------------------------ */
 
 #define X86VCPU_MSR_IA32_APIC_BASE 0x1bu                  /* SDM 11.4.4 */
 #define X86VCPU_MSR_X2APIC_FIRST 0x800u                   /* x2APIC mode, SDM 11.12.1.2 */
@@ -175,12 +175,12 @@ extern "C" {
 #define X86VCPU_MSR_IA32_X2APIC_DIV_CONF 0x83eu
 #define X86VCPU_MSR_IA32_X2APIC_SELF_IPI 0x83fu           /* write only */
 
-/* ---- Hypervisor interface ----------------------------------------------------------------------------------- */
+/* ---- Hypervisor interface -------------------------------------------------------------------- */
 
 #define X86VCPU_MSR_HYPERVISOR_FIRST 0x40000000u          /* no processor will ever have these */
 #define X86VCPU_MSR_HYPERVISOR_LAST 0x400000ffu
 
-/* ---- AMD ------------------------------------------------------------------------------------------------------ */
+/* ---- AMD ------------------------------------------------------------------------------------- */
 
 #define X86VCPU_MSR_TSC_RATIO 0xc0000104u                 /* guest TSC scaling, APM 15.30.5 */
 #define X86VCPU_MSR_SYSCFG 0xc0010010u                    /* MTRR extensions, memory encryption, APM 7.9.1 */

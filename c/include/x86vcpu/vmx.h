@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-/* ---- Exit reasons, appendix C ------------------------------------------------------------------- */
+/* ---- Exit reasons, appendix C ---------------------------------------------------------------- */
 
 enum x86vcpu_vmx_exit_reason {
 	X86VCPU_VMX_EXIT_EXCEPTION_OR_NMI = 0,
@@ -120,7 +120,7 @@ const char *x86vcpu_vmx_instruction_error(uint32_t error);
  */
 const char *x86vcpu_vmx_entry_failure(uint32_t reason, uint64_t qualification);
 
-/* ---- Exit qualifications, 28.2.1 ------------------------------------------------------------------ */
+/* ---- Exit qualifications, 28.2.1 ------------------------------------------------------------- */
 
 /* Exception #DB. */
 struct x86vcpu_vmx_debug {
@@ -270,7 +270,7 @@ struct x86vcpu_vmx_ept_violation {
 };
 int32_t x86vcpu_vmx_decode_ept_violation(uint64_t qualification, struct x86vcpu_vmx_ept_violation *out);
 
-/* ---- Events: 25.8.3, 25.9.2, 25.9.3 ------------------------------------------------------------------ */
+/* ---- Events: 25.8.3, 25.9.2, 25.9.3 ---------------------------------------------------------- */
 
 enum x86vcpu_vmx_event_type {
 	X86VCPU_VMX_EVENT_EXTERNAL_INTERRUPT = 0,
@@ -310,7 +310,7 @@ int32_t x86vcpu_vmx_encode_event(const struct x86vcpu_vmx_event *event, uint32_t
 /* 1 for exceptions that push an error code in protected mode: 8, 10 to 14, 17, 21 (6.3.1). */
 int32_t x86vcpu_vmx_vector_has_error_code(uint32_t vector);
 
-/* ---- VM-exit instruction information, 28.2.5 ----------------------------------------------------------- */
+/* ---- VM-exit instruction information, 28.2.5 ------------------------------------------------- */
 
 /*
  * A register that there is not is X86VCPU_NO_REGISTER. `identity` tells instructions of one reason

@@ -10,6 +10,7 @@
 #include "x86vcpu/percpu.h"
 #include "x86vcpu/regs.h"
 #include "x86vcpu/status.h"
+#include "x86vcpu/svm.h"
 #include "x86vcpu/vcpu.h"
 #include "x86vcpu/version.h"
 #include "x86vcpu/vmx.h"

@@ -83,6 +83,14 @@ static inline bool insn_invvpid(uint64_t type, uint16_t vpid)
 	return ok;
 }
 
+/* ---- SVM (APM 15.5) --------------------------------------------------------------------------------- */
+
+/* FS, GS, TR, LDTR and the SYSCALL and SYSENTER MSRs, to the VMCB at `hpa`. EFER.SVME is set. */
+static inline void insn_vmsave(uint64_t hpa)
+{
+	__asm__ volatile("vmsave %0" : : "a"(hpa) : "memory");
+}
+
 /* ---- Identification, time, MSRs ------------------------------------------------------------------ */
 
 static inline void insn_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])

@@ -13,11 +13,13 @@ struct backend_cpu {
 	uint32_t id;         /* the caller's number; for log lines */
 	uint64_t region_hpa; /* VMXON region or host save area */
 	uint64_t old_cr0, old_cr4;
+	uint64_t old_save_area; /* SVM: VM_HSAVE_PA */
 
 	/* TLB tags (VPID, ASID): handed out in order; a new generation begins, and all are flushed, when
 	 * they run out. */
 	uint32_t next_tag, last_tag;
 	uint64_t tag_generation;
+	bool flush_tags; /* SVM: the next VMRUN on this CPU flushes every ASID */
 };
 
 struct backend_setup {

@@ -21,6 +21,14 @@ static uint64_t area_bytes(bool has_xsave)
 	return leaf[2];
 }
 
+uint64_t context_host_cr4(void)
+{
+	uint32_t leaf[4];
+
+	insn_cpuid(1, 0, leaf);
+	return leaf[2] & CPUID_1_ECX_XSAVE ? CR4_OSXSAVE | CR4_OSFXSR : CR4_OSFXSR;
+}
+
 static void detect(struct guest_context *context)
 {
 	uint32_t leaf[4], highest;

@@ -9,6 +9,9 @@
 
 #include "emul/guest.h"
 
+/* Bits of CR4 that the host needs so that the extended state can be switched: XSAVE's, or FXSAVE's. */
+uint64_t context_host_cr4(void);
+
 /* Two images of the size that CPUID gives. On the CPU whose kind will run the guest. */
 int32_t context_create(struct guest *g);
 void context_destroy(struct guest *g);

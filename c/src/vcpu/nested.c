@@ -66,7 +66,7 @@ static const struct nested_format formats[] = {
 	},
 };
 
-/* ---- Entries -------------------------------------------------------------------------------------- */
+/* ---- Entries --------------------------------------------------------------------------------- */
 
 /* log2 of the bytes that an entry at `level` (1 to 4) covers. */
 static unsigned level_shift(unsigned level)
@@ -115,7 +115,7 @@ static void store(uint64_t *entry, uint64_t value)
 	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
 }
 
-/* ---- Frames --------------------------------------------------------------------------------------- */
+/* ---- Frames ---------------------------------------------------------------------------------- */
 
 static const struct nested_format *format_of(const struct x86vcpu_nested_tables *t)
 {
@@ -161,7 +161,7 @@ static bool table_is_empty(const struct x86vcpu_nested_tables *t, const uint64_t
 	return true;
 }
 
-/* ---- Changes -------------------------------------------------------------------------------------- */
+/* ---- Changes --------------------------------------------------------------------------------- */
 
 /* A change of [gpa, end): pages with `bits` at gpa + offset, or nothing when bits is 0. */
 struct change {
@@ -245,7 +245,7 @@ static int32_t change_range(struct x86vcpu_nested_tables *t, uint64_t *table, un
 	return X86VCPU_OK;
 }
 
-/* ---- Interface ------------------------------------------------------------------------------------ */
+/* ---- Interface ------------------------------------------------------------------------------- */
 
 static bool is_ready(const struct x86vcpu_nested_tables *t)
 {

@@ -8,11 +8,13 @@
 #include "cpu/insn.h"
 #include "cpu/libc.h"
 #include "cpu/x86.h"
+#include "svm/svm.h"
 #include "vmx/vmx.h"
 #include "x86vcpu/status.h"
 
 static const struct backend *const backends[] = {
 	&vmx_backend,
+	&svm_backend,
 };
 
 static const struct backend *selected;

@@ -11,7 +11,7 @@
 
 #include "x86vcpu/status.h"
 
-/* ---- Bits ----------------------------------------------------------------------------------------- */
+/* ---- Bits ------------------------------------------------------------------------------------ */
 
 /* Pin-based VM-execution controls, SDM 25.6.1. */
 #define VMX_PIN_CONTROLS(X)                \
@@ -126,7 +126,7 @@ enum vmx_exit_control { VMX_EXIT_CONTROLS(VMX_CONTROL_BIT) };
 enum vmx_entry_control { VMX_ENTRY_CONTROLS(VMX_CONTROL_BIT) };
 #undef VMX_CONTROL_BIT
 
-/* ---- Choosing a control word ---------------------------------------------------------------------- */
+/* ---- Choosing a control word ----------------------------------------------------------------- */
 
 enum vmx_control_kind {
 	VMX_CONTROL_PIN = 0,
@@ -166,7 +166,7 @@ int32_t vmx_control_choose(enum vmx_control_kind kind, uint64_t capability,
 /* "CPU_HLT_EXITING" for (VMX_CONTROL_CPU, 7); "reserved" for a bit that the manual reserves. */
 const char *vmx_control_name(enum vmx_control_kind kind, unsigned bit);
 
-/* ---- IA32_VMX_BASIC, SDM A.1 ---------------------------------------------------------------------- */
+/* ---- IA32_VMX_BASIC, SDM A.1 ----------------------------------------------------------------- */
 
 #define VMX_BASIC_32BIT_ADDRESSES (UINT64_C(1) << 48)
 #define VMX_BASIC_DUAL_MONITOR (UINT64_C(1) << 49)
@@ -196,7 +196,7 @@ static inline uint32_t vmx_basic_memory_type(uint64_t basic)
 	return (uint32_t)(basic >> 50) & 0xf;
 }
 
-/* ---- IA32_VMX_MISC, SDM A.6 ----------------------------------------------------------------------- */
+/* ---- IA32_VMX_MISC, SDM A.6 ------------------------------------------------------------------ */
 
 #define VMX_MISC_EXIT_STORES_LMA (UINT64_C(1) << 5) /* always, with unrestricted guests */
 #define VMX_MISC_ACTIVITY_HLT (UINT64_C(1) << 6)
@@ -230,7 +230,7 @@ static inline uint32_t vmx_misc_mseg_revision(uint64_t misc)
 	return (uint32_t)(misc >> 32);
 }
 
-/* ---- IA32_VMX_EPT_VPID_CAP, SDM A.10 -------------------------------------------------------------- */
+/* ---- IA32_VMX_EPT_VPID_CAP, SDM A.10 --------------------------------------------------------- */
 
 #define EPT_CAP_EXECUTE_ONLY (UINT64_C(1) << 0)
 #define EPT_CAP_WALK_4 (UINT64_C(1) << 6)

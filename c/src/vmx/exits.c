@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One VM exit. The table says for each reason who handles it; the handler answers with enum emul, and
- * what that means for RIP and for the guest is decided in one place, finish().
+ * what that means for RIP and for the guest is decided in emul/finish.h.
  */
 #include "cpu/insn.h"
 #include "cpu/x86.h"
 #include "emul/cr.h"
+#include "emul/finish.h"
 #include "emul/hypercall.h"
 #include "emul/log.h"
 #include "emul/mmio.h"
@@ -26,12 +27,6 @@ unsigned vmx_instruction_length(struct vmx_vcpu *v)
 	if (!v->length)
 		v->length = vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH) & 15;
 	return v->length;
-}
-
-static int report(struct vmx_vcpu *v, enum x86vcpu_exit_kind kind)
-{
-	vmx_set_exit(v, kind);
-	return EMUL_EXIT;
 }
 
 /* ---- Answers that need no more than their name -------------------------------------------------- */
@@ -57,14 +52,14 @@ static int refuse_gp(struct vmx_vcpu *v)
 /* The host's own: what there was to do the host has done, or will when interrupts are on. */
 static int host_event(struct vmx_vcpu *v)
 {
-	return report(v, X86VCPU_EXIT_NOTHING);
+	return emul_report(&v->guest, X86VCPU_EXIT_NOTHING);
 }
 
 static int unsupported(struct vmx_vcpu *v)
 {
 	LOG(v->guest.host, v->guest.ctx, LOG_WARN, "VT-x: no way on from exit: ",
 	    x86vcpu_vmx_exit_name(v->reason));
-	report(v, X86VCPU_EXIT_NOTHING);
+	emul_report(&v->guest, X86VCPU_EXIT_NOTHING);
 	return X86VCPU_ERR_UNSUPPORTED;
 }
 
@@ -183,12 +178,12 @@ static int nmi_window(struct vmx_vcpu *v)
 static int triple_fault(struct vmx_vcpu *v)
 {
 	v->guest.events.shutdown = true;
-	return report(v, X86VCPU_EXIT_SYSTEM_DOWN);
+	return emul_report(&v->guest, X86VCPU_EXIT_SYSTEM_DOWN);
 }
 
 static int preemption_timer(struct vmx_vcpu *v)
 {
-	return report(v, X86VCPU_EXIT_PREEMPTION_TIMER);
+	return emul_report(&v->guest, X86VCPU_EXIT_PREEMPTION_TIMER);
 }
 
 /* ---- Instructions ------------------------------------------------------------------------------------ */
@@ -201,7 +196,7 @@ static int cpuid(struct vmx_vcpu *v)
 static int hlt(struct vmx_vcpu *v)
 {
 	v->guest.events.halted = true;
-	vmx_set_exit(v, X86VCPU_EXIT_HALT);
+	emul_report(&v->guest, X86VCPU_EXIT_HALT);
 	return EMUL_NEXT_EXIT;
 }
 
@@ -303,13 +298,6 @@ static int xsetbv(struct vmx_vcpu *v)
 
 /* ---- Nested paging --------------------------------------------------------------------------------------- */
 
-static int nested_page_fault(struct vmx_vcpu *v, uint64_t gpa, uint64_t access)
-{
-	vmx_set_exit(v, X86VCPU_EXIT_NESTED_PAGE_FAULT);
-	v->guest.exit->u.nested_page_fault = (struct x86vcpu_nested_page_fault){gpa, access};
-	return EMUL_EXIT;
-}
-
 /*
  * Only an access by the instruction itself can be emulated: not one of the guest's page walk, nor of
  * the delivery of an event (SDM table 28-7, bits 7 and 8).
@@ -327,14 +315,14 @@ static int ept_violation(struct vmx_vcpu *v)
 		reblock_nmis(v);
 	if (delivering || !violation.linear_valid || !violation.translated ||
 	    violation.access & X86VCPU_ACCESS_EXECUTE || !guest_is_mmio(g, gpa))
-		return nested_page_fault(v, gpa, violation.access);
+		return emul_report_nested_fault(g, gpa, violation.access);
 	return emul_mmio(g, gpa, violation.access & X86VCPU_ACCESS_WRITE, &v->length);
 }
 
 static int ept_misconfiguration(struct vmx_vcpu *v)
 {
 	LOG(v->guest.host, v->guest.ctx, LOG_ERROR, "VT-x: malformed EPT entry");
-	report(v, X86VCPU_EXIT_NOTHING);
+	emul_report(&v->guest, X86VCPU_EXIT_NOTHING);
 	return X86VCPU_ERR_INVALID_DATA;
 }
 
@@ -415,32 +403,13 @@ static const struct exit_rule *rule_of(uint32_t reason)
 	return &rules[basic];
 }
 
-/* What a handler's answer means for the guest. */
-static int finish(struct vmx_vcpu *v, int result)
-{
-	switch (result) {
-	case EMUL_NEXT:
-		guest_skip(&v->guest, vmx_instruction_length(v));
-		return EMUL_RESUME;
-	case EMUL_NEXT_EXIT:
-		guest_skip(&v->guest, vmx_instruction_length(v));
-		return EMUL_EXIT;
-	case EMUL_GP:
-		guest_raise(&v->guest, VECTOR_GP, true, 0);
-		return EMUL_RESUME;
-	case EMUL_UD:
-		guest_raise(&v->guest, VECTOR_UD, false, 0);
-		return EMUL_RESUME;
-	default:
-		return result;
-	}
-}
-
 int vmx_handle_exit(struct vmx_vcpu *v)
 {
 	const struct exit_rule *rule = rule_of(v->reason);
+	int result;
 
 	if (rule->vectoring)
 		vmx_collect_vectoring(v);
-	return finish(v, rule->handle(v));
+	result = rule->handle(v);
+	return emul_finish(&v->guest, result, emul_skips(result) ? vmx_instruction_length(v) : 0);
 }

@@ -289,7 +289,7 @@ static void new_tag(struct vmx_vcpu *v, struct backend_cpu *cpu)
  * Translations that this CPU keeps under the vCPU's tag and EPTP are good only if it was here last:
  * elsewhere it may have run with other tables (SDM 29.4.3).
  */
-static void claim_tlb(struct vmx_vcpu *v, struct backend_cpu *cpu)
+void vmx_claim_tlb(struct vmx_vcpu *v, struct backend_cpu *cpu)
 {
 	if (v->cpu_tagged == cpu && v->tag_generation == cpu->tag_generation)
 		return;
@@ -308,7 +308,7 @@ int32_t vmx_bind(struct guest *g, struct backend_cpu *cpu)
 		return X86VCPU_ERR_BAD_STATE;
 	g->valid = 0;
 	vmx_write_host_state(v);
-	claim_tlb(v, cpu);
+	vmx_claim_tlb(v, cpu);
 	return X86VCPU_OK;
 }
 

@@ -32,15 +32,6 @@ static int32_t fixed_value(uint64_t value, uint32_t fixed0_msr, uint32_t fixed1_
 	return *result & ~insn_rdmsr(fixed1_msr) ? X86VCPU_ERR_BAD_STATE : X86VCPU_OK;
 }
 
-/* Guest FPU state is switched with XSAVE, or with FXSAVE where there is none. */
-static uint64_t cr4_for_extended_state(void)
-{
-	uint32_t leaf[4];
-
-	insn_cpuid(1, 0, leaf);
-	return leaf[2] & CPUID_1_ECX_XSAVE ? CR4_OSXSAVE | CR4_OSFXSR : CR4_OSFXSR;
-}
-
 static int32_t vmx_on(struct backend_cpu *cpu)
 {
 	uint64_t cr0, cr4;
@@ -48,7 +39,7 @@ static int32_t vmx_on(struct backend_cpu *cpu)
 	cpu->old_cr0 = insn_read_cr0();
 	cpu->old_cr4 = insn_read_cr4();
 	if (fixed_value(cpu->old_cr0, X86VCPU_MSR_IA32_VMX_CR0_FIXED0, X86VCPU_MSR_IA32_VMX_CR0_FIXED1, &cr0) ||
-	    fixed_value(cpu->old_cr4 | cr4_for_extended_state(), X86VCPU_MSR_IA32_VMX_CR4_FIXED0,
+	    fixed_value(cpu->old_cr4 | context_host_cr4(), X86VCPU_MSR_IA32_VMX_CR4_FIXED0,
 			X86VCPU_MSR_IA32_VMX_CR4_FIXED1, &cr4))
 		return X86VCPU_ERR_BAD_STATE;
 	insn_write_cr0(cr0);
@@ -115,7 +106,7 @@ int32_t vmx_cpu_enable(struct backend_cpu *cpu)
  */
 void vmx_cpu_disable(struct backend_cpu *cpu)
 {
-	const uint64_t set_in_cr4 = cr4_for_extended_state() | CR4_VMXE;
+	const uint64_t set_in_cr4 = context_host_cr4() | CR4_VMXE;
 	const uint64_t cr4 = insn_read_cr4(), cr0 = insn_read_cr0();
 
 	insn_vmxoff();

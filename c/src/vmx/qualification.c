@@ -19,7 +19,7 @@ static uint8_t bit(uint64_t value, unsigned n)
 	return (value >> n) & 1;
 }
 
-/* ---- Exit qualifications, SDM 28.2.1 -------------------------------------------------------------- */
+/* ---- Exit qualifications, SDM 28.2.1 --------------------------------------------------------- */
 
 int32_t x86vcpu_vmx_decode_debug(uint64_t q, struct x86vcpu_vmx_debug *out)
 {
@@ -200,7 +200,7 @@ int32_t x86vcpu_vmx_decode_ept_violation(uint64_t q, struct x86vcpu_vmx_ept_viol
 	return X86VCPU_OK;
 }
 
-/* ---- Events --------------------------------------------------------------------------------------- */
+/* ---- Events ---------------------------------------------------------------------------------- */
 
 #define INFO_ERROR_CODE (1u << 11)
 #define INFO_NMI_UNBLOCKED (1u << 12)
@@ -300,7 +300,7 @@ int32_t x86vcpu_vmx_encode_event(const struct x86vcpu_vmx_event *event, uint32_t
 	return X86VCPU_OK;
 }
 
-/* ---- VM-exit instruction information, SDM 28.2.5 ---------------------------------------------------- */
+/* ---- VM-exit instruction information, SDM 28.2.5 --------------------------------------------- */
 
 /* Which parts the field has, by basic exit reason. */
 enum {

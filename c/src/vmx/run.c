@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The run loop. */
 #include "cpu/insn.h"
+#include "emul/finish.h"
 #include "vmx/offsets.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
@@ -68,7 +69,7 @@ static uint32_t enter(struct vmx_vcpu *v)
 
 static int entry_failed(struct vmx_vcpu *v, uint64_t reason, uint64_t qualification, uint32_t error)
 {
-	vmx_set_exit(v, X86VCPU_EXIT_FAIL_ENTRY);
+	emul_report(&v->guest, X86VCPU_EXIT_FAIL_ENTRY);
 	v->guest.exit->u.fail_entry = (struct x86vcpu_fail_entry){
 		.reason = reason,
 		.qualification = qualification,
@@ -107,11 +108,11 @@ static int loop(struct vmx_vcpu *v)
 	do {
 		result = enter_and_handle(v);
 		if (v->guest.events.shutdown && result >= 0) {
-			vmx_set_exit(v, X86VCPU_EXIT_SYSTEM_DOWN);
+			emul_report(&v->guest, X86VCPU_EXIT_SYSTEM_DOWN);
 			return EMUL_EXIT;
 		}
 		if (result == EMUL_RESUME && slice_over(v, deadline)) {
-			vmx_set_exit(v, X86VCPU_EXIT_PREEMPTION_TIMER);
+			emul_report(&v->guest, X86VCPU_EXIT_PREEMPTION_TIMER);
 			return EMUL_EXIT;
 		}
 	} while (result == EMUL_RESUME);
@@ -126,6 +127,9 @@ int32_t vmx_run(struct guest *g, struct x86vcpu_exit *exit)
 
 	g->exit = exit;
 	v->acknowledged = -1;
+	/* Another vCPU on this CPU may have begun a new generation of tags. */
+	if (v->tag_generation != v->cpu_tagged->tag_generation)
+		vmx_claim_tlb(v, v->cpu_tagged);
 	vmx_update_host_crs(v);
 	vmx_load_context(v);
 	result = loop(v);

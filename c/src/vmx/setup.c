@@ -4,13 +4,12 @@
 #include "cpu/libc.h"
 #include "cpu/x86.h"
 #include "emul/msr.h"
+#include "emul/reset.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 #include "x86vcpu/msr.h"
 
 #define PAGE_BYTES UINT64_C(4096)
-#define RESET_VECTOR UINT64_C(0xfffffff0)
-#define DEFAULT_SLICE_TSC UINT64_C(3000000) /* 1 ms at 3 GHz, when the TSC's frequency is unknown */
 #define EPTP_WALK_4 (UINT64_C(3) << 3)
 #define EPTP_ACCESSED_DIRTY (UINT64_C(1) << 6)
 
@@ -64,60 +63,6 @@ static void fill_io_bitmap(struct vmx_vcpu *v, const struct backend_setup *setup
 	}
 }
 
-/* ---- Guest state at reset ------------------------------------------------------------------------------- */
-
-static void reset_segment(struct guest *g, unsigned segment, uint32_t access)
-{
-	guest_set(g, (enum guest_field)(G_SELECTOR + segment), 0);
-	guest_set(g, (enum guest_field)(G_BASE + segment), 0);
-	guest_set(g, (enum guest_field)(G_LIMIT + segment), 0xffff);
-	guest_set(g, (enum guest_field)(G_ACCESS + segment), access);
-}
-
-static void reset_segments(struct guest *g, uint64_t entry)
-{
-	for (unsigned segment = X86VCPU_SEGMENT_ES; segment <= X86VCPU_SEGMENT_GS; segment++)
-		reset_segment(g, segment, AR_P | AR_S | AR_TYPE_WRITE | AR_TYPE_ACCESSED);
-	reset_segment(g, X86VCPU_SEGMENT_CS, AR_P | AR_S | AR_TYPE_CODE | AR_TYPE_WRITE | AR_TYPE_ACCESSED);
-	reset_segment(g, X86VCPU_SEGMENT_LDTR, AR_P | 2);  /* LDT */
-	reset_segment(g, X86VCPU_SEGMENT_TR, AR_P | 0xb);  /* busy 32-bit TSS */
-	guest_set(g, G_RIP, entry);
-	if (entry == RESET_VECTOR) {
-		guest_set(g, (enum guest_field)(G_SELECTOR + X86VCPU_SEGMENT_CS), 0xf000);
-		guest_set(g, (enum guest_field)(G_BASE + X86VCPU_SEGMENT_CS), 0xffff0000);
-		guest_set(g, G_RIP, 0xfff0);
-	}
-	guest_set(g, G_GDTR_BASE, 0);
-	guest_set(g, G_GDTR_LIMIT, 0xffff);
-	guest_set(g, G_IDTR_BASE, 0);
-	guest_set(g, G_IDTR_LIMIT, 0xffff);
-}
-
-static void reset_registers(struct guest *g)
-{
-	g->regs = (struct x86vcpu_regs){
-		.rdx = cpuid_lookup(g, 1, 0)->eax, /* the processor's signature */
-	};
-	guest_set(g, G_RSP, 0);
-	guest_set(g, G_RFLAGS, RFLAGS_FIXED);
-	guest_set(g, G_CR0, CR0_CD | CR0_NW | CR0_ET);
-	guest_set(g, G_CR3, 0);
-	guest_set(g, G_CR4, 0);
-	guest_set(g, G_EFER, 0);
-	guest_set(g, G_DR7, DR7_RESET);
-	guest_set(g, G_PAT, PAT_RESET);
-	guest_set(g, G_SYSENTER_CS, 0);
-	guest_set(g, G_SYSENTER_ESP, 0);
-	guest_set(g, G_SYSENTER_EIP, 0);
-	guest_set(g, G_BLOCKING, 0);
-	guest_set(g, G_ACTIVITY, 0);
-	guest_set(g, G_PENDING_DB, 0);
-	for (unsigned i = 0; i < 4; i++)
-		guest_set(g, (enum guest_field)(G_PDPTE0 + i), 0);
-	g->cr2 = 0;
-	g->cr8 = 0;
-}
-
 /* ---- Controls --------------------------------------------------------------------------------------------- */
 
 static void choose_masks(struct vmx_vcpu *v)
@@ -135,9 +80,7 @@ static void choose_timer(struct vmx_vcpu *v, const struct vmx_capability *capabi
 	const struct guest *g = &v->guest;
 	uint64_t ticks;
 
-	v->slice_tsc = g->host->nanos_to_ticks(g->ctx, slice_ns);
-	if (!v->slice_tsc)
-		v->slice_tsc = DEFAULT_SLICE_TSC;
+	v->slice_tsc = guest_slice_ticks(g, slice_ns);
 	v->has_timer = v->pin & PIN_PREEMPTION_TIMER;
 	v->timer_saves = v->has_timer && v->exit & EXIT_SAVE_PREEMPTION_TIMER;
 	ticks = v->slice_tsc >> vmx_misc_timer_shift(capability->misc);
@@ -235,13 +178,9 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
 	fill_io_bitmap(v, setup);
 	msr_bitmap_build(g, g->host->phys_to_virt(g->ctx, v->msr_bitmap_hpa));
 	context_reset(g);
-	guest_reset_msrs(g);
-	/* The guest's TSC counts from its reset. */
-	g->msrs.tsc_offset = 0 - insn_rdtsc();
+	guest_reset(g, setup->entry);
 	write_execution_controls(v);
 	write_addresses(v);
-	reset_segments(g, setup->entry);
-	reset_registers(g);
 	vmx_write_dirty(v);
 	g->valid = 0;
 	insn_vmclear(v->vmcs_hpa);

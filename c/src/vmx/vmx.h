@@ -99,6 +99,7 @@ void vmx_write_dirty(struct vmx_vcpu *v);
 /* host.c */
 int32_t vmx_bind(struct guest *g, struct backend_cpu *cpu);
 void vmx_unbind(struct guest *g);
+void vmx_claim_tlb(struct vmx_vcpu *v, struct backend_cpu *cpu);
 void vmx_write_host_state(struct vmx_vcpu *v);
 void vmx_update_host_crs(struct vmx_vcpu *v);
 void vmx_load_context(struct vmx_vcpu *v);
@@ -128,11 +129,5 @@ enum vmx_entry {
 };
 uint32_t vmx_enter(struct vmx_vcpu *v, uint32_t launched);
 extern const char vmx_exit_point[];
-
-/* Sets up *exit, zeroed but for its kind. */
-static inline void vmx_set_exit(struct vmx_vcpu *v, enum x86vcpu_exit_kind kind)
-{
-	*v->guest.exit = (struct x86vcpu_exit){.kind = kind};
-}
 
 #endif

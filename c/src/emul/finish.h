@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a handler's answer means for the guest: one place for both backends. */
+#ifndef EMUL_FINISH_H
+#define EMUL_FINISH_H
+
+#include "cpu/x86.h"
+#include "emul/guest.h"
+
+/* Whether `result` asks for the instruction's length. */
+static inline bool emul_skips(int result)
+{
+	return result == EMUL_NEXT || result == EMUL_NEXT_EXIT;
+}
+
+/* EMUL_RESUME, EMUL_EXIT or a negative status. `length` counts only when emul_skips(result). */
+static inline int emul_finish(struct guest *g, int result, unsigned length)
+{
+	switch (result) {
+	case EMUL_NEXT:
+		guest_skip(g, length);
+		return EMUL_RESUME;
+	case EMUL_NEXT_EXIT:
+		guest_skip(g, length);
+		return EMUL_EXIT;
+	case EMUL_GP:
+		guest_raise(g, VECTOR_GP, true, 0);
+		return EMUL_RESUME;
+	case EMUL_UD:
+		guest_raise(g, VECTOR_UD, false, 0);
+		return EMUL_RESUME;
+	default:
+		return result;
+	}
+}
+
+/* Fills the exit that the run under way returns. */
+static inline int emul_report(struct guest *g, enum x86vcpu_exit_kind kind)
+{
+	*g->exit = (struct x86vcpu_exit){.kind = kind};
+	return EMUL_EXIT;
+}
+
+static inline int emul_report_nested_fault(struct guest *g, uint64_t gpa, uint64_t access)
+{
+	emul_report(g, X86VCPU_EXIT_NESTED_PAGE_FAULT);
+	g->exit->u.nested_page_fault = (struct x86vcpu_nested_page_fault){gpa, access};
+	return EMUL_EXIT;
+}
+
+#endif

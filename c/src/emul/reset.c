@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "emul/reset.h"
+
+#include "cpu/x86.h"
+#include "emul/cpuid.h"
+#include "emul/msr.h"
+
+#define RESET_VECTOR UINT64_C(0xfffffff0)
+#define TICKS_PER_US_UNKNOWN UINT64_C(3000)
+
+static void reset_segment(struct guest *g, unsigned segment, uint32_t access)
+{
+	guest_set(g, (enum guest_field)(G_SELECTOR + segment), 0);
+	guest_set(g, (enum guest_field)(G_BASE + segment), 0);
+	guest_set(g, (enum guest_field)(G_LIMIT + segment), 0xffff);
+	guest_set(g, (enum guest_field)(G_ACCESS + segment), access);
+}
+
+static void reset_segments(struct guest *g, uint64_t entry)
+{
+	for (unsigned segment = X86VCPU_SEGMENT_ES; segment <= X86VCPU_SEGMENT_GS; segment++)
+		reset_segment(g, segment, AR_P | AR_S | AR_TYPE_WRITE | AR_TYPE_ACCESSED);
+	reset_segment(g, X86VCPU_SEGMENT_CS, AR_P | AR_S | AR_TYPE_CODE | AR_TYPE_WRITE | AR_TYPE_ACCESSED);
+	reset_segment(g, X86VCPU_SEGMENT_LDTR, AR_P | 2);  /* LDT */
+	reset_segment(g, X86VCPU_SEGMENT_TR, AR_P | 0xb);  /* busy 32-bit TSS */
+	guest_set(g, G_RIP, entry);
+	if (entry == RESET_VECTOR) {
+		guest_set(g, (enum guest_field)(G_SELECTOR + X86VCPU_SEGMENT_CS), 0xf000);
+		guest_set(g, (enum guest_field)(G_BASE + X86VCPU_SEGMENT_CS), 0xffff0000);
+		guest_set(g, G_RIP, 0xfff0);
+	}
+	guest_set(g, G_GDTR_BASE, 0);
+	guest_set(g, G_GDTR_LIMIT, 0xffff);
+	guest_set(g, G_IDTR_BASE, 0);
+	guest_set(g, G_IDTR_LIMIT, 0xffff);
+}
+
+static void reset_registers(struct guest *g)
+{
+	g->regs = (struct x86vcpu_regs){
+		.rdx = cpuid_lookup(g, 1, 0)->eax, /* the processor's signature */
+	};
+	guest_set(g, G_RSP, 0);
+	guest_set(g, G_RFLAGS, RFLAGS_FIXED);
+	guest_set(g, G_CR0, CR0_CD | CR0_NW | CR0_ET);
+	guest_set(g, G_CR3, 0);
+	guest_set(g, G_CR4, 0);
+	guest_set(g, G_EFER, 0);
+	guest_set(g, G_DR7, DR7_RESET);
+	guest_set(g, G_PAT, PAT_RESET);
+	guest_set(g, G_SYSENTER_CS, 0);
+	guest_set(g, G_SYSENTER_ESP, 0);
+	guest_set(g, G_SYSENTER_EIP, 0);
+	guest_set(g, G_BLOCKING, 0);
+	guest_set(g, G_ACTIVITY, 0);
+	guest_set(g, G_PENDING_DB, 0);
+	for (unsigned i = 0; i < 4; i++)
+		guest_set(g, (enum guest_field)(G_PDPTE0 + i), 0);
+	g->cr2 = 0;
+	g->cr8 = 0;
+}
+
+void guest_reset(struct guest *g, uint64_t entry)
+{
+	reset_segments(g, entry);
+	reset_registers(g);
+	guest_reset_msrs(g);
+	g->msrs.tsc_offset = 0 - g->host_tsc();
+}
+
+uint64_t guest_slice_ticks(const struct guest *g, uint64_t nanoseconds)
+{
+	const uint64_t ticks = g->host->nanos_to_ticks(g->ctx, nanoseconds);
+
+	return ticks ? ticks : nanoseconds / 1000 * TICKS_PER_US_UNKNOWN;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef EMUL_RESET_H
+#define EMUL_RESET_H
+
+#include "emul/guest.h"
+
+/*
+ * The guest as it is after RESET (SDM table 10-1), with CS:IP for `entry`: 0:entry, or the reset vector's.
+ * limits, the CPUID table and host_tsc are there. Its TSC counts from now.
+ */
+void guest_reset(struct guest *g, uint64_t entry);
+
+/* A time slice in ticks of the TSC; of a machine that does not know its frequency, at 3 GHz. */
+uint64_t guest_slice_ticks(const struct guest *g, uint64_t nanoseconds);
+
+#endif

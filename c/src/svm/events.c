@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Injection, windows, and events whose delivery an exit cut short (APM 15.20, 15.21, 15.7.2). */
+#include "cpu/x86.h"
+#include "svm/svm.h"
+
+static void set_intercept3(struct svm_vcpu *v, uint32_t bits, bool on)
+{
+	const uint32_t value = on ? v->vmcb->intercept3 | bits : v->vmcb->intercept3 & ~bits;
+
+	if (value == v->vmcb->intercept3)
+		return;
+	v->vmcb->intercept3 = value;
+	v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+}
+
+/*
+ * A virtual interrupt of the highest priority that is intercepted before it is taken: it exits as soon as
+ * the guest could take an interrupt (APM 15.21.4).
+ */
+static void set_interrupt_window(struct svm_vcpu *v, bool open)
+{
+	const uint64_t request = V_IRQ | V_INTR_PRIO | V_IGN_TPR;
+	const uint64_t value = v->vmcb->virtual_interrupt & ~(request | V_INTR_VECTOR);
+
+	set_intercept3(v, INTERCEPT_VINTR, open);
+	if (open == !!(v->vmcb->virtual_interrupt & V_IRQ))
+		return;
+	v->vmcb->virtual_interrupt = open ? value | request : value;
+	v->vmcb->clean &= ~(uint32_t)CLEAN_TPR;
+}
+
+void svm_close_interrupt_window(struct svm_vcpu *v)
+{
+	set_interrupt_window(v, false);
+	v->guest.events.attention = 1;
+}
+
+static uint64_t encode(const struct guest_event *event)
+{
+	uint64_t info = EVENT_VALID | (uint64_t)event->type << EVENT_TYPE_SHIFT | event->vector;
+
+	if (event->has_error_code)
+		info |= EVENT_ERROR_CODE | (uint64_t)event->error_code << 32;
+	return info;
+}
+
+/*
+ * NMIs that wait for the end of an IRET have no window of their own: the interrupt window asks for an exit
+ * when the handler has returned to a guest that takes interrupts.
+ */
+void svm_inject(struct svm_vcpu *v)
+{
+	struct guest_window window;
+
+	v->injecting = guest_next_event(&v->guest, &window);
+	if (v->injecting.valid)
+		v->vmcb->event_injection = encode(&v->injecting);
+	if (v->injecting.valid && v->injecting.type == GUEST_EVENT_NMI) {
+		v->nmi_blocked = true;
+		v->iret_pending = false;
+		guest_set(&v->guest, G_BLOCKING, guest_get(&v->guest, G_BLOCKING) | GUEST_BLOCKING_NMI);
+	}
+	set_intercept3(v, INTERCEPT_IRET, v->nmi_blocked && !v->iret_pending);
+	set_interrupt_window(v, window.interrupt || window.nmi);
+	if (v->iret_pending)
+		v->guest.events.attention = 1;
+}
+
+void svm_injection_failed(struct svm_vcpu *v)
+{
+	if (!v->injecting.valid)
+		return;
+	v->vmcb->event_injection = 0;
+	guest_reinject(&v->guest, v->injecting);
+	v->injecting.valid = false;
+}
+
+/* The exit comes before the IRET: NMIs stay blocked until it has been executed. */
+void svm_iret(struct svm_vcpu *v)
+{
+	v->iret_pending = true;
+	v->iret_rip = guest_get(&v->guest, G_RIP);
+	set_intercept3(v, INTERCEPT_IRET, false);
+	v->guest.events.attention = 1;
+}
+
+static void unblock_nmis(struct svm_vcpu *v)
+{
+	if (!v->iret_pending || v->vmcb->rip == v->iret_rip)
+		return;
+	v->iret_pending = false;
+	v->nmi_blocked = false;
+	v->guest.events.attention = 1;
+}
+
+/*
+ * INT n, INT3 and INTO come again when the instruction at RIP is executed again; everything else goes in
+ * again as it was.
+ */
+static bool comes_again(const struct guest_event *event)
+{
+	return event->type == GUEST_EVENT_SOFTWARE_INTERRUPT ||
+	       (event->type == GUEST_EVENT_EXCEPTION &&
+		(event->vector == VECTOR_BP || event->vector == VECTOR_OF));
+}
+
+void svm_collect_vectoring(struct svm_vcpu *v)
+{
+	const uint64_t info = v->vmcb->exit_int_info;
+	struct guest_event event;
+
+	unblock_nmis(v);
+	if (!(info & EVENT_VALID))
+		return;
+	event = (struct guest_event){
+		.valid = true,
+		.vector = (uint8_t)info,
+		.type = info >> EVENT_TYPE_SHIFT & 7,
+		.has_error_code = info & EVENT_ERROR_CODE,
+		.error_code = (uint32_t)(info >> 32),
+	};
+	if (comes_again(&event) && !(v->injecting.valid && v->injecting.vector == event.vector))
+		return;
+	if (event.type == GUEST_EVENT_NMI)
+		v->nmi_blocked = false;
+	guest_reinject(&v->guest, event);
+}

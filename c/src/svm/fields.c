@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the guest's cached fields and the VMCB. */
+#include "cpu/insn.h"
+#include "cpu/x86.h"
+#include "svm/svm.h"
+
+/* ---- Segments: the VMCB packs access rights into 12 bits and has no "unusable" (APM 15.5.1) ------- */
+
+static const uint16_t segment_offsets[X86VCPU_SEGMENTS] = {
+	[X86VCPU_SEGMENT_ES] = offsetof(struct vmcb, es),
+	[X86VCPU_SEGMENT_CS] = offsetof(struct vmcb, cs),
+	[X86VCPU_SEGMENT_SS] = offsetof(struct vmcb, ss),
+	[X86VCPU_SEGMENT_DS] = offsetof(struct vmcb, ds),
+	[X86VCPU_SEGMENT_FS] = offsetof(struct vmcb, fs),
+	[X86VCPU_SEGMENT_GS] = offsetof(struct vmcb, gs),
+	[X86VCPU_SEGMENT_LDTR] = offsetof(struct vmcb, ldtr),
+	[X86VCPU_SEGMENT_TR] = offsetof(struct vmcb, tr),
+};
+
+static struct vmcb_segment *segment_of(const struct svm_vcpu *v, unsigned index)
+{
+	return (struct vmcb_segment *)((uint8_t *)v->vmcb + segment_offsets[index]);
+}
+
+/* The CPL is a field of its own; SS.DPL need not agree with it (APM 15.5.1). */
+static uint64_t read_access(const struct svm_vcpu *v, unsigned index)
+{
+	const struct vmcb_segment *segment = segment_of(v, index);
+	uint32_t access = (segment->attributes & 0xffu) | (segment->attributes & 0xf00u) << 4;
+
+	if (!(access & AR_P))
+		access |= AR_UNUSABLE;
+	if (index == X86VCPU_SEGMENT_SS)
+		access = (access & ~AR_DPL) | (uint32_t)v->vmcb->cpl << AR_DPL_SHIFT;
+	return access;
+}
+
+static void write_access(struct svm_vcpu *v, unsigned index, uint32_t access)
+{
+	struct vmcb_segment *segment = segment_of(v, index);
+
+	if (index == X86VCPU_SEGMENT_SS)
+		v->vmcb->cpl = (access & AR_DPL) >> AR_DPL_SHIFT;
+	segment->attributes = (uint16_t)((access & 0xff) | (access >> 4 & 0xf00));
+	if (access & AR_UNUSABLE)
+		segment->attributes &= (uint16_t)~AR_P;
+}
+
+static uint64_t read_segment_field(const struct svm_vcpu *v, enum guest_field field)
+{
+	const unsigned index = field & 7;
+
+	switch (field & ~7u) {
+	case G_SELECTOR:
+		return segment_of(v, index)->selector;
+	case G_BASE:
+		return segment_of(v, index)->base;
+	case G_LIMIT:
+		return segment_of(v, index)->limit;
+	default:
+		return read_access(v, index);
+	}
+}
+
+/* FS, GS, LDTR and TR are loaded by VMLOAD, which knows no clean bits. */
+static void write_segment_field(struct svm_vcpu *v, enum guest_field field, uint64_t value)
+{
+	const unsigned index = field & 7;
+
+	switch (field & ~7u) {
+	case G_SELECTOR:
+		segment_of(v, index)->selector = (uint16_t)value;
+		break;
+	case G_BASE:
+		segment_of(v, index)->base = value;
+		break;
+	case G_LIMIT:
+		segment_of(v, index)->limit = (uint32_t)value;
+		break;
+	default:
+		write_access(v, index, (uint32_t)value);
+	}
+	v->vmcb->clean &= ~(uint32_t)CLEAN_SEGMENTS;
+}
+
+/* ---- Fields that are a VMCB member as they are ------------------------------------------------------- */
+
+struct plain_field {
+	uint16_t offset; /* 0: not plain */
+	uint8_t bytes;
+	uint16_t clean; /* the bit to take back after a write */
+};
+
+static const struct plain_field plain_fields[G_FIELDS] = {
+	[G_GDTR_BASE] = {offsetof(struct vmcb, gdtr.base), 8, CLEAN_DESCRIPTOR_TABLES},
+	[G_GDTR_LIMIT] = {offsetof(struct vmcb, gdtr.limit), 4, CLEAN_DESCRIPTOR_TABLES},
+	[G_IDTR_BASE] = {offsetof(struct vmcb, idtr.base), 8, CLEAN_DESCRIPTOR_TABLES},
+	[G_IDTR_LIMIT] = {offsetof(struct vmcb, idtr.limit), 4, CLEAN_DESCRIPTOR_TABLES},
+	[G_RIP] = {offsetof(struct vmcb, rip), 8, 0},
+	[G_RSP] = {offsetof(struct vmcb, rsp), 8, 0},
+	[G_RFLAGS] = {offsetof(struct vmcb, rflags), 8, 0},
+	[G_CR3] = {offsetof(struct vmcb, cr3), 8, CLEAN_CONTROL_REGISTERS},
+	[G_DR7] = {offsetof(struct vmcb, dr7), 8, CLEAN_DEBUG_REGISTERS},
+	[G_PAT] = {offsetof(struct vmcb, pat), 8, CLEAN_NESTED_PAGING},
+	[G_SYSENTER_CS] = {offsetof(struct vmcb, sysenter_cs), 8, 0},
+	[G_SYSENTER_ESP] = {offsetof(struct vmcb, sysenter_esp), 8, 0},
+	[G_SYSENTER_EIP] = {offsetof(struct vmcb, sysenter_eip), 8, 0},
+};
+
+static uint64_t read_plain(const struct svm_vcpu *v, const struct plain_field *field)
+{
+	const uint8_t *at = (const uint8_t *)v->vmcb + field->offset;
+
+	return field->bytes == 8 ? *(const uint64_t *)at : *(const uint32_t *)at;
+}
+
+static void write_plain(struct svm_vcpu *v, const struct plain_field *field, uint64_t value)
+{
+	uint8_t *at = (uint8_t *)v->vmcb + field->offset;
+
+	if (field->bytes == 8)
+		*(uint64_t *)at = value;
+	else
+		*(uint32_t *)at = (uint32_t)value;
+	v->vmcb->clean &= ~(uint32_t)field->clean;
+}
+
+/* ---- The others ------------------------------------------------------------------------------------------ */
+
+static uint64_t read_blocking(const struct svm_vcpu *v)
+{
+	return (v->vmcb->interrupt_shadow & INTERRUPT_SHADOW ? GUEST_BLOCKING_STI : 0) |
+	       (v->nmi_blocked ? GUEST_BLOCKING_NMI : 0);
+}
+
+uint64_t svm_read_guest_field(struct guest *g, enum guest_field field)
+{
+	const struct svm_vcpu *v = svm_of(g);
+
+	if (field < G_GDTR_BASE)
+		return read_segment_field(v, field);
+	if (plain_fields[field].offset)
+		return read_plain(v, &plain_fields[field]);
+	switch (field) {
+	case G_CR0:
+		return v->cr0;
+	case G_CR4:
+		return v->cr4;
+	case G_EFER:
+		return v->vmcb->efer & ~EFER_SVME;
+	case G_BLOCKING:
+		return read_blocking(v);
+	default:
+		/* Activity, pending debug exceptions, PAE pointers: SVM has none of them in the VMCB. */
+		return 0;
+	}
+}
+
+/*
+ * CD and NW would make the guest's memory uncached, so they stay 0. Every write of CR0 and CR4 exits, so
+ * the guest's own values are known; its reads exit where they differ from the CPU's.
+ */
+static void write_cr0(struct svm_vcpu *v, uint64_t value)
+{
+	const uint64_t real = (value & ~(CR0_CD | CR0_NW)) | CR0_ET;
+	const uint16_t reads = v->vmcb->intercept_cr_read;
+
+	v->cr0 = value;
+	v->vmcb->cr0 = real;
+	v->vmcb->intercept_cr_read = real == value ? reads & ~1u : reads | 1u;
+	v->vmcb->clean &= ~(uint32_t)(CLEAN_CONTROL_REGISTERS | CLEAN_INTERCEPTS);
+}
+
+/* Machine checks are the host's, whatever the guest thinks. */
+static void write_cr4(struct svm_vcpu *v, uint64_t value)
+{
+	v->cr4 = value;
+	v->vmcb->cr4 = (value & ~CR4_MCE) | (insn_read_cr4() & CR4_MCE);
+	v->vmcb->clean &= ~(uint32_t)CLEAN_CONTROL_REGISTERS;
+}
+
+static void write_blocking(struct svm_vcpu *v, uint64_t value)
+{
+	v->vmcb->interrupt_shadow =
+		value & (GUEST_BLOCKING_STI | GUEST_BLOCKING_MOV_SS) ? INTERRUPT_SHADOW : 0;
+	v->nmi_blocked = value & GUEST_BLOCKING_NMI;
+}
+
+/*
+ * A single step that became due when an instruction was skipped: SVM has no pending-debug field, so the
+ * #DB is raised (APM 15.20). It comes after the instruction, before the next one.
+ */
+static void write_pending_debug(struct svm_vcpu *v, uint64_t value)
+{
+	if (!(value & PENDING_DB_BS))
+		return;
+	v->vmcb->dr6 |= DR6_BS;
+	v->vmcb->clean &= ~(uint32_t)CLEAN_DEBUG_REGISTERS;
+	guest_raise(&v->guest, VECTOR_DB, false, 0);
+}
+
+static void write_field(struct svm_vcpu *v, enum guest_field field)
+{
+	const uint64_t value = v->guest.field[field];
+
+	if (field < G_GDTR_BASE) {
+		write_segment_field(v, field, value);
+		return;
+	}
+	if (plain_fields[field].offset) {
+		write_plain(v, &plain_fields[field], value);
+		return;
+	}
+	switch (field) {
+	case G_CR0:
+		write_cr0(v, value);
+		break;
+	case G_CR4:
+		write_cr4(v, value);
+		break;
+	case G_EFER:
+		v->vmcb->efer = value | EFER_SVME;
+		v->vmcb->clean &= ~(uint32_t)CLEAN_CONTROL_REGISTERS;
+		break;
+	case G_BLOCKING:
+		write_blocking(v, value);
+		break;
+	case G_PENDING_DB:
+		write_pending_debug(v, value);
+		break;
+	default:
+		break;
+	}
+}
+
+void svm_write_dirty(struct svm_vcpu *v)
+{
+	uint64_t dirty = v->guest.dirty;
+
+	for (; dirty; dirty &= dirty - 1)
+		write_field(v, (enum guest_field)__builtin_ctzll(dirty));
+	v->guest.dirty = 0;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The run loop, and the host's side of the world switch. */
+#include "cpu/insn.h"
+#include "cpu/x86.h"
+#include "emul/finish.h"
+#include "svm/offsets.h"
+#include "svm/svm.h"
+#include "x86vcpu/status.h"
+
+_Static_assert(offsetof(struct guest, regs) == 0 && offsetof(struct svm_vcpu, guest) == 0, "enter.S");
+_Static_assert(offsetof(struct x86vcpu_regs, rcx) == REGS_RCX && offsetof(struct x86vcpu_regs, rbp) == REGS_RBP &&
+		       offsetof(struct x86vcpu_regs, r8) == REGS_R8 && offsetof(struct x86vcpu_regs, r15) == REGS_R15,
+	       "enter.S");
+
+/* ---- TLB tags (APM 15.16) ------------------------------------------------------------------------- */
+
+/* A fresh tag has no translations: cheaper than to flush the old one, and possible on every CPU. */
+static void new_tag(struct svm_vcpu *v, struct backend_cpu *cpu)
+{
+	if (cpu->next_tag > cpu->last_tag) {
+		cpu->next_tag = 1;
+		cpu->tag_generation++;
+		cpu->flush_tags = true;
+	}
+	v->vmcb->asid = cpu->next_tag++;
+	v->vmcb->clean &= ~(uint32_t)CLEAN_ASID;
+	v->tag_generation = cpu->tag_generation;
+	v->cpu_tagged = cpu;
+	v->guest.flush_tlb = false;
+	v->guest.flush_nested = false;
+}
+
+static void update_tag(struct svm_vcpu *v)
+{
+	struct backend_cpu *cpu = v->cpu;
+
+	if (v->cpu_tagged != cpu || v->tag_generation != cpu->tag_generation || v->guest.flush_tlb ||
+	    v->guest.flush_nested)
+		new_tag(v, cpu);
+	v->vmcb->tlb_control = cpu->flush_tags ? TLB_CONTROL_FLUSH_ALL : TLB_CONTROL_NONE;
+	cpu->flush_tags = false;
+}
+
+/* ---- Entry ------------------------------------------------------------------------------------------ */
+
+static void write_msrs(struct svm_vcpu *v)
+{
+	const struct guest_msrs *msrs = &v->guest.msrs;
+	struct vmcb *vmcb = v->vmcb;
+
+	vmcb->star = msrs->star;
+	vmcb->lstar = msrs->lstar;
+	vmcb->cstar = msrs->cstar;
+	vmcb->sfmask = msrs->fmask;
+	if (vmcb->tsc_offset != msrs->tsc_offset) {
+		vmcb->tsc_offset = msrs->tsc_offset;
+		vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+	}
+	v->guest.msrs_changed = false;
+}
+
+static void enter(struct svm_vcpu *v)
+{
+	struct guest *g = &v->guest;
+	struct vmcb *vmcb = v->vmcb;
+
+	/* Twice: a single step that is due becomes an event, and an NMI changes what blocks. */
+	if (g->dirty)
+		svm_write_dirty(v);
+	if (__atomic_load_n(&g->events.attention, __ATOMIC_ACQUIRE))
+		svm_inject(v);
+	if (g->dirty)
+		svm_write_dirty(v);
+	if (g->msrs_changed)
+		write_msrs(v);
+	update_tag(v);
+	vmcb->rax = g->regs.rax;
+	if (vmcb->cr2 != g->cr2) {
+		vmcb->cr2 = g->cr2;
+		vmcb->clean &= ~(uint32_t)CLEAN_CR2;
+	}
+	svm_enter(g, v->vmcb_hpa, v->host_hpa);
+	vmcb->clean = CLEAN_ALL;
+	g->regs.rax = vmcb->rax;
+	g->cr2 = vmcb->cr2;
+	g->msrs.kernel_gs_base = vmcb->kernel_gs_base;
+	/* Not every machine intercepts XSETBV. */
+	if (g->context.has_xsave)
+		g->xcr0 = insn_xgetbv(0);
+	g->valid = 0;
+}
+
+static bool is_failure(uint64_t code)
+{
+	/* One machine writes 32 bits of it. */
+	return (uint32_t)code >= (uint32_t)X86VCPU_SVM_EXIT_IDLE_REQUIRED;
+}
+
+static int entry_failed(struct svm_vcpu *v)
+{
+	emul_report(&v->guest, X86VCPU_EXIT_FAIL_ENTRY);
+	v->guest.exit->u.fail_entry.reason = v->vmcb->exit_code;
+	svm_injection_failed(v);
+	return EMUL_EXIT;
+}
+
+static int loop(struct svm_vcpu *v)
+{
+	const uint64_t deadline = insn_rdtsc() + v->slice_tsc;
+	int result;
+
+	do {
+		enter(v);
+		result = is_failure(v->vmcb->exit_code) ? entry_failed(v) : svm_handle_exit(v);
+		if (v->guest.events.shutdown && result >= 0)
+			return emul_report(&v->guest, X86VCPU_EXIT_SYSTEM_DOWN);
+		/* A guest whose exits are all handled here must end too. */
+		if (result == EMUL_RESUME && (int64_t)(insn_rdtsc() - deadline) >= 0)
+			return emul_report(&v->guest, X86VCPU_EXIT_PREEMPTION_TIMER);
+	} while (result == EMUL_RESUME);
+	return result;
+}
+
+/* ---- A run -------------------------------------------------------------------------------------------- */
+
+void svm_use_debug_registers(struct svm_vcpu *v)
+{
+	context_load_drs(&v->guest);
+	v->vmcb->intercept_dr_read = 0;
+	v->vmcb->intercept_dr_write = 0;
+	v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+}
+
+/* VMRUN loads the guest's DR6 and DR7; #VMEXIT leaves the former and clears the latter (APM 15.6). */
+static void begin(struct svm_vcpu *v)
+{
+	struct guest *g = &v->guest;
+
+	v->host_dr6 = insn_read_dr6();
+	v->host_dr7 = insn_read_dr7();
+	insn_vmsave(v->host_hpa);
+	context_load(g);
+	if (v->vmcb->dr6 != g->dr6) {
+		v->vmcb->dr6 = g->dr6;
+		v->vmcb->clean &= ~(uint32_t)CLEAN_DEBUG_REGISTERS;
+	}
+	if (g->drs_armed)
+		svm_use_debug_registers(v);
+}
+
+static void end(struct svm_vcpu *v)
+{
+	struct guest *g = &v->guest;
+
+	if (g->drs_loaded) {
+		g->drs_armed = v->vmcb->dr7 & DR7_ENABLES;
+		v->vmcb->intercept_dr_read = 0xff;
+		v->vmcb->intercept_dr_write = 0xff;
+		v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+	}
+	context_store(g);
+	g->dr6 = v->vmcb->dr6;
+	insn_write_dr6(v->host_dr6);
+	if (v->host_dr7 != DR7_RESET)
+		insn_write_dr7(v->host_dr7);
+}
+
+int32_t svm_run(struct guest *g, struct x86vcpu_exit *exit)
+{
+	struct svm_vcpu *v = svm_of(g);
+	int result;
+
+	g->exit = exit;
+	v->interrupted = false;
+	begin(v);
+	result = loop(v);
+	end(v);
+	if (v->interrupted)
+		g->host->service_pending_interrupt(g->ctx);
+	return result < 0 ? result : X86VCPU_OK;
+}
+
+int32_t svm_bind(struct guest *g, struct backend_cpu *cpu)
+{
+	struct svm_vcpu *v = svm_of(g);
+
+	v->cpu = cpu;
+	v->vmcb->clean = 0; /* another CPU may have changed it since */
+	g->valid = 0;
+	return X86VCPU_OK;
+}
+
+void svm_unbind(struct guest *g)
+{
+	svm_write_dirty(svm_of(g));
+	g->valid = 0;
+}

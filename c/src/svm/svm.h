@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A vCPU on SVM. */
+#ifndef SVM_SVM_H
+#define SVM_SVM_H
+
+#include "emul/backend.h"
+#include "emul/context.h"
+#include "emul/guest.h"
+#include "svm/vmcb.h"
+#include "x86vcpu/percpu.h"
+#include "x86vcpu/svm.h"
+
+/* CPUID 8000000a (APM 15.30.. and Vol. 3, E.4.9). */
+struct svm_capability {
+	uint32_t asids;
+	bool nested_paging, svm_lock, next_rip, decode_assists;
+};
+
+struct svm_vcpu {
+	struct guest guest; /* first: the world switch stores general registers at offset 0 */
+
+	struct vmcb *vmcb;
+	uint64_t vmcb_hpa, msrpm_hpa, iopm_hpa;
+	uint64_t host_hpa; /* page that VMSAVE fills with the host's state at bind */
+	bool has_next_rip, has_decode_assists;
+
+	uint64_t cr0, cr4; /* as the guest reads them; the VMCB holds what the CPU runs with */
+	uint64_t slice_tsc;
+
+	struct guest_event injecting;
+	unsigned length;         /* bytes to skip; 0: find out */
+	bool interrupted;        /* a host interrupt is pending */
+	bool nmi_blocked;        /* from the injection of an NMI to the end of its IRET */
+	bool iret_pending;       /* the IRET at iret_rip has been seen, but has not been executed */
+	uint64_t iret_rip;
+
+	struct backend_cpu *cpu; /* bound to it */
+	struct backend_cpu *cpu_tagged;
+	uint64_t tag_generation;
+	struct guest_host_segments {
+		uint16_t ds, es, fs, gs;
+	} host_segments;
+	uint64_t host_dr6, host_dr7;
+};
+
+static inline struct svm_vcpu *svm_of(struct guest *g)
+{
+	return (struct svm_vcpu *)g;
+}
+
+extern const struct backend svm_backend;
+
+/* percpu.c */
+int32_t svm_cpu_enable(struct backend_cpu *cpu);
+void svm_cpu_disable(struct backend_cpu *cpu);
+void svm_read_capability(struct svm_capability *capability);
+
+/* setup.c */
+int32_t svm_create(struct guest *g);
+void svm_destroy(struct guest *g);
+int32_t svm_setup(struct guest *g, const struct backend_setup *setup);
+void svm_cpuid_features(const struct guest *g, struct cpuid_config *config);
+
+/* fields.c */
+uint64_t svm_read_guest_field(struct guest *g, enum guest_field field);
+void svm_write_dirty(struct svm_vcpu *v);
+
+/* events.c */
+void svm_inject(struct svm_vcpu *v);
+void svm_collect_vectoring(struct svm_vcpu *v);
+void svm_close_interrupt_window(struct svm_vcpu *v);
+/* Blocking of NMIs, which SVM does not do for the guest (APM 15.20). */
+void svm_iret(struct svm_vcpu *v);
+void svm_injection_failed(struct svm_vcpu *v);
+
+/* exits.c */
+int svm_handle_exit(struct svm_vcpu *v);
+
+/* run.c */
+int32_t svm_bind(struct guest *g, struct backend_cpu *cpu);
+void svm_unbind(struct guest *g);
+int32_t svm_run(struct guest *g, struct x86vcpu_exit *exit);
+void svm_use_debug_registers(struct svm_vcpu *v);
+
+/* enter.S */
+void svm_enter(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa);
+
+#endif
