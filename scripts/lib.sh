@@ -39,5 +39,5 @@ build_targets() {
 	if [ ! -f "$BUILD/build.ninja" ]; then
 		run_quietly cmake -G Ninja -S "$ROOT" -B "$BUILD" || return
 	fi
-	run_quietly ninja -C "$BUILD" "$@"
+	run_quietly ninja --quiet -C "$BUILD" "$@"
 }

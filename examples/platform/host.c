@@ -100,6 +100,12 @@ static uint32_t current_cpu(void *ctx)
 	return cpu_index();
 }
 
+static int32_t read_msr(void *ctx, uint32_t msr, uint64_t *value)
+{
+	(void)ctx;
+	return rdmsr_safe(msr, value) ? X86VCPU_OK : X86VCPU_ERR_UNSUPPORTED;
+}
+
 static void log_line(void *ctx, uint32_t level, const char *text, uint64_t len)
 {
 	(void)ctx;
@@ -123,5 +129,6 @@ const struct x86vcpu_host_ops platform_host_ops = {
 	.dispatch_external_interrupt = dispatch_external_interrupt,
 	.service_pending_interrupt = service_pending_interrupt,
 	.current_cpu = current_cpu,
+	.read_msr = read_msr,
 	.log = log_line,
 };

@@ -33,4 +33,6 @@ unsigned cpu_index(void);
 struct trap_frame;
 void trap_enter(struct trap_frame *frame);
 
+extern const char rdmsr_safe_insn[], rdmsr_safe_fault[];
+
 #endif

@@ -87,6 +87,9 @@ static inline uint64_t rdtsc(void) { uint32_t a, d; __asm__ volatile("rdtsc" : "
 static inline uint64_t rdmsr(uint32_t msr) { uint32_t a, d; __asm__ volatile("rdmsr" : "=a"(a), "=d"(d) : "c"(msr)); return (uint64_t)d << 32 | a; }
 static inline void wrmsr(uint32_t msr, uint64_t v) { __asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory"); }
 
+/* RDMSR; false instead of a #GP where the MSR does not exist. */
+bool rdmsr_safe(uint32_t msr, uint64_t *value);
+
 void *memcpy(void *to, const void *from, size_t n);
 void *memmove(void *to, const void *from, size_t n);
 void *memset(void *to, int c, size_t n);

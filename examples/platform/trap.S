@@ -54,4 +54,22 @@ trap_common:
 	addq $16, %rsp
 	iretq
 
+/*
+ * bool rdmsr_safe(uint32_t msr, uint64_t *value): false where RDMSR faults; trap_enter goes on at
+ * rdmsr_safe_fault then.
+ */
+	.globl rdmsr_safe, rdmsr_safe_insn, rdmsr_safe_fault
+rdmsr_safe:
+	movl %edi, %ecx
+rdmsr_safe_insn:
+	rdmsr
+	shlq $32, %rdx
+	orq %rdx, %rax
+	movq %rax, (%rsi)
+	movl $1, %eax
+	ret
+rdmsr_safe_fault:
+	xorl %eax, %eax
+	ret
+
 	.section .note.GNU-stack, "", @progbits

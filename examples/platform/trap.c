@@ -147,6 +147,10 @@ void trap_enter(struct trap_frame *frame)
 {
 	const unsigned vector = frame->vector & 255;
 
+	if (vector == 13 && frame->rip == (uint64_t)rdmsr_safe_insn) {
+		frame->rip = (uint64_t)rdmsr_safe_fault;
+		return;
+	}
 	if (handlers[vector])
 		handlers[vector](frame);
 	else if (vector < 32)

@@ -58,7 +58,7 @@ static void reset_devices(struct vm *vm)
 	pic_reset(&vm->pic);
 	pit_reset(&vm->pit, platform_host_ops.nanos_to_ticks(NULL, 1000000000), rdtsc());
 	cmos_reset(&vm->cmos, vm->ram_size);
-	vm->uart = (struct uart){ 0 };
+	uart_reset(&vm->uart);
 }
 
 /* A vCPU in its reset state, bound to this CPU. No port or MSR is passed through or kept back. */

@@ -16,10 +16,16 @@ enum {
 #define IER_TRANSMITTER 0x02
 #define IIR_NONE 0x01
 #define IIR_TRANSMITTER 0x02
+#define LCR_8_BITS 0x03
 #define LCR_DLAB 0x80
 #define MCR_LOOP 0x10
 #define LSR_EMPTY 0x60 /* holding register and shift register */
 #define MSR_READY 0xb0 /* carrier, DSR, CTS */
+
+void uart_reset(struct uart *uart)
+{
+	*uart = (struct uart){ .lcr = LCR_8_BITS, .divisor = 1 };
+}
 
 static void write_data(struct uart *uart, uint8_t value, void (*send)(uint8_t byte))
 {

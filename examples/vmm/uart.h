@@ -16,6 +16,8 @@ struct uart {
 	bool transmitter_event; /* the interrupt "holding register empty" has not been seen yet */
 };
 
+/* As firmware leaves it: 115200 baud, 8 bits. Software divides by the divisor that it finds. */
+void uart_reset(struct uart *uart);
 /* A byte written for transmission is handed to `send`. */
 void uart_write(struct uart *uart, uint16_t port, uint8_t value, void (*send)(uint8_t byte));
 uint8_t uart_read(struct uart *uart, uint16_t port);

@@ -382,7 +382,7 @@ METAL_TEST(reinject_int3, "event.stack_page_missing_for_int3")
 METAL_TEST(timer_during_delivery, "event.nothing_is_lost_under_short_time_slices")
 {
 	guest_init(&g, 0);
-	g.config.time_slice_ns = 1;
+	g.config.time_slice_ns = 600;
 	guest_start(&g, GUEST_LONG, &window_code);
 	guest_run_call(&g, 1);
 	CHECK_OK(x86vcpu_inject_interrupt(g.vcpu, 0x31));

@@ -84,8 +84,9 @@ struct x86vcpu_host_ops {
 
 	/*
 	 * Optional. Reads an MSR that may not exist: 0 and *value, or a negative status instead of a #GP
-	 * in the host. Called from bind, for IA32_DEBUGCTL alone, which VM exits clear and no CPUID bit
-	 * announces. NULL: the host does not use that MSR, and it is left at 0.
+	 * in the host. Called from enable and bind, for two MSRs that some machines lack and no CPUID bit
+	 * announces: IA32_DEBUGCTL, which VM exits clear (NULL: the host does not use it, it stays 0), and
+	 * VM_CR (NULL: the CPU has it, as the manual says of every CPU with SVM).
 	 */
 	int32_t (*read_msr)(void *ctx, uint32_t msr, uint64_t *value);
 

@@ -136,7 +136,7 @@
 #define XSAVE_LEGACY_SIZE 512u /* of the FXSAVE region */
 #define XSAVE_HEADER_SIZE 64u
 
-/* ---- Debug registers (SDM 17.2) ---------------------------------------------------------------- */
+/* ---- Debug registers (SDM 18.2) ---------------------------------------------------------------- */
 
 #define DR6_B0 (UINT64_C(1) << 0)
 #define DR6_B1 (UINT64_C(1) << 1)
@@ -195,7 +195,7 @@
 #define PTE_XD (UINT64_C(1) << 63)
 #define PDPTE_PAE_RESERVED (UINT64_C(0x1e6)) /* low bits of a PAE PDPTE: 2:1 and 8:5 (SDM table 4-8) */
 
-/* ---- Memory types (SDM 11.3, table 11-2) --------------------------------------------------------- */
+/* ---- Memory types (SDM 12.3, table 12-2) --------------------------------------------------------- */
 
 #define MEMORY_UC 0u
 #define MEMORY_WC 1u
@@ -357,7 +357,7 @@
 #define MSR_TSC_AUX 0xc0000103u
 #define MSR_XSS 0xda0u
 
-#define PAT_RESET UINT64_C(0x0007040600070406) /* SDM table 11-12 */
+#define PAT_RESET UINT64_C(0x0007040600070406) /* SDM table 12-12 */
 
 #define DEBUGCTL_LBR (UINT64_C(1) << 0)
 #define DEBUGCTL_BTF (UINT64_C(1) << 1)

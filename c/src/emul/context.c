@@ -4,6 +4,7 @@
 #include "cpu/insn.h"
 #include "cpu/libc.h"
 #include "cpu/x86.h"
+#include "x86vcpu/msr.h"
 
 #define PAGE_BYTES UINT64_C(4096)
 #define FCW_RESET 0x37fu     /* in an FXSAVE image: as FNINIT leaves it */
@@ -146,9 +147,9 @@ void context_load_xcr0(struct guest *g)
 void context_load_msrs(struct guest *g)
 {
 	if (g->context.has_xss)
-		insn_wrmsr(MSR_XSS, g->msrs.xss);
+		insn_wrmsr(X86VCPU_MSR_IA32_XSS, g->msrs.xss);
 	if (g->context.has_tsc_aux)
-		insn_wrmsr(MSR_TSC_AUX, g->msrs.tsc_aux);
+		insn_wrmsr(X86VCPU_MSR_IA32_TSC_AUX, g->msrs.tsc_aux);
 }
 
 static void load_switched_msrs(struct guest *g)
@@ -156,14 +157,14 @@ static void load_switched_msrs(struct guest *g)
 	struct guest_context *context = &g->context;
 
 	if (context->has_xss) {
-		context->host_xss = insn_rdmsr(MSR_XSS);
+		context->host_xss = insn_rdmsr(X86VCPU_MSR_IA32_XSS);
 		if (context->host_xss != g->msrs.xss)
-			insn_wrmsr(MSR_XSS, g->msrs.xss);
+			insn_wrmsr(X86VCPU_MSR_IA32_XSS, g->msrs.xss);
 	}
 	if (context->has_tsc_aux) {
-		context->host_tsc_aux = insn_rdmsr(MSR_TSC_AUX);
+		context->host_tsc_aux = insn_rdmsr(X86VCPU_MSR_IA32_TSC_AUX);
 		if (context->host_tsc_aux != g->msrs.tsc_aux)
-			insn_wrmsr(MSR_TSC_AUX, g->msrs.tsc_aux);
+			insn_wrmsr(X86VCPU_MSR_IA32_TSC_AUX, g->msrs.tsc_aux);
 	}
 }
 
@@ -173,9 +174,9 @@ static void store_switched_msrs(struct guest *g)
 
 	/* The guest's writes exit, so what it holds is known. */
 	if (context->has_xss && context->host_xss != g->msrs.xss)
-		insn_wrmsr(MSR_XSS, context->host_xss);
+		insn_wrmsr(X86VCPU_MSR_IA32_XSS, context->host_xss);
 	if (context->has_tsc_aux && context->host_tsc_aux != g->msrs.tsc_aux)
-		insn_wrmsr(MSR_TSC_AUX, context->host_tsc_aux);
+		insn_wrmsr(X86VCPU_MSR_IA32_TSC_AUX, context->host_tsc_aux);
 }
 
 void context_load_drs(struct guest *g)

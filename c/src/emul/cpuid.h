@@ -27,9 +27,6 @@ struct cpuid_config {
 	bool pku;     /* PKRU is switched with the rest of the XSAVE state */
 	bool apic;    /* a local APIC is emulated, x2APIC mode included */
 	bool tsc_deadline;
-
-	const struct x86vcpu_host_ops *log_host; /* for the backend's own messages */
-	void *log_ctx;
 };
 
 /* Flags of an entry: the part of it that is computed when it is asked for. */

@@ -18,7 +18,7 @@
 #define CR0_PDPTES (CR0_PG | CR0_CD | CR0_NW)
 #define CR4_PDPTES (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
 
-/* Types 1 and 3, available and busy: IA-32e mode has no 16-bit TSS (SDM 7.7). */
+/* Types 1 and 3, available and busy: IA-32e mode has no 16-bit TSS (SDM 8.7). */
 #define TYPE_TSS16 1u
 #define TYPE_BUSY 2u
 

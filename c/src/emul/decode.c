@@ -2,7 +2,7 @@
 /* See decode.h. Sections are those of SDM Vol. 2, unless it says otherwise. */
 #include "emul/decode.h"
 
-#include <string.h>
+#include "cpu/libc.h"
 
 /* ---- The opcodes ---------------------------------------------------------------------------------------- */
 
@@ -80,39 +80,44 @@ static const struct opcode two_byte[MAP_ENTRIES] = {
 #define REX_X 0x2u
 #define REX_B 0x1u
 
+/*
+ * The guest's 15 bytes and zeroes, which are no prefix. An opcode of two bytes that begins at the last of
+ * the 15, ModRM, SIB, a displacement and an immediate still fit, each value read as 8 bytes: so nobody
+ * checks for the end of the bytes before decode_padded does.
+ */
+#define PADDED_LENGTH 32
+
 struct reader {
-	const uint8_t *bytes;
-	unsigned count, at;
+	const uint8_t *bytes; /* PADDED_LENGTH, zeroes after the last of the guest's */
+	unsigned at;
 	unsigned mode;
-	bool ended; /* somebody read past the end */
 	bool operand_override, address_override;
 	uint8_t segment_override; /* DECODE_NO_REGISTER: none */
 };
 
 static uint8_t next_byte(struct reader *r)
 {
-	if (r->at >= r->count) {
-		r->ended = true;
-		return 0;
-	}
 	return r->bytes[r->at++];
 }
 
-/* `bytes` little-endian bytes: 1, 2, 4 or 8. */
+/* `bytes` little-endian bytes, 1, 2, 4 or 8, in the upper end of the result. */
+static uint64_t next_shifted(struct reader *r, unsigned bytes)
+{
+	uint64_t value;
+
+	__builtin_memcpy(&value, r->bytes + r->at, sizeof(value));
+	r->at += bytes;
+	return value << (64 - 8 * bytes);
+}
+
 static uint64_t next_value(struct reader *r, unsigned bytes)
 {
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		value |= (uint64_t)next_byte(r) << (8 * i);
-	return value;
+	return next_shifted(r, bytes) >> (64 - 8 * bytes);
 }
 
 static uint64_t next_signed(struct reader *r, unsigned bytes)
 {
-	const unsigned unused = 64 - 8 * bytes;
-
-	return (uint64_t)((int64_t)(next_value(r, bytes) << unused) >> unused);
+	return (uint64_t)((int64_t)next_shifted(r, bytes) >> (64 - 8 * bytes));
 }
 
 /* ---- Prefixes (2.1.1, 2.2.1) ------------------------------------------------------------------------------- */
@@ -163,19 +168,21 @@ static bool legacy_prefix(struct reader *r, struct decode *d, uint8_t byte)
 	}
 }
 
-/* Takes all prefixes and returns the byte after them. A REX counts only right before the opcode. */
+/*
+ * Takes all prefixes and returns the byte after them, be it the first of the padding. A REX counts only
+ * right before the opcode.
+ */
 static uint8_t take_prefixes(struct reader *r, struct decode *d)
 {
-	uint8_t byte;
-
 	for (;;) {
-		byte = next_byte(r);
-		if (legacy_prefix(r, d, byte))
-			d->rex = 0;
-		else if (r->mode == 8 && (byte & 0xf0) == 0x40)
+		const uint8_t byte = next_byte(r);
+
+		if (r->mode == 8 && (byte & 0xf0) == 0x40)
 			d->rex = byte;
-		else
+		else if (one_byte[byte].flags & KNOWN || !legacy_prefix(r, d, byte))
 			return byte;
+		else
+			d->rex = 0;
 	}
 }
 
@@ -389,14 +396,15 @@ static const struct opcode *take_opcode(struct reader *r, struct decode *d)
 	return &two_byte[second];
 }
 
-enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned count, unsigned mode)
+static enum decode_status ended(unsigned count)
 {
-	struct reader r = {
-		.bytes = bytes,
-		.count = count < DECODE_MAX_LENGTH ? count : DECODE_MAX_LENGTH,
-		.mode = mode,
-		.segment_override = DECODE_NO_REGISTER,
-	};
+	return count < DECODE_MAX_LENGTH ? DECODE_TRUNCATED : DECODE_TOO_LONG;
+}
+
+/* `bytes` are PADDED_LENGTH, of which `count`, at most 15, are the guest's. */
+static enum decode_status decode_padded(struct decode *d, const uint8_t *bytes, unsigned count, unsigned mode)
+{
+	struct reader r = {.bytes = bytes, .mode = mode, .segment_override = DECODE_NO_REGISTER};
 	const struct opcode *opcode;
 
 	*d = (struct decode){
@@ -405,21 +413,40 @@ enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned
 		.segment = X86VCPU_SEGMENT_DS,
 	};
 	opcode = take_opcode(&r, d);
-	if (!r.ended) {
-		if (!(opcode->flags & KNOWN) || (opcode->flags & LONG_ONLY && mode != 8))
-			return DECODE_UNKNOWN;
-		d->kind = opcode->kind;
-		d->address_bytes = address_size(&r);
-		d->operand_bytes = operand_size(&r, d, opcode->flags);
-		take_operands(&r, d, opcode->flags);
-	}
-	if (r.ended)
-		return count < DECODE_MAX_LENGTH ? DECODE_TRUNCATED : DECODE_TOO_LONG;
+	if (r.at > count)
+		return ended(count);
+	if (!(opcode->flags & KNOWN) || (opcode->flags & LONG_ONLY && mode != 8))
+		return DECODE_UNKNOWN;
+	d->kind = opcode->kind;
+	d->address_bytes = address_size(&r);
+	d->operand_bytes = operand_size(&r, d, opcode->flags);
+	take_operands(&r, d, opcode->flags);
+	if (r.at > count)
+		return ended(count);
 	d->length = r.at;
 	return finish(&r, d, opcode->flags);
 }
 
+enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned count, unsigned mode)
+{
+	uint8_t padded[PADDED_LENGTH] = {0};
+
+	if (count > DECODE_MAX_LENGTH)
+		count = DECODE_MAX_LENGTH;
+	memcpy(padded, bytes, count);
+	return decode_padded(d, padded, count, mode);
+}
+
 /* ---- At CS:RIP ---------------------------------------------------------------------------------------------- */
+
+/* 15 bytes at once, or `count` of them. */
+static void copy_code(uint8_t *to, const uint8_t *from, unsigned count)
+{
+	if (count == DECODE_MAX_LENGTH)
+		__builtin_memcpy(to, from, DECODE_MAX_LENGTH);
+	else
+		memcpy(to, from, count);
+}
 
 /* Copies up to `count` bytes, no further than a page or a memory region goes; *got: how many. */
 static enum decode_status fetch_physical(struct guest *g, uint64_t gpa, uint8_t *buf, unsigned count,
@@ -433,7 +460,7 @@ static enum decode_status fetch_physical(struct guest *g, uint64_t gpa, uint8_t 
 	if (from) {
 		if (*got > left)
 			*got = (unsigned)left;
-		memcpy(buf, from, *got);
+		copy_code(buf, from, *got);
 		return DECODE_OK;
 	}
 	if (guest_read_physical(g, gpa, buf, *got) == X86VCPU_OK)
@@ -461,20 +488,21 @@ static enum decode_status fetch(struct guest *g, uint64_t linear, uint8_t *buf, 
 enum decode_status decode_at_rip(struct guest *g, struct decode *d, struct paging_fault *fault)
 {
 	const unsigned mode = guest_address_bytes(g);
-	const uint64_t rip = guest_get(g, G_RIP);
-	uint8_t bytes[DECODE_MAX_LENGTH];
+	const uint64_t base = mode == 8 ? 0 : guest_get(g, G_BASE + X86VCPU_SEGMENT_CS);
+	const uint64_t start = base + guest_get(g, G_RIP);
+	uint8_t bytes[PADDED_LENGTH] = {0};
 	unsigned count = 0;
 	enum decode_status status;
 
 	do {
-		const uint64_t linear = paging_linear(g, X86VCPU_SEGMENT_CS, rip + count);
+		const uint64_t linear = mode == 8 ? start + count : (uint32_t)(start + count);
 		unsigned got;
 
 		status = fetch(g, linear, bytes + count, DECODE_MAX_LENGTH - count, &got, fault);
 		if (status != DECODE_OK)
 			return status;
 		count += got;
-		status = decode_bytes(d, bytes, count, mode);
+		status = decode_padded(d, bytes, count, mode);
 	} while (status == DECODE_TRUNCATED);
 	return status;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Guest-physical memory: the regions that setup named, and the host's function for the rest. */
+#include "cpu/libc.h"
 #include "emul/guest.h"
-
-#include <string.h>
 
 #define PAGE_SIZE UINT64_C(0x1000)
 

@@ -3,15 +3,12 @@
 #include "emul/mmio.h"
 
 #include "emul/decode.h"
+#include "emul/finish.h"
 #include "emul/paging.h"
 
 static int report_nested_fault(struct guest *g, uint64_t gpa, bool write)
 {
-	*g->exit = (struct x86vcpu_exit){
-		.kind = X86VCPU_EXIT_NESTED_PAGE_FAULT,
-		.u.nested_page_fault = {gpa, write ? X86VCPU_ACCESS_WRITE : X86VCPU_ACCESS_READ},
-	};
-	return EMUL_EXIT;
+	return emul_report_nested_fault(g, gpa, write ? X86VCPU_ACCESS_WRITE : X86VCPU_ACCESS_READ);
 }
 
 static uint8_t width_of(unsigned bytes)
@@ -90,63 +87,82 @@ static void fill_read(struct guest *g, const struct decode *d, uint64_t gpa)
 	g->last = *g->exit;
 }
 
-/* Whether the operand at `where` is what hardware stopped at `gpa`, and all of it is in one device's page. */
-static bool is_access(const struct guest *g, const struct decode *d, uint64_t where, uint64_t gpa)
+/* Whether all of the operand at `gpa` is in one page and in one device. */
+static bool is_whole(const struct guest *g, const struct decode *d, uint64_t gpa)
 {
-	const unsigned offset = where & 0xfff;
-
-	return where >> 12 == gpa >> 12 && offset + d->memory_bytes <= 0x1000 &&
-	       guest_is_mmio_access(g, where, d->memory_bytes);
+	return (gpa & 0xfff) + d->memory_bytes <= 0x1000 && guest_is_mmio_access(g, gpa, d->memory_bytes);
 }
 
-/*
- * Hardware has translated the operand before it stopped at `gpa`; when the walk here ends elsewhere,
- * then the guest changed the code, the registers' meaning or the tables, or this is another access of
- * the instruction. Running it again might go on like that forever: the VMM decides.
- */
-static int emulate(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
+static int report_access(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
 {
-	const uint64_t linear = paging_linear(g, d->segment, decode_offset(g, d));
-	const uint32_t access = paging_user(g) | (write ? PF_WRITE : 0);
-	struct paging_fault fault;
-	uint64_t where;
-
-	switch (paging_translate(g, linear, access, &where, &fault)) {
-	case PAGING_OK:
-		break;
-	case PAGING_FAULT:
-		if (fault.vector == VECTOR_PF)
-			return paging_raise(g, &fault);
-		return report_nested_fault(g, gpa, write);
-	default:
-		return report_nested_fault(g, gpa, write);
-	}
-	if (!is_access(g, d, where, gpa))
+	if (!is_whole(g, d, gpa))
 		return report_nested_fault(g, gpa, write);
 	if (write)
-		fill_write(g, d, where);
+		fill_write(g, d, gpa);
 	else
-		fill_read(g, d, where);
+		fill_read(g, d, gpa);
 	return EMUL_NEXT_EXIT;
+}
+
+static uint64_t operand_linear(struct guest *g, const struct decode *d)
+{
+	return paging_linear(g, d->segment, decode_offset(g, d));
 }
 
 /*
  * A page fault in a walk that hardware has just done without one means that the tables changed and the
  * CPU used an old TLB entry. It may drop that at any time and then raise the same fault, so the guest
- * has to be ready for it (SDM 4.10.2), and RIP stays: it takes the fault here.
+ * has to be ready for it (SDM 4.10.2): it takes the fault here, and RIP stays. What else keeps the
+ * instruction from being fetched or emulated is the VMM's to decide: running it again might go on like
+ * that forever. EMUL_NEXT: *d is an instruction with one memory access in the direction of this one.
+ */
+static int decode_access(struct guest *g, struct decode *d, uint64_t gpa, bool write)
+{
+	struct paging_fault fault;
+	const enum decode_status status = decode_at_rip(g, d, &fault);
+
+	if (status == DECODE_FAULT)
+		return paging_raise(g, &fault);
+	if (status != DECODE_OK || !d->has_memory || !(write ? is_store(d) : is_load(d)))
+		return report_nested_fault(g, gpa, write);
+	return EMUL_NEXT;
+}
+
+/*
+ * Hardware has translated the operand before it stopped at `gpa`; when the walk here ends elsewhere,
+ * then the guest changed the code or the tables meanwhile.
  */
 int emul_mmio(struct guest *g, uint64_t gpa, bool write, unsigned *length)
 {
 	struct paging_fault fault;
 	struct decode d;
-	const enum decode_status status = decode_at_rip(g, &d, &fault);
+	uint64_t where;
+	const int result = decode_access(g, &d, gpa, write);
+	enum paging_status status;
 
-	if (status == DECODE_FAULT)
+	if (result != EMUL_NEXT)
+		return result;
+	status = paging_translate(g, operand_linear(g, &d), paging_user(g) | (write ? PF_WRITE : 0), &where,
+				  &fault);
+	if (status == PAGING_FAULT && fault.vector == VECTOR_PF)
 		return paging_raise(g, &fault);
-	if (status != DECODE_OK || !d.has_memory || !(write ? is_store(&d) : is_load(&d)))
+	if (status != PAGING_OK || where >> 12 != gpa >> 12)
 		return report_nested_fault(g, gpa, write);
 	*length = d.length;
-	return emulate(g, &d, gpa, write);
+	return report_access(g, &d, where, write);
+}
+
+int emul_mmio_linear(struct guest *g, uint64_t gpa, uint64_t linear, bool write, unsigned *length)
+{
+	struct decode d;
+	const int result = decode_access(g, &d, gpa, write);
+
+	if (result != EMUL_NEXT)
+		return result;
+	if (operand_linear(g, &d) != linear)
+		return report_nested_fault(g, gpa, write);
+	*length = d.length;
+	return report_access(g, &d, gpa, write);
 }
 
 /* ---- Answers ------------------------------------------------------------------------------------------- */

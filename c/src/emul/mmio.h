@@ -17,6 +17,9 @@
  */
 int emul_mmio(struct guest *g, uint64_t gpa, bool write, unsigned *length);
 
+/* The same where hardware tells the linear address of the access, which saves a page walk. */
+int emul_mmio_linear(struct guest *g, uint64_t gpa, uint64_t linear, bool write, unsigned *length);
+
 /*
  * Answers the open PORT_IO_READ, MMIO_READ or MSR_READ, and closes it; does nothing when none is open.
  * MSR_READ also skips the instruction, which has guest.msr_length bytes.

@@ -2,6 +2,8 @@
 /* Walks of the guest's own page tables (SDM chapter 4), and segmentation of data accesses. */
 #include "emul/paging.h"
 
+#include "emul/finish.h"
+
 #define ENTRY_ADDRESS UINT64_C(0x000ffffffffff000)
 
 /* A walk under way. */
@@ -11,8 +13,13 @@ struct walk {
 	uint64_t cr4, efer;
 	uint64_t reserved; /* bits reserved at every level: no address bits, no feature */
 	uint64_t all, any; /* the AND and the OR of the entries that were used */
-	unsigned shift;    /* the current level's entries map 1 << shift bytes */
 	struct paging_fault *fault;
+};
+
+/* The memory region that the tables are expected in: entries are read there without a search. */
+struct window {
+	const uint8_t *host;
+	uint64_t first, size; /* `size` does not count the last bytes, where no entry would fit */
 };
 
 static uint32_t fault_code(const struct walk *w, uint32_t cause)
@@ -25,7 +32,7 @@ static uint32_t fault_code(const struct walk *w, uint32_t cause)
 	return code;
 }
 
-static enum paging_status page_fault(const struct walk *w, uint32_t cause)
+static __attribute__((noinline)) enum paging_status page_fault(const struct walk *w, uint32_t cause)
 {
 	*w->fault = (struct paging_fault){
 		.vector = VECTOR_PF,
@@ -35,34 +42,47 @@ static enum paging_status page_fault(const struct walk *w, uint32_t cause)
 	return PAGING_FAULT;
 }
 
-/*
- * Other CPUs may change the tables meanwhile, so an entry is read at once: `bytes` is 4 or 8, and `gpa`
- * a multiple of it. A region whose host address is less aligned than that is copied instead.
- */
-static int32_t read_entry(struct guest *g, uint64_t gpa, unsigned bytes, uint64_t *entry)
+/* Empty, when guest and host addresses of the region are not aligned alike. */
+static struct window open_window(const struct guest *g)
 {
-	uint64_t left;
-	const uint8_t *at = guest_memory_at(g, gpa, &left);
+	const struct x86vcpu_memory_region *region;
 
-	*entry = 0;
-	if (!at || left < bytes || (uintptr_t)at % bytes)
-		return guest_read_physical(g, gpa, entry, bytes);
-	if (bytes == 8)
-		*entry = __atomic_load_n((const uint64_t *)(const void *)at, __ATOMIC_RELAXED);
-	else
-		*entry = __atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_RELAXED);
-	return X86VCPU_OK;
+	if (g->memory_last >= g->memory_count)
+		return (struct window){.size = 0};
+	region = &g->memory[g->memory_last];
+	if (region->size < 8 || ((uintptr_t)region->hva - region->gpa) % 8)
+		return (struct window){.size = 0};
+	return (struct window){region->hva, region->gpa, region->size - 7};
 }
 
-static enum paging_status next_entry(struct guest *g, struct walk *w, uint64_t gpa, unsigned bytes,
-				     uint64_t *entry)
+/* An entry outside the window: another region's, or the host's. */
+static __attribute__((noinline)) enum paging_status search_entry(struct guest *g, const struct walk *w,
+								 uint64_t gpa, unsigned bytes, uint64_t *entry)
 {
-	if (read_entry(g, gpa, bytes, entry) != X86VCPU_OK) {
-		*w->fault = (struct paging_fault){.error_code = X86VCPU_ACCESS_READ, .address = gpa};
-		return PAGING_ABSENT;
-	}
-	if (!(*entry & PTE_P))
-		return page_fault(w, 0);
+	*entry = 0;
+	if (guest_read_physical(g, gpa, entry, bytes) == X86VCPU_OK)
+		return PAGING_OK;
+	*w->fault = (struct paging_fault){.error_code = X86VCPU_ACCESS_READ, .address = gpa};
+	return PAGING_ABSENT;
+}
+
+/*
+ * Other CPUs may change the tables meanwhile, so an entry is read at once: `bytes` is 4 or 8, and `gpa`
+ * a multiple of it.
+ */
+static inline enum paging_status read_entry(struct guest *g, const struct walk *w, const struct window *window,
+					    uint64_t gpa, unsigned bytes, uint64_t *entry)
+{
+	const uint64_t offset = gpa - window->first;
+
+	if (offset >= window->size)
+		return search_entry(g, w, gpa, bytes, entry);
+	if (bytes == 8)
+		*entry = __atomic_load_n((const uint64_t *)(const void *)(window->host + offset),
+					 __ATOMIC_RELAXED);
+	else
+		*entry = __atomic_load_n((const uint32_t *)(const void *)(window->host + offset),
+					 __ATOMIC_RELAXED);
 	return PAGING_OK;
 }
 
@@ -121,18 +141,23 @@ static enum paging_status map_4m(struct guest *g, const struct walk *w, uint64_t
 static enum paging_status walk_32bit(struct guest *g, struct walk *w, uint64_t *gpa)
 {
 	const uint64_t directory = guest_get(g, G_CR3) & 0xfffff000;
+	const struct window window = open_window(g);
 	uint64_t pde, pte;
 	enum paging_status status;
 
-	status = next_entry(g, w, directory + (w->linear >> 22) * 4, 4, &pde);
+	status = read_entry(g, w, &window, directory + (w->linear >> 22) * 4, 4, &pde);
 	if (status != PAGING_OK)
 		return status;
-	w->all = w->any = pde;
+	if (!(pde & PTE_P))
+		return page_fault(w, 0);
+	w->all = pde;
 	if (pde & PTE_PS && w->cr4 & CR4_PSE)
 		return map_4m(g, w, pde, gpa);
-	status = next_entry(g, w, (pde & 0xfffff000) + (w->linear >> 12 & 0x3ff) * 4, 4, &pte);
+	status = read_entry(g, w, &window, (pde & 0xfffff000) + (w->linear >> 12 & 0x3ff) * 4, 4, &pte);
 	if (status != PAGING_OK)
 		return status;
+	if (!(pte & PTE_P))
+		return page_fault(w, 0);
 	w->all &= pte;
 	*gpa = (pte & 0xfffff000) | (w->linear & 0xfff);
 	return check_permissions(g, w);
@@ -140,44 +165,47 @@ static enum paging_status walk_32bit(struct guest *g, struct walk *w, uint64_t *
 
 /* ---- PAE, 4-level and 5-level paging: tables of 512 entries of 8 bytes (SDM 4.4, 4.5) --------------- */
 
-static bool is_leaf(const struct walk *w, uint64_t entry)
+/* In an entry with PS = 1 that maps 1 << shift bytes: bit 12 is PAT, the rest below its address is reserved. */
+static bool large_page_reserved(const struct guest *g, uint64_t entry, unsigned shift)
 {
-	return w->shift == 12 || entry & PTE_PS;
+	if (shift > 30 || (shift == 30 && !g->limits.has_1g_pages))
+		return true;
+	return entry & ((UINT64_C(1) << shift) - 1) & ENTRY_ADDRESS & ~PTE_PAT_LARGE;
 }
 
-static bool reserved_set(const struct guest *g, const struct walk *w, uint64_t entry)
+/* From the table at `table`, whose entries map 1 << shift bytes each, down to a page. */
+static enum paging_status walk_tables(struct guest *g, struct walk *w, uint64_t table, unsigned shift,
+				      uint64_t *gpa)
 {
-	if (entry & w->reserved)
-		return true;
-	if (w->shift == 12 || !(entry & PTE_PS))
-		return false;
-	if (w->shift > 30 || (w->shift == 30 && !g->limits.has_1g_pages))
-		return true;
-	/* A large page: bit 12 is PAT, the rest below its address is reserved. */
-	return entry & ((UINT64_C(1) << w->shift) - 1) & ENTRY_ADDRESS & ~PTE_PAT_LARGE;
-}
+	const struct window window = open_window(g);
+	const uint64_t linear = w->linear, reserved = w->reserved;
+	uint64_t entry, offset, all = ~UINT64_C(0), any = 0;
 
-/* From the table at `table`, whose entries map 1 << w->shift bytes each, down to a page. */
-static enum paging_status walk_tables(struct guest *g, struct walk *w, uint64_t table, uint64_t *gpa)
-{
-	uint64_t entry, offset;
-
-	for (;; w->shift -= 9) {
-		const uint64_t at = table + (w->linear >> w->shift & 0x1ff) * 8;
-		const enum paging_status status = next_entry(g, w, at, 8, &entry);
+	for (;; shift -= 9) {
+		const uint64_t at = table + (linear >> shift & 0x1ff) * 8;
+		const enum paging_status status = read_entry(g, w, &window, at, 8, &entry);
 
 		if (status != PAGING_OK)
 			return status;
-		if (reserved_set(g, w, entry))
+		if (!(entry & PTE_P))
+			return page_fault(w, 0);
+		if (entry & reserved)
 			return page_fault(w, PF_PRESENT | PF_RESERVED);
-		w->all &= entry;
-		w->any |= entry;
-		if (is_leaf(w, entry))
-			break;
+		all &= entry;
+		any |= entry;
 		table = entry & ENTRY_ADDRESS;
+		if (shift == 12)
+			break;
+		if (entry & PTE_PS) {
+			if (large_page_reserved(g, entry, shift))
+				return page_fault(w, PF_PRESENT | PF_RESERVED);
+			break;
+		}
 	}
-	offset = (UINT64_C(1) << w->shift) - 1;
-	*gpa = (entry & ENTRY_ADDRESS & ~offset) | (w->linear & offset);
+	w->all = all;
+	w->any = any;
+	offset = (UINT64_C(1) << shift) - 1;
+	*gpa = (table & ~offset) | (linear & offset);
 	return check_permissions(g, w);
 }
 
@@ -194,24 +222,29 @@ static enum paging_status walk_pae(struct guest *g, struct walk *w, uint64_t *gp
 		return page_fault(w, 0);
 	if (pdpte & (w->reserved | PTE_XD | PDPTE_PAE_RESERVED))
 		return page_fault(w, PF_PRESENT | PF_RESERVED);
-	w->shift = 21;
-	return walk_tables(g, w, pdpte & ENTRY_ADDRESS, gpa);
+	return walk_tables(g, w, pdpte & ENTRY_ADDRESS, 21, gpa);
+}
+
+static bool is_canonical(uint64_t linear, unsigned bits)
+{
+	return (uint64_t)((int64_t)(linear << (64 - bits)) >> (64 - bits)) == linear;
 }
 
 static enum paging_status walk_long(struct guest *g, struct walk *w, uint64_t *gpa)
 {
-	if (!paging_canonical(g, w->linear)) {
+	const unsigned shift = w->cr4 & CR4_LA57 ? 48 : 39;
+
+	if (!is_canonical(w->linear, shift + 9)) {
 		*w->fault = (struct paging_fault){.vector = VECTOR_GP, .address = w->linear};
 		return PAGING_FAULT;
 	}
-	w->shift = w->cr4 & CR4_LA57 ? 48 : 39;
-	return walk_tables(g, w, guest_get(g, G_CR3) & ENTRY_ADDRESS & g->limits.physical_mask, gpa);
+	return walk_tables(g, w, guest_get(g, G_CR3) & ENTRY_ADDRESS & g->limits.physical_mask, shift, gpa);
 }
 
 enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
 				    struct paging_fault *fault)
 {
-	struct walk w = {.linear = linear, .access = access, .all = ~UINT64_C(0), .fault = fault};
+	struct walk w = {.linear = linear, .access = access, .fault = fault};
 
 	if (!(guest_get(g, G_CR0) & CR0_PG)) {
 		*gpa = (uint32_t)linear;
@@ -243,11 +276,7 @@ uint32_t paging_user(struct guest *g)
 
 bool paging_canonical(struct guest *g, uint64_t linear)
 {
-	const unsigned unused = guest_get(g, G_CR4) & CR4_LA57 ? 64 - 57 : 64 - 48;
-
-	if (!guest_in_64bit_mode(g))
-		return true;
-	return (uint64_t)((int64_t)(linear << unused) >> unused) == linear;
+	return !guest_in_64bit_mode(g) || is_canonical(linear, guest_get(g, G_CR4) & CR4_LA57 ? 57 : 48);
 }
 
 uint64_t paging_linear(struct guest *g, unsigned segment, uint64_t offset)
@@ -315,9 +344,5 @@ int paging_raise(struct guest *g, const struct paging_fault *fault)
 
 int paging_report_absent(struct guest *g, const struct paging_fault *fault)
 {
-	*g->exit = (struct x86vcpu_exit){
-		.kind = X86VCPU_EXIT_NESTED_PAGE_FAULT,
-		.u.nested_page_fault = {.gpa = fault->address, .access = fault->error_code},
-	};
-	return EMUL_EXIT;
+	return emul_report_nested_fault(g, fault->address, fault->error_code);
 }

@@ -2,9 +2,9 @@
 /* See pio.h. */
 #include "emul/pio.h"
 
-#include <string.h>
-
+#include "cpu/libc.h"
 #include "emul/decode.h"
+#include "emul/finish.h"
 #include "emul/paging.h"
 
 static uint8_t width_of(unsigned bytes)

@@ -29,6 +29,19 @@ void svm_read_capability(struct svm_capability *capability)
 	};
 }
 
+/*
+ * With SVMDIS set EFER.SVME cannot be (APM 15.30.1). Where there is no lock feature SVMDIS could be
+ * cleared, but it is firmware's wish all the same. A machine without the MSR has nothing to say.
+ */
+static uint64_t read_vm_cr(const struct backend_cpu *cpu)
+{
+	uint64_t value = 0;
+
+	if (!cpu->host->read_msr)
+		return insn_rdmsr(X86VCPU_MSR_VM_CR);
+	return cpu->host->read_msr(cpu->ctx, X86VCPU_MSR_VM_CR, &value) ? 0 : value;
+}
+
 /* Nested paging, and one ASID besides the host's. */
 static int32_t check(const struct backend_cpu *cpu, const struct svm_capability *capability)
 {
@@ -40,8 +53,7 @@ static int32_t check(const struct backend_cpu *cpu, const struct svm_capability 
 		LOG(cpu->host, cpu->ctx, LOG_ERROR, "SVM: this CPU has no address-space identifiers");
 		return X86VCPU_ERR_UNSUPPORTED;
 	}
-	/* Without the lock feature SVMDIS can be cleared, but it is firmware's wish all the same. */
-	return insn_rdmsr(X86VCPU_MSR_VM_CR) & VM_CR_SVMDIS ? X86VCPU_ERR_FIRMWARE_DISABLED : X86VCPU_OK;
+	return read_vm_cr(cpu) & VM_CR_SVMDIS ? X86VCPU_ERR_FIRMWARE_DISABLED : X86VCPU_OK;
 }
 
 static int32_t alloc_save_area(struct backend_cpu *cpu)

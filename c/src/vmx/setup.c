@@ -82,7 +82,6 @@ static void choose_timer(struct vmx_vcpu *v, const struct vmx_capability *capabi
 
 	v->slice_tsc = guest_slice_ticks(g, slice_ns);
 	v->has_timer = v->pin & PIN_PREEMPTION_TIMER;
-	v->timer_saves = v->has_timer && v->exit & EXIT_SAVE_PREEMPTION_TIMER;
 	ticks = v->slice_tsc >> vmx_misc_timer_shift(capability->misc);
 	if (ticks < 1)
 		ticks = 1;

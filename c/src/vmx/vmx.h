@@ -42,7 +42,6 @@ struct vmx_vcpu {
 	uint64_t cr4_host;           /* bits of CR4 that are the host's while the guest runs */
 
 	bool has_timer;
-	bool timer_saves;     /* an exit saves what is left of it (SDM 25.7.1) */
 	uint32_t timer_ticks; /* a time slice in ticks of the preemption timer (SDM 26.5.1) */
 	uint64_t slice_tsc;   /* the same in TSC ticks */
 

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runs the unit tests: all suites, or those that are named. Each test is a process of its own. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SUITE(name) Suite *name##_suite(void);
+#include "suites.inc"
+#undef SUITE
+
+#define SUITE(name) {#name, name##_suite},
+static const struct {
+	const char *name;
+	Suite *(*make)(void);
+} suites[] = {
+#include "suites.inc"
+};
+#undef SUITE
+
+static int wanted(const char *name, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], name) == 0)
+			return 1;
+	return argc == 1;
+}
+
+int main(int argc, char **argv)
+{
+	SRunner *runner = srunner_create(NULL);
+	int passed, failed, chosen = 0;
+
+	for (size_t i = 0; i < sizeof(suites) / sizeof(suites[0]); i++)
+		if (wanted(suites[i].name, argc, argv)) {
+			srunner_add_suite(runner, suites[i].make());
+			chosen++;
+		}
+	if (!chosen) {
+		fprintf(stderr, "unit-tests: no such suite\n");
+		return 2;
+	}
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	passed = srunner_ntests_run(runner) - failed;
+	srunner_free(runner);
+	printf("%d passed, %d failed\n", passed, failed);
+	return failed || !passed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
