@@ -18,6 +18,8 @@
 #include "x86vcpu/status.h"
 #include "x86vcpu/vcpu.h"
 
+#include "cpu/x86.h"
+
 /* Per segment, in the order of enum x86vcpu_segment_index. */
 enum guest_field {
 	G_SELECTOR = 0, /* + segment index */
@@ -263,7 +265,11 @@ static inline void guest_set_gpr(struct guest *g, unsigned index, uint64_t value
 unsigned guest_cpl(struct guest *g);
 /* Bytes of a default address: 2, 4 or 8. 8 means 64-bit mode. */
 unsigned guest_address_bytes(struct guest *g);
-bool guest_in_64bit_mode(struct guest *g);
+/* CS.L has no meaning outside IA-32e mode (SDM 5.2.1), so EFER decides too. */
+static inline bool guest_in_64bit_mode(struct guest *g)
+{
+	return guest_get(g, G_ACCESS + X86VCPU_SEGMENT_CS) & AR_L && guest_get(g, G_EFER) & EFER_LMA;
+}
 bool guest_in_protected_mode(struct guest *g); /* CR0.PE */
 /* `rip` cut to what the mode has: 64 bits in 64-bit mode, else 32. */
 uint64_t guest_wrap_ip(struct guest *g, uint64_t rip);

@@ -93,20 +93,23 @@ static bool is_whole(const struct guest *g, const struct decode *d, uint64_t gpa
 	return (gpa & 0xfff) + d->memory_bytes <= 0x1000 && guest_is_mmio_access(g, gpa, d->memory_bytes);
 }
 
-static int report_access(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
+/*
+ * Where the operand is that hardware has translated before it stopped at `gpa`. When the walk here ends
+ * elsewhere, then the guest changed the code or the tables meanwhile. EMUL_NEXT: go on.
+ */
+static int translate_operand(struct guest *g, uint64_t linear, bool write, uint64_t *gpa)
 {
-	if (!is_whole(g, d, gpa))
-		return report_nested_fault(g, gpa, write);
-	if (write)
-		fill_write(g, d, gpa);
-	else
-		fill_read(g, d, gpa);
-	return EMUL_NEXT_EXIT;
-}
+	const uint32_t access = paging_user(g) | (write ? PF_WRITE : 0);
+	struct paging_fault fault;
+	uint64_t where;
+	const enum paging_status status = paging_translate(g, linear, access, &where, &fault);
 
-static uint64_t operand_linear(struct guest *g, const struct decode *d)
-{
-	return paging_linear(g, d->segment, decode_offset(g, d));
+	if (status == PAGING_FAULT && fault.vector == VECTOR_PF)
+		return paging_raise(g, &fault);
+	if (status != PAGING_OK || where >> 12 != *gpa >> 12)
+		return report_nested_fault(g, *gpa, write);
+	*gpa = where;
+	return EMUL_NEXT;
 }
 
 /*
@@ -114,55 +117,46 @@ static uint64_t operand_linear(struct guest *g, const struct decode *d)
  * CPU used an old TLB entry. It may drop that at any time and then raise the same fault, so the guest
  * has to be ready for it (SDM 4.10.2): it takes the fault here, and RIP stays. What else keeps the
  * instruction from being fetched or emulated is the VMM's to decide: running it again might go on like
- * that forever. EMUL_NEXT: *d is an instruction with one memory access in the direction of this one.
+ * that forever.
  */
-static int decode_access(struct guest *g, struct decode *d, uint64_t gpa, bool write)
-{
-	struct paging_fault fault;
-	const enum decode_status status = decode_at_rip(g, d, &fault);
-
-	if (status == DECODE_FAULT)
-		return paging_raise(g, &fault);
-	if (status != DECODE_OK || !d->has_memory || !(write ? is_store(d) : is_load(d)))
-		return report_nested_fault(g, gpa, write);
-	return EMUL_NEXT;
-}
-
-/*
- * Hardware has translated the operand before it stopped at `gpa`; when the walk here ends elsewhere,
- * then the guest changed the code or the tables meanwhile.
- */
-int emul_mmio(struct guest *g, uint64_t gpa, bool write, unsigned *length)
+static inline int emulate(struct guest *g, uint64_t gpa, const uint64_t *linear, bool write, unsigned *length)
 {
 	struct paging_fault fault;
 	struct decode d;
-	uint64_t where;
-	const int result = decode_access(g, &d, gpa, write);
-	enum paging_status status;
+	const enum decode_status status = decode_at_rip(g, &d, &fault);
+	uint64_t operand;
 
-	if (result != EMUL_NEXT)
-		return result;
-	status = paging_translate(g, operand_linear(g, &d), paging_user(g) | (write ? PF_WRITE : 0), &where,
-				  &fault);
-	if (status == PAGING_FAULT && fault.vector == VECTOR_PF)
+	if (status == DECODE_FAULT)
 		return paging_raise(g, &fault);
-	if (status != PAGING_OK || where >> 12 != gpa >> 12)
+	if (status != DECODE_OK || !d.has_memory || !(write ? is_store(&d) : is_load(&d)))
 		return report_nested_fault(g, gpa, write);
+	operand = paging_linear(g, d.segment, decode_offset(g, &d));
+	if (!linear) {
+		const int result = translate_operand(g, operand, write, &gpa);
+
+		if (result != EMUL_NEXT)
+			return result;
+	} else if (operand != *linear) {
+		return report_nested_fault(g, gpa, write);
+	}
+	if (!is_whole(g, &d, gpa))
+		return report_nested_fault(g, gpa, write);
+	if (write)
+		fill_write(g, &d, gpa);
+	else
+		fill_read(g, &d, gpa);
 	*length = d.length;
-	return report_access(g, &d, where, write);
+	return EMUL_NEXT_EXIT;
+}
+
+int emul_mmio(struct guest *g, uint64_t gpa, bool write, unsigned *length)
+{
+	return emulate(g, gpa, NULL, write, length);
 }
 
 int emul_mmio_linear(struct guest *g, uint64_t gpa, uint64_t linear, bool write, unsigned *length)
 {
-	struct decode d;
-	const int result = decode_access(g, &d, gpa, write);
-
-	if (result != EMUL_NEXT)
-		return result;
-	if (operand_linear(g, &d) != linear)
-		return report_nested_fault(g, gpa, write);
-	*length = d.length;
-	return report_access(g, &d, gpa, write);
+	return emulate(g, gpa, &linear, write, length);
 }
 
 /* ---- Answers ------------------------------------------------------------------------------------------- */

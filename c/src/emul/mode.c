@@ -2,8 +2,6 @@
 /* What the CPU's modes mean for an instruction, and how an emulated instruction ends. */
 #include "emul/guest.h"
 
-#include "cpu/x86.h"
-
 /*
  * SS.DPL holds the CPL in every mode with protection, also with SS unusable, and 3 in virtual-8086
  * mode (SDM 25.4.1, 27.3.1.2). In real mode it may be stale.
@@ -19,12 +17,6 @@ unsigned guest_cpl(struct guest *g)
 bool guest_in_protected_mode(struct guest *g)
 {
 	return guest_get(g, G_CR0) & CR0_PE;
-}
-
-/* CS.L has no meaning outside IA-32e mode (SDM 5.2.1), so EFER decides too. */
-bool guest_in_64bit_mode(struct guest *g)
-{
-	return guest_get(g, G_ACCESS + X86VCPU_SEGMENT_CS) & AR_L && guest_get(g, G_EFER) & EFER_LMA;
 }
 
 unsigned guest_address_bytes(struct guest *g)

@@ -244,14 +244,17 @@ static enum paging_status walk_long(struct guest *g, struct walk *w, uint64_t *g
 enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
 				    struct paging_fault *fault)
 {
-	struct walk w = {.linear = linear, .access = access, .fault = fault};
+	struct walk w;
 
 	if (!(guest_get(g, G_CR0) & CR0_PG)) {
 		*gpa = (uint32_t)linear;
 		return PAGING_OK;
 	}
-	if (access & PAGING_IMPLICIT)
-		w.access &= ~PF_USER;
+	w.linear = linear;
+	w.access = access & PAGING_IMPLICIT ? access & ~PF_USER : access;
+	w.fault = fault;
+	w.any = 0;
+	w.efer = 0;
 	w.cr4 = guest_get(g, G_CR4);
 	if (!(w.cr4 & CR4_PAE)) {
 		w.linear = (uint32_t)linear;
@@ -265,11 +268,6 @@ enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t a
 		return walk_long(g, &w, gpa);
 	w.linear = (uint32_t)linear;
 	return walk_pae(g, &w, gpa);
-}
-
-uint32_t paging_user(struct guest *g)
-{
-	return guest_cpl(g) == 3 ? PF_USER : 0;
 }
 
 /* ---- Segmentation --------------------------------------------------------------------------------------- */

@@ -3,7 +3,6 @@
 #ifndef EMUL_PAGING_H
 #define EMUL_PAGING_H
 
-#include "cpu/x86.h"
 #include "emul/guest.h"
 
 /*
@@ -34,7 +33,10 @@ enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t a
 				    struct paging_fault *fault);
 
 /* PF_USER at CPL 3, else 0: the access of an instruction's own operands. */
-uint32_t paging_user(struct guest *g);
+static inline uint32_t paging_user(struct guest *g)
+{
+	return guest_cpl(g) == 3 ? PF_USER : 0;
+}
 
 /* Whether `linear` is canonical. True outside 64-bit mode, where linear addresses have 32 bits. */
 bool paging_canonical(struct guest *g, uint64_t linear);
