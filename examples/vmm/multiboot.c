@@ -77,7 +77,9 @@ static const char *find_header(const struct vm *vm, struct image *image)
 
 		if (get32(p) == HEADER_MAGIC && get32(p) + get32(p + 4) + get32(p + 8) == 0) {
 			image->header = at;
-			return get32(p + 4) & HEADER_UNKNOWN ? "the kernel asks the boot loader for what it cannot do" : NULL;
+			if (get32(p + 4) & HEADER_UNKNOWN)
+				return "the kernel asks the boot loader for what it cannot do";
+			return NULL;
 		}
 	}
 	return "no Multiboot header";

@@ -48,9 +48,18 @@ static void put32(struct guest *g, uint64_t gpa, uint64_t value)
 	guest_store(g, gpa, 4, value);
 }
 
-static void copy_in(struct guest *g, uint64_t gpa, const uint8_t *begin, const uint8_t *end)
+/* Code is written with VMCALL; AMD's VMMCALL has another last byte. */
+static void copy_code(struct guest *g, uint64_t gpa, const uint8_t *begin, const uint8_t *end)
 {
-	memcpy(at(g, gpa, (uint64_t)(end - begin)), begin, (size_t)(end - begin));
+	const size_t len = (size_t)(end - begin);
+	uint8_t *to = at(g, gpa, len);
+
+	memcpy(to, begin, len);
+	if (x86vcpu_extension() != X86VCPU_EXTENSION_SVM)
+		return;
+	for (size_t i = 0; i + 2 < len; i++)
+		if (to[i] == 0x0f && to[i + 1] == 0x01 && to[i + 2] == 0xc1)
+			to[i + 2] = 0xd9;
 }
 
 const struct guest_trap *guest_record(struct guest *g)
@@ -112,9 +121,9 @@ static void build_idts(struct guest *g)
 		      (entry32 & 0xffff) | GUEST_CS32 << 16 | UINT64_C(0xee00) << 32 | entry32 >> 16 << 48);
 		put32(g, v * 4, GUEST_STUBS16 + v * 8);
 	}
-	copy_in(g, GUEST_STUBS16, stubs16, stubs16_end);
-	copy_in(g, GUEST_STUBS32, stubs32, stubs32_end);
-	copy_in(g, GUEST_STUBS64, stubs64, stubs64_end);
+	copy_code(g, GUEST_STUBS16, stubs16, stubs16_end);
+	copy_code(g, GUEST_STUBS32, stubs32, stubs32_end);
+	copy_code(g, GUEST_STUBS64, stubs64, stubs64_end);
 }
 
 /* One to one: 4 KiB pages for 2 MiB (4 MiB with two levels), then large ones up to 16 MiB. */
@@ -259,7 +268,7 @@ static void start(struct guest *g, enum guest_mode mode, const struct guest_code
 	build_page_tables(g);
 	build_tss(g);
 	CHECK((size_t)(code->end - code->begin) <= 0x2000);
-	copy_in(g, GUEST_CODE, code->begin, code->end);
+	copy_code(g, GUEST_CODE, code->begin, code->end);
 	CHECK_OK(x86vcpu_set_entry(g->vcpu, GUEST_CODE));
 	CHECK_OK(x86vcpu_set_nested_page_table(g->vcpu, &paging));
 	CHECK_OK(x86vcpu_setup(g->vcpu, &g->config));

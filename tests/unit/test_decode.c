@@ -665,6 +665,146 @@ START_TEST(fetch_wraps_in_32bit_mode)
 }
 END_TEST
 
+/* ---- The same instruction again: what is remembered must still be true -------------------------------------- */
+
+static struct guest_fixture *remembered(void)
+{
+	struct guest_fixture *f = two_pages(0x30000 | PTE_P);
+	struct paging_fault fault;
+	struct decode d;
+
+	memcpy(f->ram + 0x20100, mov_imm, sizeof(mov_imm));
+	fixture_set(f, G_RIP, 0x8100);
+	ck_assert_int_eq(decode_at_rip(&f->g, &d, &fault), DECODE_OK);
+	fixture_next_exit(f);
+	return f;
+}
+
+static enum decode_status again(struct guest_fixture *f, struct decode *d, struct paging_fault *fault)
+{
+	memset(d, 0xee, sizeof(*d));
+	return decode_at_rip(&f->g, d, fault);
+}
+
+START_TEST(again_is_the_same)
+{
+	struct guest_fixture *f = remembered();
+	struct paging_fault fault;
+	struct decode d;
+
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_OK);
+	ck_assert_uint_eq(d.length, sizeof(mov_imm));
+	ck_assert_uint_eq(d.immediate, 0x12345678);
+	ck_assert_uint_eq(d.base, DECODE_BASE_RIP);
+	ck_assert_uint_eq(d.displacement, 0xfffffffffec00000);
+	ck_assert_uint_le(fixture_reads(f), 7);
+}
+END_TEST
+
+START_TEST(again_with_other_bytes)
+{
+	struct guest_fixture *f = remembered();
+	struct paging_fault fault;
+	struct decode d;
+
+	f->ram[0x20106] = 0x99;
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_OK);
+	ck_assert_uint_eq(d.immediate, 0x12345699);
+	f->ram[0x20100] = 0x90;
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_UNKNOWN);
+}
+END_TEST
+
+START_TEST(again_with_another_page)
+{
+	struct guest_fixture *f = remembered();
+	struct paging_fault fault;
+	struct decode d;
+
+	memset(f->ram + 0x50100, 0x90, 16);
+	fixture_write64(f, TABLES + 0x1000 + 8 * 8, 0x50000 | PTE_P | PTE_US);
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_UNKNOWN);
+}
+END_TEST
+
+/* Each entry on the way, from the PML4 down. */
+START_TEST(again_without_an_entry)
+{
+	static const uint64_t entries[] = {FIXTURE_PML4, FIXTURE_PDPT, TABLES, TABLES + 0x1000 + 8 * 8};
+	struct guest_fixture *f = remembered();
+	struct paging_fault fault;
+	struct decode d;
+
+	fixture_write64(f, entries[_i], 0);
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_FAULT);
+	ck_assert_uint_eq(fault.address, 0x8100);
+}
+END_TEST
+
+START_TEST(again_with_less_rights)
+{
+	struct guest_fixture *f = remembered();
+	struct paging_fault fault;
+	struct decode d;
+
+	fixture_set(f, G_CR4, CR4_PAE | CR4_SMEP);
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_FAULT);
+	ck_assert_uint_eq(fault.error_code, PF_PRESENT | PF_FETCH);
+}
+END_TEST
+
+START_TEST(again_at_cpl_3)
+{
+	struct guest_fixture *f = two_pages(0);
+	struct paging_fault fault;
+	struct decode d;
+
+	memcpy(f->ram + 0x20100, mov_imm, sizeof(mov_imm));
+	fixture_write64(f, TABLES + 0x1000 + 8 * 8, 0x20000 | PTE_P);
+	fixture_set(f, G_RIP, 0x8100);
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_OK);
+	fixture_set_cpl(f, 3);
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_FAULT);
+	ck_assert_uint_eq(fault.error_code, PF_PRESENT | PF_FETCH | PF_USER);
+}
+END_TEST
+
+START_TEST(again_in_another_address_space)
+{
+	struct guest_fixture *f = remembered();
+	struct paging_fault fault;
+	struct decode d;
+
+	fixture_set(f, G_CR3, 0x60000);
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_FAULT);
+}
+END_TEST
+
+/* The same bytes are another instruction in 32-bit code. */
+START_TEST(again_in_compatibility_mode)
+{
+	struct guest_fixture *f = remembered();
+	struct paging_fault fault;
+	struct decode d;
+
+	fixture_set(f, G_ACCESS + X86VCPU_SEGMENT_CS, 0xc09b);
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_OK);
+	ck_assert_uint_eq(d.base, DECODE_NO_REGISTER);
+	ck_assert_uint_eq(d.address_bytes, 4);
+}
+END_TEST
+
+START_TEST(again_without_its_memory)
+{
+	struct guest_fixture *f = remembered();
+	struct paging_fault fault;
+	struct decode d;
+
+	f->g.memory_count = 0;
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_ABSENT);
+}
+END_TEST
+
 Suite *decode_suite(void)
 {
 	const int vector_count = sizeof(vectors) / sizeof(vectors[0]);
@@ -673,6 +813,7 @@ Suite *decode_suite(void)
 	TCase *bytes = tcase_create("bytes");
 	TCase *offset = tcase_create("offset");
 	TCase *rip = tcase_create("rip");
+	TCase *memo = tcase_create("memo");
 
 	tcase_set_timeout(zydis, 60);
 	tcase_add_loop_test(zydis, agrees_with_zydis, 0, 3);
@@ -702,5 +843,16 @@ Suite *decode_suite(void)
 	tcase_add_test(rip, fetch_reaches_the_host_memory);
 	tcase_add_test(rip, fetch_wraps_in_32bit_mode);
 	suite_add_tcase(suite, rip);
+
+	tcase_add_test(memo, again_is_the_same);
+	tcase_add_test(memo, again_with_other_bytes);
+	tcase_add_test(memo, again_with_another_page);
+	tcase_add_loop_test(memo, again_without_an_entry, 0, 4);
+	tcase_add_test(memo, again_with_less_rights);
+	tcase_add_test(memo, again_at_cpl_3);
+	tcase_add_test(memo, again_in_another_address_space);
+	tcase_add_test(memo, again_in_compatibility_mode);
+	tcase_add_test(memo, again_without_its_memory);
+	suite_add_tcase(suite, memo);
 	return suite;
 }

@@ -283,6 +283,26 @@ START_TEST(segment_base_counts)
 }
 END_TEST
 
+/* With the linear address from hardware no second walk is made: the tables may be gone. */
+START_TEST(linear_address_of_hardware_is_compared)
+{
+	static const uint8_t mov[] = {0x89, 0x43, 0x08}; /* mov [rbx+8], eax */
+	struct guest_fixture *f = prepare(FIXTURE_LONG, mov, sizeof(mov));
+	unsigned length = 0;
+
+	fixture_write64(f, FIXTURE_PDPT + 3 * 8, 0);
+	f->g.regs.rbx = 0xffff8000fec00000;
+	ck_assert_int_eq(emul_mmio_linear(&f->g, FIXTURE_MMIO + 8, 0xffff8000fec00008, true, &length),
+			 EMUL_NEXT_EXIT);
+	ck_assert_uint_eq(length, 3);
+	ck_assert_uint_eq(f->exit.kind, X86VCPU_EXIT_MMIO_WRITE);
+	ck_assert_uint_eq(f->exit.u.mmio.gpa, FIXTURE_MMIO + 8);
+	ck_assert_int_eq(emul_mmio_linear(&f->g, FIXTURE_MMIO + 8, 0xffff8000fec00009, true, &length), EMUL_EXIT);
+	ck_assert_uint_eq(f->exit.kind, X86VCPU_EXIT_NESTED_PAGE_FAULT);
+	ck_assert_uint_eq(f->exit.u.nested_page_fault.gpa, FIXTURE_MMIO + 8);
+}
+END_TEST
+
 START_TEST(real_mode_reaches_mmio_below_1m)
 {
 	static const uint8_t mov[] = {0x26, 0x88, 0x47, 0x02}; /* mov es:[bx+2], al */
@@ -386,6 +406,7 @@ Suite *mmio_suite(void)
 	tcase_add_loop_test(access, write_is_described, 0, COUNT(write_rows));
 	tcase_add_loop_test(access, read_is_described_and_answered, 0, COUNT(read_rows));
 	tcase_add_test(access, segment_base_counts);
+	tcase_add_test(access, linear_address_of_hardware_is_compared);
 	tcase_add_test(access, real_mode_reaches_mmio_below_1m);
 	tcase_add_test(access, paging_32bit_reaches_mmio);
 	tcase_add_test(access, few_fields_are_read);

@@ -14,6 +14,7 @@ struct backend_cpu {
 	uint64_t region_hpa; /* VMXON region or host save area */
 	uint64_t old_cr0, old_cr4;
 	uint64_t old_save_area; /* SVM: VM_HSAVE_PA */
+	uint64_t old_efer;
 
 	/* TLB tags (VPID, ASID): handed out in order; a new generation begins, and all are flushed, when
 	 * they run out. */

@@ -83,7 +83,7 @@ static const struct opcode two_byte[MAP_ENTRIES] = {
 /*
  * The guest's 15 bytes and zeroes, which are no prefix. An opcode of two bytes that begins at the last of
  * the 15, ModRM, SIB, a displacement and an immediate still fit, each value read as 8 bytes: so nobody
- * checks for the end of the bytes before decode_padded does.
+ * checks for the end of the bytes before decode_bytes does.
  */
 #define PADDED_LENGTH 32
 
@@ -401,12 +401,15 @@ static enum decode_status ended(unsigned count)
 	return count < DECODE_MAX_LENGTH ? DECODE_TRUNCATED : DECODE_TOO_LONG;
 }
 
-/* `bytes` are PADDED_LENGTH, of which `count`, at most 15, are the guest's. */
-static enum decode_status decode_padded(struct decode *d, const uint8_t *bytes, unsigned count, unsigned mode)
+enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned count, unsigned mode)
 {
-	struct reader r = {.bytes = bytes, .mode = mode, .segment_override = DECODE_NO_REGISTER};
+	uint8_t padded[PADDED_LENGTH] = {0};
+	struct reader r = {.bytes = padded, .mode = mode, .segment_override = DECODE_NO_REGISTER};
 	const struct opcode *opcode;
 
+	if (count > DECODE_MAX_LENGTH)
+		count = DECODE_MAX_LENGTH;
+	memcpy(padded, bytes, count);
 	*d = (struct decode){
 		.base = DECODE_NO_REGISTER,
 		.index = DECODE_NO_REGISTER,
@@ -423,89 +426,11 @@ static enum decode_status decode_padded(struct decode *d, const uint8_t *bytes, 
 	take_operands(&r, d, opcode->flags);
 	if (r.at > count)
 		return ended(count);
-	d->length = r.at;
+	d->length = (uint8_t)r.at;
 	return finish(&r, d, opcode->flags);
 }
 
-enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned count, unsigned mode)
-{
-	uint8_t padded[PADDED_LENGTH] = {0};
-
-	if (count > DECODE_MAX_LENGTH)
-		count = DECODE_MAX_LENGTH;
-	memcpy(padded, bytes, count);
-	return decode_padded(d, padded, count, mode);
-}
-
-/* ---- At CS:RIP ---------------------------------------------------------------------------------------------- */
-
-/* 15 bytes at once, or `count` of them. */
-static void copy_code(uint8_t *to, const uint8_t *from, unsigned count)
-{
-	if (count == DECODE_MAX_LENGTH)
-		__builtin_memcpy(to, from, DECODE_MAX_LENGTH);
-	else
-		memcpy(to, from, count);
-}
-
-/* Copies up to `count` bytes, no further than a page or a memory region goes; *got: how many. */
-static enum decode_status fetch_physical(struct guest *g, uint64_t gpa, uint8_t *buf, unsigned count,
-					 unsigned *got, struct paging_fault *fault)
-{
-	const unsigned in_page = 0x1000 - (unsigned)(gpa & 0xfff);
-	uint64_t left;
-	const uint8_t *from = guest_memory_at(g, gpa, &left);
-
-	*got = count < in_page ? count : in_page;
-	if (from) {
-		if (*got > left)
-			*got = (unsigned)left;
-		copy_code(buf, from, *got);
-		return DECODE_OK;
-	}
-	if (guest_read_physical(g, gpa, buf, *got) == X86VCPU_OK)
-		return DECODE_OK;
-	*fault = (struct paging_fault){.error_code = X86VCPU_ACCESS_EXECUTE, .address = gpa};
-	return DECODE_ABSENT;
-}
-
-static enum decode_status fetch(struct guest *g, uint64_t linear, uint8_t *buf, unsigned count, unsigned *got,
-				struct paging_fault *fault)
-{
-	uint64_t gpa;
-
-	switch (paging_translate(g, linear, PF_FETCH | paging_user(g), &gpa, fault)) {
-	case PAGING_OK:
-		return fetch_physical(g, gpa, buf, count, got, fault);
-	case PAGING_FAULT:
-		return DECODE_FAULT;
-	default:
-		return DECODE_ABSENT;
-	}
-}
-
-/* The second page is looked at only when the instruction reaches it: it need not exist otherwise. */
-enum decode_status decode_at_rip(struct guest *g, struct decode *d, struct paging_fault *fault)
-{
-	const unsigned mode = guest_address_bytes(g);
-	const uint64_t base = mode == 8 ? 0 : guest_get(g, G_BASE + X86VCPU_SEGMENT_CS);
-	const uint64_t start = base + guest_get(g, G_RIP);
-	uint8_t bytes[PADDED_LENGTH] = {0};
-	unsigned count = 0;
-	enum decode_status status;
-
-	do {
-		const uint64_t linear = mode == 8 ? start + count : (uint32_t)(start + count);
-		unsigned got;
-
-		status = fetch(g, linear, bytes + count, DECODE_MAX_LENGTH - count, &got, fault);
-		if (status != DECODE_OK)
-			return status;
-		count += got;
-		status = decode_padded(d, bytes, count, mode);
-	} while (status == DECODE_TRUNCATED);
-	return status;
-}
+/* ---- Operands of the decoded ---------------------------------------------------------------------------------- */
 
 static uint64_t wrap(uint64_t value, unsigned bytes)
 {

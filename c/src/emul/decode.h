@@ -7,6 +7,7 @@
 #define EMUL_DECODE_H
 
 #include "emul/guest.h"
+#include "emul/instruction.h"
 #include "emul/paging.h"
 
 #define DECODE_MAX_LENGTH 15u
@@ -40,32 +41,6 @@ enum decode_kind {
 	DECODE_LMSW,
 };
 
-#define DECODE_NO_REGISTER 0xffu
-#define DECODE_BASE_RIP 0x10u
-
-struct decode {
-	uint8_t length;
-	uint8_t kind;    /* enum decode_kind */
-	uint16_t opcode; /* the first byte, or DECODE_0F | the second */
-	uint8_t rex;     /* 0: none */
-	uint8_t rep;     /* 0xf2, 0xf3 or 0: the last of them */
-	bool lock;
-	uint8_t operand_bytes; /* of the register operand: 1, 2, 4 or 8 */
-	uint8_t memory_bytes;  /* of the r/m, moffs or string operand; 0: has none that is known here */
-	uint8_t address_bytes; /* 2, 4 or 8 */
-
-	bool has_modrm;
-	bool has_memory; /* the effective address below is valid */
-	uint8_t modrm;
-	uint8_t reg;     /* ModRM.reg with REX.R, and 0 for moffs */
-	uint8_t rm;      /* ModRM.rm with REX.B */
-	uint8_t segment; /* of the memory operand, override and default considered; not of INS, which has ES */
-	uint8_t base, index; /* DECODE_NO_REGISTER: none; base may be DECODE_BASE_RIP */
-	uint8_t scale;       /* 0 to 3 */
-	uint64_t displacement; /* sign-extended; of moffs: the address */
-	uint64_t immediate;    /* sign-extended */
-};
-
 /*
  * Decodes the instruction at `bytes`, of which `count` are there, for a default address size of `mode`
  * bytes: 2, 4, or 8 for 64-bit mode. On DECODE_OK all of *d is valid, else nothing.
@@ -73,8 +48,8 @@ struct decode {
 enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned count, unsigned mode);
 
 /*
- * Fetches and decodes the instruction at CS:RIP: a walk and a copy per page that it touches. *fault is
- * valid after DECODE_FAULT and DECODE_ABSENT.
+ * Fetches and decodes the instruction at CS:RIP (fetch.c): a walk and a copy per page that it touches.
+ * *fault is valid after DECODE_FAULT and DECODE_ABSENT.
  */
 enum decode_status decode_at_rip(struct guest *g, struct decode *d, struct paging_fault *fault);
 

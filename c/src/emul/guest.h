@@ -19,6 +19,7 @@
 #include "x86vcpu/vcpu.h"
 
 #include "cpu/x86.h"
+#include "emul/instruction.h"
 
 /* Per segment, in the order of enum x86vcpu_segment_index. */
 enum guest_field {
@@ -216,6 +217,8 @@ struct guest {
 	uint32_t mmio_count;
 	struct x86vcpu_msr_range msr_ranges[X86VCPU_MAX_MSR_RANGES];
 	uint32_t msr_range_count;
+
+	struct fetch_memo fetch_memos[FETCH_MEMOS]; /* emul/fetch.c */
 };
 
 static inline uint64_t guest_get(struct guest *g, enum guest_field field)

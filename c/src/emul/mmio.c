@@ -84,7 +84,8 @@ static void fill_read(struct guest *g, const struct decode *d, uint64_t gpa)
 		},
 	};
 	g->open = GUEST_OPEN_MMIO_READ;
-	g->last = *g->exit;
+	g->last.kind = g->exit->kind;
+	g->last.u.mmio = g->exit->u.mmio;
 }
 
 /* Whether all of the operand at `gpa` is in one page and in one device. */

@@ -112,11 +112,11 @@ struct msr_pass_rule {
  * which the CPU checks itself; the others are checked by us, or must be known to switch them.
  */
 static const struct msr_pass_rule passthrough[] = {
-	{{X86VCPU_MSR_IA32_TIME_STAMP_COUNTER, .read = true}, MSR_ALWAYS},
+	{{X86VCPU_MSR_IA32_TIME_STAMP_COUNTER, .read = true, .vmx_only = true}, MSR_ALWAYS},
 	{{X86VCPU_MSR_IA32_SYSENTER_CS, .read = true, .write = true}, MSR_ALWAYS},
 	{{X86VCPU_MSR_IA32_SYSENTER_ESP, .read = true, .write = true}, MSR_ALWAYS},
 	{{X86VCPU_MSR_IA32_SYSENTER_EIP, .read = true, .write = true}, MSR_ALWAYS},
-	{{X86VCPU_MSR_IA32_PAT, .read = true}, MSR_ALWAYS},
+	{{X86VCPU_MSR_IA32_PAT, .read = true, .vmx_only = true}, MSR_ALWAYS},
 	{{X86VCPU_MSR_IA32_EFER, .read = true, .vmx_only = true}, MSR_ALWAYS},
 	{{X86VCPU_MSR_IA32_STAR, .read = true}, MSR_WITH_LONG_MODE},
 	{{X86VCPU_MSR_IA32_LSTAR, .read = true}, MSR_WITH_LONG_MODE},

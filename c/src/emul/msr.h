@@ -19,7 +19,7 @@ void guest_reset_msrs(struct guest *g);
 struct msr_pass {
 	uint32_t msr;
 	bool read, write;
-	bool vmx_only; /* SVM's hardware shows the guest more than it may see: EFER.SVME */
+	bool vmx_only; /* with SVM the guest would see the host's: EFER.SVME; on some machines PAT, TSC */
 };
 
 /* The n-th, or false when there are no more. An entry may have neither read nor write for this guest. */

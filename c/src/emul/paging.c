@@ -14,6 +14,7 @@ struct walk {
 	uint64_t reserved; /* bits reserved at every level: no address bits, no feature */
 	uint64_t all, any; /* the AND and the OR of the entries that were used */
 	struct paging_fault *fault;
+	struct paging_path *path; /* may be NULL */
 };
 
 /* The memory region that the tables are expected in: entries are read there without a search. */
@@ -55,6 +56,11 @@ static struct window open_window(const struct guest *g)
 	return (struct window){region->hva, region->gpa, region->size - 7};
 }
 
+static inline uint64_t load_entry(const struct window *window, uint64_t offset)
+{
+	return __atomic_load_n((const uint64_t *)(const void *)(window->host + offset), __ATOMIC_RELAXED);
+}
+
 /* An entry outside the window: another region's, or the host's. */
 static __attribute__((noinline)) enum paging_status search_entry(struct guest *g, const struct walk *w,
 								 uint64_t gpa, unsigned bytes, uint64_t *entry)
@@ -78,8 +84,7 @@ static inline enum paging_status read_entry(struct guest *g, const struct walk *
 	if (offset >= window->size)
 		return search_entry(g, w, gpa, bytes, entry);
 	if (bytes == 8)
-		*entry = __atomic_load_n((const uint64_t *)(const void *)(window->host + offset),
-					 __ATOMIC_RELAXED);
+		*entry = load_entry(window, offset);
 	else
 		*entry = __atomic_load_n((const uint32_t *)(const void *)(window->host + offset),
 					 __ATOMIC_RELAXED);
@@ -173,6 +178,27 @@ static bool large_page_reserved(const struct guest *g, uint64_t entry, unsigned 
 	return entry & ((UINT64_C(1) << shift) - 1) & ENTRY_ADDRESS & ~PTE_PAT_LARGE;
 }
 
+static void add_to_path(struct paging_path *path, uint64_t at, uint64_t entry)
+{
+	path->at[path->levels] = at;
+	path->entry[path->levels++] = entry;
+}
+
+bool paging_path_holds(const struct guest *g, const struct paging_path *path)
+{
+	const struct window window = open_window(g);
+
+	for (unsigned i = 0; i < path->levels; i++) {
+		const uint64_t offset = path->at[i] - window.first;
+
+		if (offset >= window.size)
+			return false;
+		if (load_entry(&window, offset) != path->entry[i])
+			return false;
+	}
+	return true;
+}
+
 /* From the table at `table`, whose entries map 1 << shift bytes each, down to a page. */
 static enum paging_status walk_tables(struct guest *g, struct walk *w, uint64_t table, unsigned shift,
 				      uint64_t *gpa)
@@ -191,6 +217,8 @@ static enum paging_status walk_tables(struct guest *g, struct walk *w, uint64_t 
 			return page_fault(w, 0);
 		if (entry & reserved)
 			return page_fault(w, PF_PRESENT | PF_RESERVED);
+		if (w->path)
+			add_to_path(w->path, at, entry);
 		all &= entry;
 		any |= entry;
 		table = entry & ENTRY_ADDRESS;
@@ -217,6 +245,7 @@ static enum paging_status walk_pae(struct guest *g, struct walk *w, uint64_t *gp
 {
 	const uint64_t pdpte = guest_get(g, G_PDPTE0 + (w->linear >> 30 & 3));
 
+	w->path = NULL;
 	w->reserved |= UINT64_C(0x7ff) << 52; /* 62:52, which the other modes ignore */
 	if (!(pdpte & PTE_P))
 		return page_fault(w, 0);
@@ -241,8 +270,8 @@ static enum paging_status walk_long(struct guest *g, struct walk *w, uint64_t *g
 	return walk_tables(g, w, guest_get(g, G_CR3) & ENTRY_ADDRESS & g->limits.physical_mask, shift, gpa);
 }
 
-enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
-				    struct paging_fault *fault)
+static enum paging_status translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
+				    struct paging_fault *fault, struct paging_path *path)
 {
 	struct walk w;
 
@@ -253,6 +282,7 @@ enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t a
 	w.linear = linear;
 	w.access = access & PAGING_IMPLICIT ? access & ~PF_USER : access;
 	w.fault = fault;
+	w.path = path;
 	w.any = 0;
 	w.efer = 0;
 	w.cr4 = guest_get(g, G_CR4);
@@ -268,6 +298,20 @@ enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t a
 		return walk_long(g, &w, gpa);
 	w.linear = (uint32_t)linear;
 	return walk_pae(g, &w, gpa);
+}
+
+enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
+				    struct paging_fault *fault)
+{
+	return translate(g, linear, access, gpa, fault, NULL);
+}
+
+enum paging_status paging_translate_path(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
+					 struct paging_fault *fault, struct paging_path *path)
+{
+	if (path)
+		path->levels = 0;
+	return translate(g, linear, access, gpa, fault, path);
 }
 
 /* ---- Segmentation --------------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #define EMUL_PAGING_H
 
 #include "emul/guest.h"
+#include "emul/instruction.h"
 
 /*
  * What kind of access: PF_WRITE, PF_FETCH and PF_USER of a page fault's error code (a data read is none
@@ -31,6 +32,12 @@ struct paging_fault {
  */
 enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
 				    struct paging_fault *fault);
+
+/* The same, and which entries led there, in *path unless that is NULL. */
+enum paging_status paging_translate_path(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
+					 struct paging_fault *fault, struct paging_path *path);
+/* Whether the entries of `path`, of one level or more, are what they were. */
+bool paging_path_holds(const struct guest *g, const struct paging_path *path);
 
 /* PF_USER at CPL 3, else 0: the access of an instruction's own operands. */
 static inline uint32_t paging_user(struct guest *g)

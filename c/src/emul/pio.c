@@ -27,7 +27,8 @@ static int port_read(struct guest *g, const struct pio *io)
 		.u.port_io = {.port = io->port, .width = width_of(io->bytes)},
 	};
 	g->open = GUEST_OPEN_PORT_READ;
-	g->last = *g->exit;
+	g->last.kind = g->exit->kind;
+	g->last.u.port_io = g->exit->u.port_io;
 	return EMUL_NEXT_EXIT;
 }
 
@@ -174,7 +175,8 @@ static void fill_string(struct guest *g, const struct pio *io, const struct elem
 		},
 	};
 	g->open = GUEST_OPEN_PORT_STRING;
-	g->last = *g->exit;
+	g->last.kind = g->exit->kind;
+	g->last.u.port_io_string = g->exit->u.port_io_string;
 }
 
 static int port_string(struct guest *g, const struct pio *io)

@@ -26,6 +26,7 @@ svm_enter:
 	push	%rdi
 	mov	%rsi, %rax
 	clgi
+	sti				/* not right before VMRUN: its shadow is the host's */
 	vmload	%rax
 	mov	REGS_RCX(%rdi), %rcx
 	mov	REGS_RDX(%rdi), %rdx
@@ -41,7 +42,6 @@ svm_enter:
 	mov	REGS_R14(%rdi), %r14
 	mov	REGS_R15(%rdi), %r15
 	mov	REGS_RDI(%rdi), %rdi
-	sti
 	vmrun	%rax
 	cli
 	/* RAX and RSP are the host's again (APM 15.6). */

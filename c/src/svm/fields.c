@@ -133,6 +133,18 @@ static uint64_t read_blocking(const struct svm_vcpu *v)
 	       (v->nmi_blocked ? GUEST_BLOCKING_NMI : 0);
 }
 
+/*
+ * With nested paging the CPU reads PAE's page-directory pointers when it walks, not before (APM 15.25.10).
+ * One machine marks them accessed, a bit that is reserved there.
+ */
+static uint64_t read_pdpte(struct guest *g, unsigned index)
+{
+	const uint64_t table = guest_get(g, G_CR3) & CR3_PAE_BASE;
+	uint64_t entry;
+
+	return guest_read_physical(g, table + index * sizeof(entry), &entry, sizeof(entry)) ? 0 : entry & ~PTE_A;
+}
+
 uint64_t svm_read_guest_field(struct guest *g, enum guest_field field)
 {
 	const struct svm_vcpu *v = svm_of(g);
@@ -150,8 +162,13 @@ uint64_t svm_read_guest_field(struct guest *g, enum guest_field field)
 		return v->vmcb->efer & ~EFER_SVME;
 	case G_BLOCKING:
 		return read_blocking(v);
+	case G_PDPTE0:
+	case G_PDPTE1:
+	case G_PDPTE2:
+	case G_PDPTE3:
+		return read_pdpte(g, field - G_PDPTE0);
 	default:
-		/* Activity, pending debug exceptions, PAE pointers: SVM has none of them in the VMCB. */
+		/* Activity, pending debug exceptions: not in a VMCB. */
 		return 0;
 	}
 }

@@ -56,6 +56,14 @@ static int32_t check(const struct backend_cpu *cpu, const struct svm_capability 
 	return read_vm_cr(cpu) & VM_CR_SVMDIS ? X86VCPU_ERR_FIRMWARE_DISABLED : X86VCPU_OK;
 }
 
+static bool has_no_execute(void)
+{
+	uint32_t leaf[4];
+
+	insn_cpuid(0x80000001, 0, leaf);
+	return leaf[3] & CPUID_80000001_EDX_NX;
+}
+
 static int32_t alloc_save_area(struct backend_cpu *cpu)
 {
 	cpu->region_hpa = cpu->host->alloc_frame(cpu->ctx);
@@ -81,7 +89,9 @@ int32_t svm_cpu_enable(struct backend_cpu *cpu)
 		return status;
 	cpu->old_cr4 = insn_read_cr4();
 	insn_write_cr4(cpu->old_cr4 | context_host_cr4());
-	insn_wrmsr(X86VCPU_MSR_IA32_EFER, efer | EFER_SVME);
+	cpu->old_efer = efer;
+	/* NXE governs the nested tables' no-execute bits too (APM 15.25.5). */
+	insn_wrmsr(X86VCPU_MSR_IA32_EFER, efer | EFER_SVME | (has_no_execute() ? EFER_NXE : 0));
 	cpu->old_save_area = insn_rdmsr(X86VCPU_MSR_VM_HSAVE_PA);
 	insn_wrmsr(X86VCPU_MSR_VM_HSAVE_PA, cpu->region_hpa);
 	cpu->next_tag = 1; /* ASID 0 is the host's */
@@ -94,9 +104,10 @@ int32_t svm_cpu_enable(struct backend_cpu *cpu)
 void svm_cpu_disable(struct backend_cpu *cpu)
 {
 	const uint64_t set_in_cr4 = context_host_cr4();
+	const uint64_t efer = insn_rdmsr(X86VCPU_MSR_IA32_EFER);
 
 	insn_wrmsr(X86VCPU_MSR_VM_HSAVE_PA, cpu->old_save_area);
-	insn_wrmsr(X86VCPU_MSR_IA32_EFER, insn_rdmsr(X86VCPU_MSR_IA32_EFER) & ~EFER_SVME);
+	insn_wrmsr(X86VCPU_MSR_IA32_EFER, (efer & ~(EFER_SVME | EFER_NXE)) | (cpu->old_efer & EFER_NXE));
 	insn_write_cr4((insn_read_cr4() & ~set_in_cr4) | (cpu->old_cr4 & set_in_cr4));
 	cpu->host->free_frame(cpu->ctx, cpu->region_hpa);
 	cpu->region_hpa = 0;

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Fetches the instruction at CS:RIP. A driver accesses its device with few instructions again and again;
+ * each time hardware says nothing about them, so what a walk and the decoder made of them is kept.
+ */
+#include "emul/decode.h"
+
+#include "cpu/libc.h"
+
+/* Bytes that fetch_memo.bytes holds: more than any instruction has. */
+#define MEMO_BYTES 16u
+
+/* ---- Instructions seen before --------------------------------------------------------------------------------- */
+
+static struct fetch_memo *memo_at(struct guest *g, uint64_t rip)
+{
+	return &g->fetch_memos[(rip ^ rip >> 4) % FETCH_MEMOS];
+}
+
+static bool same_state(struct guest *g, const struct fetch_memo *memo)
+{
+	return memo->rip == guest_get(g, G_RIP) && memo->cr3 == guest_get(g, G_CR3) &&
+	       memo->cs == guest_get(g, G_ACCESS + X86VCPU_SEGMENT_CS) &&
+	       memo->ss == guest_get(g, G_ACCESS + X86VCPU_SEGMENT_SS) && memo->cr0 == guest_get(g, G_CR0) &&
+	       memo->cr4 == guest_get(g, G_CR4) && memo->efer == guest_get(g, G_EFER);
+}
+
+static bool same_bytes(struct guest *g, const struct fetch_memo *memo)
+{
+	uint64_t now[2], left;
+	const uint8_t *at = guest_memory_at(g, memo->gpa, &left);
+
+	if (!at || left < MEMO_BYTES)
+		return false;
+	__builtin_memcpy(now, at, sizeof(now));
+	return now[0] == memo->bytes[0] && now[1] == memo->bytes[1];
+}
+
+static bool recall(struct guest *g, struct decode *d)
+{
+	const struct fetch_memo *memo = memo_at(g, guest_get(g, G_RIP));
+
+	if (!memo->path.levels || !same_state(g, memo) || !paging_path_holds(g, &memo->path) ||
+	    !same_bytes(g, memo))
+		return false;
+	*d = memo->d;
+	return true;
+}
+
+static void copy_path(struct paging_path *to, const struct paging_path *from)
+{
+	to->levels = from->levels;
+	for (unsigned i = 0; i < from->levels; i++) {
+		to->at[i] = from->at[i];
+		to->entry[i] = from->entry[i];
+	}
+}
+
+/* Called when the first page at RIP leads to `gpa`, along `path`, and holds all of the instruction. */
+static void remember(struct guest *g, const struct paging_path *path, uint64_t gpa, const struct decode *d)
+{
+	const uint64_t rip = guest_get(g, G_RIP);
+	struct fetch_memo *memo = memo_at(g, rip);
+	uint64_t left;
+	const uint8_t *at = guest_memory_at(g, gpa, &left);
+
+	if (!path->levels || !guest_in_64bit_mode(g) || (gpa & 0xfff) + MEMO_BYTES > 0x1000 || !at ||
+	    left < MEMO_BYTES)
+		return;
+	memo->rip = rip;
+	memo->cr0 = guest_get(g, G_CR0);
+	memo->cr3 = guest_get(g, G_CR3);
+	memo->cr4 = guest_get(g, G_CR4);
+	memo->efer = guest_get(g, G_EFER);
+	memo->cs = guest_get(g, G_ACCESS + X86VCPU_SEGMENT_CS);
+	memo->ss = guest_get(g, G_ACCESS + X86VCPU_SEGMENT_SS);
+	copy_path(&memo->path, path);
+	memo->gpa = gpa;
+	__builtin_memcpy(memo->bytes, at, MEMO_BYTES);
+	memo->d = *d;
+}
+
+/* ---- The others -------------------------------------------------------------------------------------------------- */
+
+/* A fetch under way. */
+struct fetch {
+	uint8_t bytes[DECODE_MAX_LENGTH];
+	unsigned count;          /* of them that are there */
+	uint64_t gpa;            /* of the first one */
+	struct paging_path path; /* to it */
+	struct paging_fault *fault;
+};
+
+/* Adds bytes from `gpa` on, no further than a page or a memory region goes. */
+static enum decode_status add_physical(struct guest *g, struct fetch *f, uint64_t gpa)
+{
+	const unsigned in_page = 0x1000 - (unsigned)(gpa & 0xfff);
+	unsigned count = DECODE_MAX_LENGTH - f->count;
+	uint64_t left;
+
+	if (count > in_page)
+		count = in_page;
+	if (guest_memory_at(g, gpa, &left) && count > left)
+		count = (unsigned)left;
+	if (guest_read_physical(g, gpa, f->bytes + f->count, count) != X86VCPU_OK) {
+		*f->fault = (struct paging_fault){.error_code = X86VCPU_ACCESS_EXECUTE, .address = gpa};
+		return DECODE_ABSENT;
+	}
+	f->count += count;
+	return DECODE_OK;
+}
+
+static enum decode_status add_linear(struct guest *g, struct fetch *f, uint64_t linear)
+{
+	struct paging_path *path = f->count ? NULL : &f->path;
+	uint64_t gpa;
+
+	switch (paging_translate_path(g, linear, PF_FETCH | paging_user(g), &gpa, f->fault, path)) {
+	case PAGING_OK:
+		break;
+	case PAGING_FAULT:
+		return DECODE_FAULT;
+	default:
+		return DECODE_ABSENT;
+	}
+	if (!f->count)
+		f->gpa = gpa;
+	return add_physical(g, f, gpa);
+}
+
+/* The second page is looked at only when the instruction reaches it: it need not exist otherwise. */
+static enum decode_status fetch_and_decode(struct guest *g, struct decode *d, struct fetch *f)
+{
+	const unsigned mode = guest_address_bytes(g);
+	const uint64_t rip = guest_get(g, G_RIP);
+	enum decode_status status;
+
+	do {
+		status = add_linear(g, f, paging_linear(g, X86VCPU_SEGMENT_CS, rip + f->count));
+		if (status != DECODE_OK)
+			return status;
+		status = decode_bytes(d, f->bytes, f->count, mode);
+	} while (status == DECODE_TRUNCATED);
+	return status;
+}
+
+enum decode_status decode_at_rip(struct guest *g, struct decode *d, struct paging_fault *fault)
+{
+	struct fetch f;
+	enum decode_status status;
+
+	if (recall(g, d))
+		return DECODE_OK;
+	f.count = 0;
+	f.fault = fault;
+	status = fetch_and_decode(g, d, &f);
+	if (status == DECODE_OK)
+		remember(g, &f.path, f.gpa, d);
+	return status;
+}
