@@ -17,11 +17,10 @@ struct metal_test {
 	uint32_t fails; /* 1: the test must fail; for tests of the frame itself */
 };
 
-#define METAL_SKYLAKE "corei7_skylake_x"
 /* Every model that has what the library needs. */
 #define METAL_ALL_MODELS                                                                              \
-	"corei7_sandy_bridge_2600k corei7_ivy_bridge_3770k corei7_haswell_4770 broadwell_ult "         \
-	"corei7_skylake_x corei3_cnl corei7_icelake_u tigerlake"
+	"corei5_arrandale_m520 corei7_sandy_bridge_2600k corei7_ivy_bridge_3770k corei7_haswell_4770 " \
+	"broadwell_ult corei7_skylake_x corei3_cnl corei7_icelake_u tigerlake"
 
 /* Registers static void function(void); more members may be set: METAL_TEST(f, "a.b", .cpus = 2). */
 #define METAL_TEST(function_, name_, ...)                                                             \

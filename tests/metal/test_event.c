@@ -40,6 +40,25 @@ METAL_TEST(self_ipi, "event.host_interrupt_is_dispatched")
 	CHECK_EQ(guest_record(&g)->count, 0);
 }
 
+static void lapic_write(uint32_t offset, uint32_t value)
+{
+	*(volatile uint32_t *)(uintptr_t)(0xfee00000 + offset) = value;
+}
+
+METAL_TEST(host_timer, "event.host_timer_interrupt")
+{
+	guest_init(&g, 0);
+	g.config.time_slice_ns = 100000000;
+	guest_start(&g, GUEST_LONG, &spin_code);
+	trap_set_handler(HOST_VECTOR, count_interrupt);
+	lapic_write(0x3e0, 0xb);         /* divide by 1 */
+	lapic_write(0x320, HOST_VECTOR); /* one-shot */
+	lapic_write(0x380, 20000);
+	CHECK_OK(x86vcpu_run(g.vcpu, &g.exit));
+	CHECK_EQ(g.exit.kind, X86VCPU_EXIT_NOTHING);
+	CHECK_EQ(host_interrupts, 1);
+}
+
 static void send_interrupts(void *arg)
 {
 	for (unsigned i = 0; i < 5; i++) {

@@ -710,6 +710,9 @@ START_TEST(again_with_other_bytes)
 	f->ram[0x20106] = 0x99;
 	ck_assert_int_eq(again(f, &d, &fault), DECODE_OK);
 	ck_assert_uint_eq(d.immediate, 0x12345699);
+	f->ram[0x20109] = 0x42;
+	ck_assert_int_eq(again(f, &d, &fault), DECODE_OK);
+	ck_assert_uint_eq(d.immediate, 0x42345699);
 	f->ram[0x20100] = 0x90;
 	ck_assert_int_eq(again(f, &d, &fault), DECODE_UNKNOWN);
 }
@@ -763,7 +766,8 @@ START_TEST(again_at_cpl_3)
 	fixture_write64(f, TABLES + 0x1000 + 8 * 8, 0x20000 | PTE_P);
 	fixture_set(f, G_RIP, 0x8100);
 	ck_assert_int_eq(again(f, &d, &fault), DECODE_OK);
-	fixture_set_cpl(f, 3);
+	/* CS alone does not tell: conforming code has the same descriptor at any CPL. */
+	fixture_set(f, G_ACCESS + X86VCPU_SEGMENT_SS, 0xc0f3);
 	ck_assert_int_eq(again(f, &d, &fault), DECODE_FAULT);
 	ck_assert_uint_eq(fault.error_code, PF_PRESENT | PF_FETCH | PF_USER);
 }

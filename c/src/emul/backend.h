@@ -51,7 +51,7 @@ struct backend {
 	void (*unbind)(struct guest *g);
 	/* Makes a bound guest the one that this CPU's instructions reach, after another was. */
 	void (*load)(struct guest *g);
-	int32_t (*run)(struct guest *g, struct x86vcpu_exit *exit);
+	int32_t (*run)(struct guest *g); /* g->exit is set, and NOTHING */
 };
 
 #endif

@@ -97,12 +97,15 @@ static enum decode_status add_physical(struct guest *g, struct fetch *f, uint64_
 	const unsigned in_page = 0x1000 - (unsigned)(gpa & 0xfff);
 	unsigned count = DECODE_MAX_LENGTH - f->count;
 	uint64_t left;
+	const uint8_t *at = guest_memory_at(g, gpa, &left);
 
 	if (count > in_page)
 		count = in_page;
-	if (guest_memory_at(g, gpa, &left) && count > left)
+	if (at && count > left)
 		count = (unsigned)left;
-	if (guest_read_physical(g, gpa, f->bytes + f->count, count) != X86VCPU_OK) {
+	if (at) {
+		memcpy(f->bytes + f->count, at, count);
+	} else if (guest_read_physical(g, gpa, f->bytes + f->count, count) != X86VCPU_OK) {
 		*f->fault = (struct paging_fault){.error_code = X86VCPU_ACCESS_EXECUTE, .address = gpa};
 		return DECODE_ABSENT;
 	}

@@ -33,13 +33,6 @@ static inline int emul_finish(struct guest *g, int result, unsigned length)
 	}
 }
 
-/* Fills the exit that the run under way returns. */
-static inline int emul_report(struct guest *g, enum x86vcpu_exit_kind kind)
-{
-	*g->exit = (struct x86vcpu_exit){.kind = kind};
-	return EMUL_EXIT;
-}
-
 static inline int emul_report_nested_fault(struct guest *g, uint64_t gpa, uint64_t access)
 {
 	emul_report(g, X86VCPU_EXIT_NESTED_PAGE_FAULT);

@@ -56,13 +56,11 @@ static uint64_t store_data(struct guest *g, const struct decode *d)
 
 static void fill_write(struct guest *g, const struct decode *d, uint64_t gpa)
 {
-	*g->exit = (struct x86vcpu_exit){
-		.kind = X86VCPU_EXIT_MMIO_WRITE,
-		.u.mmio = {
-			.gpa = gpa,
-			.data = store_data(g, d),
-			.width = width_of(d->memory_bytes),
-		},
+	emul_report(g, X86VCPU_EXIT_MMIO_WRITE);
+	g->exit->u.mmio = (struct x86vcpu_mmio){
+		.gpa = gpa,
+		.data = store_data(g, d),
+		.width = width_of(d->memory_bytes),
 	};
 }
 
@@ -71,17 +69,15 @@ static void fill_read(struct guest *g, const struct decode *d, uint64_t gpa)
 	const bool byte = d->operand_bytes == 1;
 	const bool high = byte && decode_is_high_byte(d, d->reg);
 
-	*g->exit = (struct x86vcpu_exit){
-		.kind = X86VCPU_EXIT_MMIO_READ,
-		.u.mmio = {
-			.gpa = gpa,
-			.width = width_of(d->memory_bytes),
-			.reg = high ? d->reg - 4 : d->reg,
-			.reg_width = width_of(d->operand_bytes),
-			.sign_extend = d->kind == DECODE_LOAD_SIGN_EXTEND,
-			.has_byte_reg = byte,
-			.byte_reg_high = high,
-		},
+	emul_report(g, X86VCPU_EXIT_MMIO_READ);
+	g->exit->u.mmio = (struct x86vcpu_mmio){
+		.gpa = gpa,
+		.width = width_of(d->memory_bytes),
+		.reg = high ? d->reg - 4 : d->reg,
+		.reg_width = width_of(d->operand_bytes),
+		.sign_extend = d->kind == DECODE_LOAD_SIGN_EXTEND,
+		.has_byte_reg = byte,
+		.byte_reg_high = high,
 	};
 	g->open = GUEST_OPEN_MMIO_READ;
 	g->last.kind = g->exit->kind;

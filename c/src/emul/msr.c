@@ -51,10 +51,8 @@ static const struct msr_rule *own_rule(const struct guest *g, uint32_t msr)
 /* RIP stays at the instruction until the VMM has answered, so that it can still fault. */
 static int forward(struct guest *g, enum x86vcpu_exit_kind kind, enum guest_open open, uint64_t value)
 {
-	*g->exit = (struct x86vcpu_exit){
-		.kind = kind,
-		.u.msr = {.index = (uint32_t)g->regs.rcx, .value = value},
-	};
+	emul_report(g, kind);
+	g->exit->u.msr = (struct x86vcpu_msr_access){.index = (uint32_t)g->regs.rcx, .value = value};
 	g->last = *g->exit;
 	g->open = open;
 	return EMUL_EXIT;

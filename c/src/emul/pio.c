@@ -22,10 +22,8 @@ static uint64_t low_mask(unsigned bytes)
 
 static int port_read(struct guest *g, const struct pio *io)
 {
-	*g->exit = (struct x86vcpu_exit){
-		.kind = X86VCPU_EXIT_PORT_IO_READ,
-		.u.port_io = {.port = io->port, .width = width_of(io->bytes)},
-	};
+	emul_report(g, X86VCPU_EXIT_PORT_IO_READ);
+	g->exit->u.port_io = (struct x86vcpu_port_io){.port = io->port, .width = width_of(io->bytes)};
 	g->open = GUEST_OPEN_PORT_READ;
 	g->last.kind = g->exit->kind;
 	g->last.u.port_io = g->exit->u.port_io;
@@ -34,13 +32,11 @@ static int port_read(struct guest *g, const struct pio *io)
 
 static int port_write(struct guest *g, const struct pio *io)
 {
-	*g->exit = (struct x86vcpu_exit){
-		.kind = X86VCPU_EXIT_PORT_IO_WRITE,
-		.u.port_io = {
-			.port = io->port,
-			.width = width_of(io->bytes),
-			.data = g->regs.rax & low_mask(io->bytes),
-		},
+	emul_report(g, X86VCPU_EXIT_PORT_IO_WRITE);
+	g->exit->u.port_io = (struct x86vcpu_port_io){
+		.port = io->port,
+		.width = width_of(io->bytes),
+		.data = g->regs.rax & low_mask(io->bytes),
 	};
 	return EMUL_NEXT_EXIT;
 }
@@ -159,20 +155,18 @@ static void fill_string(struct guest *g, const struct pio *io, const struct elem
 	const uint64_t delta = guest_get(g, G_RFLAGS) & RFLAGS_DF ? -size : size;
 	const uint64_t count = io->rep ? step(g->regs.rcx, ~UINT64_C(0), e->address_bytes) : 0;
 
-	*g->exit = (struct x86vcpu_exit){
-		.kind = X86VCPU_EXIT_PORT_IO_STRING,
-		.u.port_io_string = {
-			.port = io->port,
-			.width = width_of(e->bytes),
-			.direction = io->in ? X86VCPU_DIRECTION_IN : X86VCPU_DIRECTION_OUT,
-			.has_count = io->rep,
-			.instruction_complete = (count & low_mask(e->address_bytes)) == 0,
-			.gpa = e->gpa,
-			.gpa2 = e->gpa2,
-			.updated_index = step(io->in ? g->regs.rdi : g->regs.rsi, delta, e->address_bytes),
-			.updated_count = count,
-			.next_rip = guest_wrap_ip(g, guest_get(g, G_RIP) + io->length),
-		},
+	emul_report(g, X86VCPU_EXIT_PORT_IO_STRING);
+	g->exit->u.port_io_string = (struct x86vcpu_port_io_string){
+		.port = io->port,
+		.width = width_of(e->bytes),
+		.direction = io->in ? X86VCPU_DIRECTION_IN : X86VCPU_DIRECTION_OUT,
+		.has_count = io->rep,
+		.instruction_complete = (count & low_mask(e->address_bytes)) == 0,
+		.gpa = e->gpa,
+		.gpa2 = e->gpa2,
+		.updated_index = step(io->in ? g->regs.rdi : g->regs.rsi, delta, e->address_bytes),
+		.updated_count = count,
+		.next_rip = guest_wrap_ip(g, guest_get(g, G_RIP) + io->length),
 	};
 	g->open = GUEST_OPEN_PORT_STRING;
 	g->last.kind = g->exit->kind;

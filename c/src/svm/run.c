@@ -59,6 +59,19 @@ static void write_msrs(struct svm_vcpu *v)
 	v->guest.msrs_changed = false;
 }
 
+/* The VMCB's is loaded by VMRUN (APM 15.5.1), except on one machine that leaves CR2 alone altogether. */
+static void write_cr2(struct svm_vcpu *v)
+{
+	const uint64_t cr2 = v->guest.cr2;
+
+	if (v->vmcb->cr2 != cr2) {
+		v->vmcb->cr2 = cr2;
+		v->vmcb->clean &= ~(uint32_t)CLEAN_CR2;
+	}
+	if (insn_read_cr2() != cr2)
+		insn_write_cr2(cr2);
+}
+
 static void enter(struct svm_vcpu *v)
 {
 	struct guest *g = &v->guest;
@@ -75,14 +88,11 @@ static void enter(struct svm_vcpu *v)
 		write_msrs(v);
 	update_tag(v);
 	vmcb->rax = g->regs.rax;
-	if (vmcb->cr2 != g->cr2) {
-		vmcb->cr2 = g->cr2;
-		vmcb->clean &= ~(uint32_t)CLEAN_CR2;
-	}
+	write_cr2(v);
 	svm_enter(g, v->vmcb_hpa, v->host_hpa);
 	vmcb->clean = CLEAN_ALL;
 	g->regs.rax = vmcb->rax;
-	g->cr2 = vmcb->cr2;
+	g->cr2 = insn_read_cr2();
 	g->msrs.kernel_gs_base = vmcb->kernel_gs_base;
 	/* Not every machine intercepts XSETBV. */
 	if (g->context.has_xsave)
@@ -165,12 +175,11 @@ static void end(struct svm_vcpu *v)
 		insn_write_dr7(v->host_dr7);
 }
 
-int32_t svm_run(struct guest *g, struct x86vcpu_exit *exit)
+int32_t svm_run(struct guest *g)
 {
 	struct svm_vcpu *v = svm_of(g);
 	int result;
 
-	g->exit = exit;
 	v->interrupted = false;
 	begin(v);
 	result = loop(v);

@@ -79,7 +79,7 @@ int svm_handle_exit(struct svm_vcpu *v);
 /* run.c */
 int32_t svm_bind(struct guest *g, struct backend_cpu *cpu);
 void svm_unbind(struct guest *g);
-int32_t svm_run(struct guest *g, struct x86vcpu_exit *exit);
+int32_t svm_run(struct guest *g);
 void svm_use_debug_registers(struct svm_vcpu *v);
 
 /* enter.S */

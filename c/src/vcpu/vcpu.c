@@ -352,7 +352,8 @@ int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
 	if (vcpu_enter_here(vcpu) || insn_read_flags() & RFLAGS_IF)
 		return X86VCPU_ERR_BAD_STATE;
 	g = vcpu->guest;
-	*exit = (struct x86vcpu_exit){.kind = X86VCPU_EXIT_NOTHING};
+	g->exit = exit;
+	emul_report(g, X86VCPU_EXIT_NOTHING);
 	if (g->events.shutdown)
 		return X86VCPU_ERR_BAD_STATE;
 	if (g->open)
@@ -364,7 +365,7 @@ int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
 		}
 		g->events.halted = false;
 	}
-	return vcpu->backend->run(g, exit);
+	return vcpu->backend->run(g);
 }
 
 /* ---- Answers to exits --------------------------------------------------------------------------------------- */

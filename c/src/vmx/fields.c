@@ -4,8 +4,21 @@
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
-/* 0: computed below. Segment fields of a kind are 2 apart, in the order of the segment index (SDM B). */
+#define SEGMENT(name)                                                               \
+	[G_SELECTOR + X86VCPU_SEGMENT_##name] = VMCS_GUEST_##name##_SELECTOR,       \
+	[G_BASE + X86VCPU_SEGMENT_##name] = VMCS_GUEST_##name##_BASE,               \
+	[G_LIMIT + X86VCPU_SEGMENT_##name] = VMCS_GUEST_##name##_LIMIT,             \
+	[G_ACCESS + X86VCPU_SEGMENT_##name] = VMCS_GUEST_##name##_ACCESS_RIGHTS
+
 static const uint16_t encodings[G_FIELDS] = {
+	SEGMENT(ES),
+	SEGMENT(CS),
+	SEGMENT(SS),
+	SEGMENT(DS),
+	SEGMENT(FS),
+	SEGMENT(GS),
+	SEGMENT(LDTR),
+	SEGMENT(TR),
 	[G_GDTR_BASE] = VMCS_GUEST_GDTR_BASE,
 	[G_GDTR_LIMIT] = VMCS_GUEST_GDTR_LIMIT,
 	[G_IDTR_BASE] = VMCS_GUEST_IDTR_BASE,
@@ -31,35 +44,17 @@ static const uint16_t encodings[G_FIELDS] = {
 	[G_PDPTE3] = VMCS_GUEST_PDPTE3,
 };
 
-static uint32_t encoding_of(enum guest_field field)
-{
-	const uint32_t segment = (uint32_t)field & 7;
-
-	if (field >= G_GDTR_BASE)
-		return encodings[field];
-	switch (field & ~7u) {
-	case G_SELECTOR:
-		return VMCS_GUEST_ES_SELECTOR + 2 * segment;
-	case G_BASE:
-		return VMCS_GUEST_ES_BASE + 2 * segment;
-	case G_LIMIT:
-		return VMCS_GUEST_ES_LIMIT + 2 * segment;
-	default:
-		return VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * segment;
-	}
-}
-
 /* SDM 25.6.6: host-owned bits read from the shadow, the others from the register. */
 uint64_t vmx_read_guest_field(struct guest *g, enum guest_field field)
 {
 	const struct vmx_vcpu *v = vmx_of(g);
-	const uint64_t value = vmcs_read_field(encoding_of(field));
+	const uint64_t value = vmcs_read_field(encodings[field]);
 
+	if (field != G_CR0 && field != G_CR4)
+		return value;
 	if (field == G_CR0)
 		return (value & ~v->cr0_mask) | (vmcs_readn(VMCS_CR0_READ_SHADOW) & v->cr0_mask);
-	if (field == G_CR4)
-		return (value & ~v->cr4_mask) | (vmcs_readn(VMCS_CR4_READ_SHADOW) & v->cr4_mask);
-	return value;
+	return (value & ~v->cr4_mask) | (vmcs_readn(VMCS_CR4_READ_SHADOW) & v->cr4_mask);
 }
 
 /*
@@ -104,7 +99,7 @@ static void write_field(struct vmx_vcpu *v, enum guest_field field)
 		write_efer(v, value);
 		break;
 	default:
-		vmcs_write_field(encoding_of(field), value);
+		vmcs_write_field(encodings[field], value);
 	}
 }
 

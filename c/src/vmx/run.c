@@ -113,12 +113,11 @@ static int loop(struct vmx_vcpu *v)
 }
 
 /* IRQs off, the vCPU bound here: x86vcpu_run has checked it. */
-int32_t vmx_run(struct guest *g, struct x86vcpu_exit *exit)
+int32_t vmx_run(struct guest *g)
 {
 	struct vmx_vcpu *v = vmx_of(g);
 	int result;
 
-	g->exit = exit;
 	v->acknowledged = -1;
 	/* Another vCPU on this CPU may have begun a new generation of tags. */
 	if (v->tag_generation != v->cpu_tagged->tag_generation)

@@ -118,7 +118,7 @@ int vmx_handle_exit(struct vmx_vcpu *v);
 unsigned vmx_instruction_length(struct vmx_vcpu *v);
 
 /* run.c */
-int32_t vmx_run(struct guest *g, struct x86vcpu_exit *exit);
+int32_t vmx_run(struct guest *g);
 
 /* enter.S */
 enum vmx_entry {
