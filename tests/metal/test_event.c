@@ -173,7 +173,7 @@ METAL_TEST(low_vectors, "event.interrupt_vectors_16_to_31")
 {
 	guest_boot(&g, GUEST_LONG, &window_code);
 	guest_run_call(&g, 1);
-	CHECK_STATUS(x86vcpu_inject_interrupt(g.vcpu, 15), X86VCPU_ERR_INVALID_INPUT);
+	CHECK_STATUS(x86vcpu_inject_interrupt(g.vcpu, 0), X86VCPU_ERR_INVALID_INPUT);
 	CHECK_STATUS(x86vcpu_inject_interrupt(g.vcpu, 256), X86VCPU_ERR_INVALID_INPUT);
 	CHECK_OK(x86vcpu_inject_interrupt(g.vcpu, 0x15));
 	/* The handler of vector 21 expects an error code, which an interrupt has not: read the frame itself. */

@@ -75,8 +75,8 @@ struct x86vcpu_msr_range {
  *
  * Every port exits by default. `ports` names the ranges that are the VMM's devices, as upstream has
  * it; `passthrough_ports` names ranges that the guest reaches directly, and may not overlap `ports`.
- * An access to an address in `mmio` comes out as MMIO_READ or MMIO_WRITE; a nested fault anywhere
- * else as NESTED_PAGE_FAULT. `msrs` are MSRs that the VMM wants for itself: they come out as
+ * An access to an address in `mmio` comes out as MMIO_READ or MMIO_WRITE when the instruction is a MOV,
+ * MOVZX, MOVSX or MOVSXD; a nested fault of another instruction, or anywhere else, as NESTED_PAGE_FAULT. `msrs` are MSRs that the VMM wants for itself: they come out as
  * MSR_READ and MSR_WRITE instead of the library's own policy, except those that the library must
  * own to stay safe (IA32_EFER, the FS and GS bases, the SYSCALL and SYSENTER MSRs, IA32_PAT, IA32_XSS,
  * IA32_TSC_AUX).
@@ -212,8 +212,9 @@ int32_t x86vcpu_set_gpr_high_byte(struct x86vcpu *vcpu, uint32_t index, uint8_t 
 int32_t x86vcpu_set_return_value(struct x86vcpu *vcpu, uint64_t value);
 
 /*
- * Makes external interrupt `vector` (16 to 255) pending; the guest takes it when it can. Pending
- * vectors are taken highest first; a vector that is pending already stays pending once. `level` is 1
+ * Makes external interrupt `vector` (1 to 255) pending; the guest takes it when it can. A local APIC
+ * sends no vector below 16, but an 8259A does (PC firmware has IRQ 0 at 8). Pending vectors are taken
+ * highest first; a vector that is pending already stays pending once. `level` is 1
  * for a level-triggered source. Any CPU, any time, IRQs on or off.
  * 0; INVALID_INPUT.
  */
@@ -306,7 +307,7 @@ int32_t x86vcpu_get_state(struct x86vcpu *vcpu, uint64_t mask, struct x86vcpu_st
 int32_t x86vcpu_set_state(struct x86vcpu *vcpu, uint64_t mask, const struct x86vcpu_state *state);
 
 /*
- * One line of registers for a log: RIP, RSP, RFLAGS, CRs, CS. Writes at most `len` bytes with the
+ * One line of registers for a log: RIP, RSP, RFLAGS, CRs, CS, general registers. Writes at most `len` bytes with the
  * final NUL and returns the text's length. Bound here; elsewhere only general registers are shown.
  */
 uint64_t x86vcpu_format_state(struct x86vcpu *vcpu, char *text, uint64_t len);

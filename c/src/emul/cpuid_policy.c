@@ -71,14 +71,8 @@ static const struct cpuid_mask allowed[] = {
 	{LEAF_XSTATE, 1, EAX,
 	 CPUID_D_1_EAX_XSAVEOPT | CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XGETBV1 | CPUID_D_1_EAX_XSAVES},
 
-	/* TSC to crystal clock: denominator, numerator, Hz. */
-	{0x15, 0, EAX, ~0u},
-	{0x15, 0, EBX, ~0u},
-	{0x15, 0, ECX, ~0u},
-	/* Base, maximum and bus frequency in MHz. */
+	/* Base frequency in MHz. Not: leaf 0x15, whose crystal clock no guest has. */
 	{LEAF_FREQUENCY, 0, EAX, 0xffff},
-	{LEAF_FREQUENCY, 0, EBX, 0xffff},
-	{LEAF_FREQUENCY, 0, ECX, 0xffff},
 
 	/* AMD repeats the vendor. */
 	{0x80000000, 0, EBX, ~0u},

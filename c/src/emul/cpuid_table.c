@@ -273,15 +273,21 @@ static uint32_t add_xstate(struct builder *b)
 	return area->ecx;
 }
 
+/*
+ * Guests take leaf 0x16 for the TSC's frequency, so it is that, where the host knows it; what the CPU
+ * itself says is its name plate.
+ */
 static void add_frequency(struct builder *b)
 {
 	const uint64_t mhz = (b->config->tsc_khz + 500) / 1000;
 	struct guest_cpuid_entry *entry;
 
-	add(b, 0x15, 0, 0);
+	add_empty(b, 0x15, 0, 0);
 	entry = add(b, LEAF_FREQUENCY, 0, 0);
-	if (entry->eax == 0)
-		entry->eax = mhz && mhz <= 0xffff ? (uint32_t)mhz : FALLBACK_MHZ;
+	if (mhz && mhz <= 0xffff)
+		entry->eax = (uint32_t)mhz;
+	else if (entry->eax == 0)
+		entry->eax = FALLBACK_MHZ;
 }
 
 /* The name under which upstream's guests know the hypervisor. No interface of anybody's is offered. */

@@ -430,7 +430,7 @@ enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned
 	return finish(&r, d, opcode->flags);
 }
 
-/* ---- Operands of the decoded ---------------------------------------------------------------------------------- */
+/* ---- The operand in memory -------------------------------------------------------------------------------- */
 
 static uint64_t wrap(uint64_t value, unsigned bytes)
 {

@@ -14,14 +14,27 @@ static void post(struct guest_events *events)
 	__atomic_store_n(&events->attention, 1, __ATOMIC_RELEASE);
 }
 
+static uint64_t bit_of(uint8_t vector)
+{
+	return UINT64_C(1) << (vector & 63);
+}
+
+static void make_pending(struct guest_events *events, uint8_t vector)
+{
+	__atomic_fetch_or(&events->interrupts[vector >> 6], bit_of(vector), __ATOMIC_RELEASE);
+	post(events);
+}
+
+/* The trigger mode outlives the taking, as in a local APIC's TMR (SDM 11.8.4): only a new post changes it. */
 void guest_post_interrupt(struct guest *g, uint8_t vector, bool level)
 {
-	const uint64_t bit = UINT64_C(1) << (vector & 63);
+	uint64_t *word = &g->events.level[vector >> 6];
 
 	if (level)
-		__atomic_fetch_or(&g->events.level[vector >> 6], bit, __ATOMIC_RELAXED);
-	__atomic_fetch_or(&g->events.interrupts[vector >> 6], bit, __ATOMIC_RELEASE);
-	post(&g->events);
+		__atomic_fetch_or(word, bit_of(vector), __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(word, ~bit_of(vector), __ATOMIC_RELAXED);
+	make_pending(&g->events, vector);
 }
 
 void guest_post_nmi(struct guest *g)
@@ -65,8 +78,10 @@ static enum exception_class classify(uint8_t vector)
 	case VECTOR_NP:
 	case VECTOR_SS:
 	case VECTOR_GP:
+	case VECTOR_CP:
 		return CONTRIBUTORY;
 	case VECTOR_PF:
+	case VECTOR_VE:
 		return PAGE_FAULT;
 	default:
 		return BENIGN;
@@ -84,7 +99,7 @@ static bool makes_double_fault(uint8_t first, uint8_t second)
 static void put_back(struct guest *g, const struct guest_event *event)
 {
 	if (event->type == GUEST_EVENT_EXTERNAL)
-		guest_post_interrupt(g, event->vector, false);
+		make_pending(&g->events, event->vector);
 	else if (event->type == GUEST_EVENT_NMI)
 		guest_post_nmi(g);
 	/* Faults and INT n come again when the instruction at RIP is executed again. */
@@ -118,7 +133,7 @@ void guest_raise(struct guest *g, uint8_t vector, bool has_error_code, uint32_t 
 		.has_error_code = has_error_code,
 		.error_code = error_code,
 	};
-	events->attention = 1;
+	post(events);
 }
 
 void guest_raise_page_fault(struct guest *g, uint64_t address, uint32_t error_code)
@@ -130,7 +145,7 @@ void guest_raise_page_fault(struct guest *g, uint64_t address, uint32_t error_co
 void guest_reinject(struct guest *g, struct guest_event event)
 {
 	g->events.reinject = event;
-	g->events.attention = 1;
+	post(&g->events);
 }
 
 /* ---- Choosing what to inject ---------------------------------------------------------------------------- */
@@ -161,10 +176,7 @@ bool guest_wakes(struct guest *g)
 
 static struct guest_event take_interrupt(struct guest *g, uint8_t vector)
 {
-	const uint64_t bit = UINT64_C(1) << (vector & 63);
-
-	__atomic_fetch_and(&g->events.interrupts[vector >> 6], ~bit, __ATOMIC_ACQ_REL);
-	__atomic_fetch_and(&g->events.level[vector >> 6], ~bit, __ATOMIC_RELAXED);
+	__atomic_fetch_and(&g->events.interrupts[vector >> 6], ~bit_of(vector), __ATOMIC_ACQ_REL);
 	return (struct guest_event){.valid = true, .type = GUEST_EVENT_EXTERNAL, .vector = vector};
 }
 
@@ -198,7 +210,7 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	/* Cleared before the look: what is posted after it sets it again. */
 	__atomic_store_n(&events->attention, 0, __ATOMIC_SEQ_CST);
 	if (events->reinject.valid) {
-		event = events->reinject;
+		event = without_real_mode_code(g, events->reinject);
 		events->reinject.valid = false;
 	} else if (events->exception.valid) {
 		event = without_real_mode_code(g, events->exception);
@@ -210,6 +222,6 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	window->interrupt = guest_highest_interrupt(g) >= 0;
 	/* A second waiting exception cannot be asked a window for: look again after the next exit. */
 	if (events->exception.valid)
-		events->attention = 1;
+		post(events);
 	return event;
 }

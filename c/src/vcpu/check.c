@@ -144,11 +144,17 @@ static bool flags_ok(const struct x86vcpu_state *state)
 	return !(rflags & RFLAGS_VM) || (state->cr0 & CR0_PE && !(state->efer & EFER_LMA));
 }
 
+/*
+ * Bits 63:48 of a 64-bit RIP are the same, but bit 47 may differ (SDM 27.3.1.4): behind the last instruction
+ * of the lower half comes an address that is not canonical, and the guest's #GP.
+ */
 static bool rip_ok(const struct x86vcpu_state *state)
 {
+	const uint64_t rip = state->rip;
+
 	if (state->efer & EFER_LMA && state->segments[X86VCPU_SEGMENT_CS].access_rights & AR_L)
-		return canonical(state->rip);
-	return !(state->rip >> 32);
+		return rip >> 48 == 0 || rip >> 48 == 0xffff;
+	return !(rip >> 32);
 }
 
 bool state_valid(const struct guest_limits *limits, const struct x86vcpu_state *state)

@@ -431,7 +431,7 @@ int32_t x86vcpu_inject_interrupt(struct x86vcpu *vcpu, uint32_t vector)
 
 int32_t x86vcpu_inject_interrupt_with_trigger(struct x86vcpu *vcpu, uint32_t vector, uint32_t level)
 {
-	if (!vcpu || vector < 16 || vector > 255)
+	if (!vcpu || !vector || vector > 255)
 		return X86VCPU_ERR_INVALID_INPUT;
 	guest_post_interrupt(vcpu->guest, (uint8_t)vector, level);
 	return X86VCPU_OK;

@@ -316,7 +316,8 @@ static int ept_violation(struct vmx_vcpu *v)
 	if (delivering || !violation.linear_valid || !violation.translated ||
 	    violation.access & X86VCPU_ACCESS_EXECUTE || !guest_is_mmio(g, gpa))
 		return emul_report_nested_fault(g, gpa, violation.access);
-	return emul_mmio(g, gpa, violation.access & X86VCPU_ACCESS_WRITE, &v->length);
+	return emul_mmio_linear(g, gpa, vmcs_readn(VMCS_GUEST_LINEAR_ADDRESS),
+				violation.access & X86VCPU_ACCESS_WRITE, &v->length);
 }
 
 static int ept_misconfiguration(struct vmx_vcpu *v)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emulated machines below the example VMM: how each is started, and what its log says when it fails.
+All of them show the VMM's port 0xe9 as their standard output and have the job block in memory."""
+
+import os
+import re
+import shutil
+import subprocess
+
+from guest_image import JOB_ADDRESS
+
+
+def put(directory, name, content):
+    with open(os.path.join(directory, name), "wb") as file:
+        file.write(content)
+
+
+def first_output(command):
+    """What a command prints, whatever it thinks of itself."""
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    ).stdout
+
+
+class Bochs:
+    program = "bochs"
+    cpu_help = "bochs -help cpu"
+    # Of its log: the emulator broke off, or refused what the library told the CPU.
+    trouble = re.compile(rb"PANIC(?!.*Shutdown port)|VMABORT|VMFAIL|VMENTER FAIL|VMRUN: (?!VMCB)")
+    # The machine would go on after these until time runs out.
+    fatal = re.compile(rb"VMABORT")
+
+    CONFIGURATION = """\
+cpu: model={cpu}, count=1, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=0
+memory: guest={memory}, host={memory}
+romimage: file=vmm.rom
+optramimage1: file=job, address={address:#x}
+display_library: term
+port_e9_hack: enabled=1
+magic_break: enabled=1
+panic: action=fatal
+error: action=report
+info: action=ignore
+debug: action=ignore
+clock: sync=none, time0=0
+log: /dev/stderr
+"""
+    BLOCK = 128 << 10
+
+    def __init__(self, default_cpu):
+        self.default_cpu = default_cpu
+
+    def has_cpu(self, model):
+        return os.fsencode(model) in first_output(["bochs", "-help", "cpu"]).split()
+
+    def debugger_commands(self, size):
+        """Bochs gives out RAM in blocks, in the order in which they are first touched, but reads an
+        optramimage as if the blocks behind its first were in place. So the debugger looks at each of
+        them, in order, before the machine runs: then they get the places where the file already lies."""
+        touches = [f"xp /1bx {address:#x}\n" for address in range(JOB_ADDRESS, JOB_ADDRESS + size, self.BLOCK)]
+        return "".join(touches) + "c\nq\n"
+
+    def command(self, directory, rom, job, memory, cpu):
+        put(directory, "job", job)
+        put(directory, "bochsrc", self.CONFIGURATION.format(cpu=cpu, memory=memory, address=JOB_ADDRESS).encode())
+        put(directory, "rc", self.debugger_commands(len(job)).encode())
+        shutil.copyfile(rom, os.path.join(directory, "vmm.rom"))
+        return ["bochs", "-q", "-f", "bochsrc", "-rc", "rc"]
+
+
+class Qemu:
+    program = "qemu-system-x86_64"
+    cpu_help = "qemu-system-x86_64 -cpu help"
+    trouble = re.compile(rb"^qemu-system-x86_64: (?!warning: )")
+    fatal = re.compile(rb"(?!)")  # it ends by itself
+
+    def __init__(self, default_cpu):
+        self.default_cpu = default_cpu
+
+    def has_cpu(self, model):
+        listing = first_output([self.program, "-cpu", "help"])
+        return os.fsencode(model) in re.findall(rb"^x86 (\S+)", listing, re.M)
+
+    def command(self, directory, rom, job, memory, cpu):
+        put(directory, "job", job)
+        shutil.copyfile(rom, os.path.join(directory, "vmm.rom"))
+        return [
+            self.program, "-machine", "pc", "-accel", "tcg", "-cpu", cpu, "-m", f"{memory}M", "-bios", "vmm.rom",
+            "-device", f"loader,file=job,addr={JOB_ADDRESS:#x},force-raw=on",
+            "-chardev", "stdio,id=out,signal=off", "-device", "isa-debugcon,iobase=0xe9,chardev=out",
+            "-device", "isa-debug-exit,iobase=0xf4",
+            "-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot",
+        ]
+
+
+MACHINES = {
+    "bochs-vmx": Bochs("corei7_skylake_x"),
+    "bochs-svm": Bochs("ryzen"),
+    "qemu-svm": Qemu("max"),
+}
+DEFAULT_MACHINE = "bochs-vmx"
