@@ -92,7 +92,10 @@ static void run_guest(struct vm *vm, const struct loader *loader)
 	reset_devices(vm);
 	create_vcpu(vm, entry);
 	require_image(loader->start(vm));
+	if (x86vcpu_extension() == X86VCPU_EXTENSION_SVM)
+		host_timer_start(TIME_SLICE_NS);
 	vm_run(vm);
+	host_timer_stop();
 	destroy_vcpu(vm);
 }
 

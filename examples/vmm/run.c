@@ -5,7 +5,6 @@
 #include "vmm.h"
 
 #define RFLAGS_IF (UINT64_C(1) << 9)
-#define LOWEST_VECTOR 16 /* of x86vcpu_inject_interrupt */
 
 /* ---- The end ------------------------------------------------------------------------------------ */
 
@@ -86,9 +85,8 @@ static void offer_interrupt(struct vm *vm)
 	if (!pic_output(&vm->pic) || x86vcpu_has_pending_event(vm->vcpu))
 		return;
 	vector = pic_acknowledge(&vm->pic);
-	if (vector < LOWEST_VECTOR)
-		say("interrupt vector %u is dropped: the guest has left the PIC at an exception's vector", vector);
-	else
+	/* Vector 0, a divide error's: of a guest that has not programmed its PIC. It gets none. */
+	if (vector != 0)
 		require_ok(vm, x86vcpu_inject_interrupt(vm->vcpu, vector), "x86vcpu_inject_interrupt");
 }
 

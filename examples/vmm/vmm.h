@@ -88,6 +88,12 @@ void *memory_at(const struct vm *vm, uint64_t gpa, uint64_t size);
 uint8_t memory_read8(const struct vm *vm, uint64_t gpa);
 void memory_write8(struct vm *vm, uint64_t gpa, uint8_t value);
 
+/* ---- hosttimer.c -------------------------------------------------------------------------------- */
+
+/* Interrupts this CPU, and with it the guest, every `period_ns`. */
+void host_timer_start(uint64_t period_ns);
+void host_timer_stop(void);
+
 /* ---- ports.c ------------------------------------------------------------------------------------ */
 
 uint32_t port_read(struct vm *vm, uint16_t port, unsigned bytes);

@@ -80,7 +80,8 @@ static void enter(struct svm_vcpu *v)
 	/* Twice: a single step that is due becomes an event, and an NMI changes what blocks. */
 	if (g->dirty)
 		svm_write_dirty(v);
-	if (__atomic_load_n(&g->events.attention, __ATOMIC_ACQUIRE))
+	/* With a window open too: the exit may have been one after which the event can go in at once. */
+	if (__atomic_load_n(&g->events.attention, __ATOMIC_ACQUIRE) || vmcb->virtual_interrupt & V_IRQ)
 		svm_inject(v);
 	if (g->dirty)
 		svm_write_dirty(v);

@@ -47,7 +47,9 @@ static uint32_t enter(struct vmx_vcpu *v)
 	struct guest *g = &v->guest;
 	uint32_t entry;
 
-	if (__atomic_load_n(&g->events.attention, __ATOMIC_ACQUIRE))
+	/* With a window open too: the exit may have been one after which the event can go in at once. */
+	if (__atomic_load_n(&g->events.attention, __ATOMIC_ACQUIRE) ||
+	    v->cpu & (CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING))
 		vmx_inject(v);
 	if (g->dirty)
 		vmx_write_dirty(v);
