@@ -166,12 +166,21 @@ static bool nmis_open(struct guest *g)
 		 (GUEST_BLOCKING_NMI | GUEST_BLOCKING_STI | GUEST_BLOCKING_MOV_SS));
 }
 
+/*
+ * A trap of the instruction that just ended comes before NMIs and interrupts (SDM table 6-2), and VM entry
+ * would drop it if something else were injected (SDM 27.7.3).
+ */
+static bool debug_trap_pending(struct guest *g)
+{
+	return guest_get(g, G_PENDING_DB) & (PENDING_DB_BS | PENDING_DB_ENABLED);
+}
+
 bool guest_wakes(struct guest *g)
 {
 	const struct guest_events *events = &g->events;
 
-	return events->exception.valid || events->reinject.valid || (nmi_pending(g) && nmis_open(g)) ||
-	       (guest_highest_interrupt(g) >= 0 && interrupts_open(g));
+	return events->exception.valid || events->reinject.valid || debug_trap_pending(g) ||
+	       (nmi_pending(g) && nmis_open(g)) || (guest_highest_interrupt(g) >= 0 && interrupts_open(g));
 }
 
 static struct guest_event take_interrupt(struct guest *g, uint8_t vector)
@@ -182,6 +191,8 @@ static struct guest_event take_interrupt(struct guest *g, uint8_t vector)
 
 static struct guest_event take_asynchronous(struct guest *g)
 {
+	if (debug_trap_pending(g))
+		return (struct guest_event){.valid = false};
 	if (nmi_pending(g) && nmis_open(g)) {
 		__atomic_store_n(&g->events.nmi, 0, __ATOMIC_RELEASE);
 		return (struct guest_event){
