@@ -58,6 +58,35 @@ METAL_TEST(int1, "errata.int1_returns_behind_itself")
 	guest_run_call(&g, 2);
 }
 
+/* C-07: a trap of the instruction before comes before an interrupt (SDM table 6-2). */
+GUEST_CODE_BLOB(step_code, 64,
+	"pushfq; orl $0x300, (%rsp); popfq; vmcall; .globl step_irq_at; step_irq_at: nop; mov $2, %eax; vmcall");
+extern const uint8_t step_irq_at[];
+
+METAL_TEST(step_and_interrupt, "errata.single_step_comes_before_an_interrupt")
+{
+	guest_boot(&g, GUEST_LONG, &step_code);
+	guest_run_until(&g, X86VCPU_EXIT_HYPERCALL);
+	CHECK_OK(x86vcpu_inject_interrupt(g.vcpu, 0x40));
+	guest_run_trap(&g, 1, 0, guest_label(&step_code, step_irq_at));
+	guest_run_trap(&g, 0x40, 0, guest_label(&step_code, step_irq_at));
+}
+
+GUEST_CODE_BLOB(step_hlt_code, 64,
+	"pushfq; orl $0x100, (%rsp); popfq; hlt; .globl step_hlt_at; step_hlt_at: nop; mov $2, %eax; vmcall");
+extern const uint8_t step_hlt_at[];
+
+METAL_TEST(step_and_hlt, "errata.single_step_wakes_from_hlt")
+{
+	guest_boot(&g, GUEST_LONG, &step_hlt_code);
+	/* Whether the halt is reported first is of no consequence. */
+	CHECK_OK(x86vcpu_run(g.vcpu, &g.exit));
+	if (g.exit.kind == X86VCPU_EXIT_HALT)
+		guest_run_call(&g, GUEST_TRAP_CALL);
+	CHECK_EQ(guest_record(&g)->vector, 1);
+	CHECK_EQ(guest_record(&g)->rip, guest_label(&step_hlt_code, step_hlt_at));
+}
+
 /* C-12d: the stack is a device's, and so would be the operand of the instruction at RIP. */
 GUEST_CODE_BLOB(delivery_code, 64, "mov $1, %eax; vmcall; mov %ecx, (%rbx); mov $2, %eax; vmcall");
 

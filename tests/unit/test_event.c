@@ -85,17 +85,7 @@ START_TEST(nothing_is_pending_at_first)
 }
 END_TEST
 
-/* A look at hardware that is in vain costs as much as one that is not. */
-START_TEST(nothing_pending_reads_no_field)
-{
-	struct guest *g = guest_in(FIXTURE_LONG);
-
-	assert_none(g);
-	ck_assert_uint_eq(fixture_reads((struct guest_fixture *)g), 0);
-}
-END_TEST
-
-/* SDM 6.2 and 11.5.2: 16 to 255, and 16 to 31 are no exceptions when a device sends them. */
+/* An exception's vector makes no exception of it: a local APIC sends 16 to 255, an 8259A any (SDM 6.2). */
 START_TEST(interrupt_is_taken_once)
 {
 	struct guest *g = guest_in(FIXTURE_LONG);
@@ -120,13 +110,13 @@ START_TEST(every_vector_is_its_own)
 {
 	struct guest *g = guest_in(FIXTURE_LONG);
 
-	for (unsigned vector = 16; vector < 256; vector++)
+	for (unsigned vector = 1; vector < 256; vector++)
 		guest_post_interrupt(g, (uint8_t)vector, vector & 1);
-	for (unsigned vector = 255; vector >= 16; vector--) {
+	for (unsigned vector = 255; vector >= 1; vector--) {
 		const struct guest_event event = next(g);
 
 		if (!event.valid || event.type != GUEST_EVENT_EXTERNAL || event.vector != vector ||
-		    window.interrupt != (vector > 16))
+		    window.interrupt != (vector > 1))
 			ck_abort_msg("vector %u", vector);
 	}
 	assert_none(g);
@@ -232,14 +222,14 @@ static int posted_in_the_middle;
 
 static uint64_t post_and_read(struct guest *g, enum guest_field field)
 {
-	if (posted_in_the_middle == 0)
+	if (field == G_RFLAGS && posted_in_the_middle == 0)
 		guest_post_nmi(g);
-	else
+	else if (field == G_RFLAGS)
 		guest_post_interrupt(g, (uint8_t)posted_in_the_middle, false);
 	return ((struct guest_fixture *)g)->hardware[field];
 }
 
-/* What comes after the look has begun is taken, or asked a window for, or looked for again. */
+/* RFLAGS are read for the last decision. What comes after the look has begun is taken, or asked a window for, or looked for again. */
 START_TEST(post_during_the_look_is_not_lost)
 {
 	struct guest *g = guest_in(FIXTURE_LONG);
@@ -400,6 +390,60 @@ START_TEST(interrupt_goes_in_when_the_window_opens)
 	fixture_set(f, G_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 	assert_next(g, GUEST_EVENT_EXTERNAL, 0x41);
 	assert_windows(false, false);
+}
+END_TEST
+
+/* ---- A debug trap of the instruction before (SDM tables 6-2 and 25-4, 27.7.3) -------------------------------- */
+
+static const struct {
+	uint64_t pending;
+	bool trap;
+} debug[] = {
+	{0, false},
+	{1u << 14, true}, /* BS */
+	{1u << 12, true}, /* enabled breakpoint */
+	{1u << 12 | 1u << 14 | 0xf, true},
+	{0xf, false}, /* met, but not enabled */
+};
+
+static struct guest *debugged(int i)
+{
+	struct guest *g = guest_in(FIXTURE_LONG);
+
+	fixture_set((struct guest_fixture *)g, G_PENDING_DB, debug[i].pending);
+	return g;
+}
+
+START_TEST(debug_trap_comes_before_nmi_and_interrupt)
+{
+	struct guest *g = debugged(_i);
+
+	guest_post_nmi(g);
+	guest_post_interrupt(g, 0x41, false);
+	ck_assert_int_eq(next(g).valid, !debug[_i].trap);
+	assert_windows(true, debug[_i].trap);
+	fixture_set((struct guest_fixture *)g, G_PENDING_DB, 0);
+	if (debug[_i].trap)
+		assert_next(g, GUEST_EVENT_NMI, 2);
+	assert_next(g, GUEST_EVENT_EXTERNAL, 0x41);
+	assert_none(g);
+}
+END_TEST
+
+START_TEST(debug_trap_lets_exceptions_pass)
+{
+	struct guest *g = debugged(_i);
+
+	guest_raise(g, VECTOR_GP, true, 0);
+	assert_next(g, GUEST_EVENT_EXCEPTION, VECTOR_GP);
+	guest_reinject(g, event_of(GUEST_EVENT_EXTERNAL, 0x41));
+	assert_next(g, GUEST_EVENT_EXTERNAL, 0x41);
+}
+END_TEST
+
+START_TEST(debug_trap_wakes)
+{
+	ck_assert_int_eq(guest_wakes(debugged(_i)), debug[_i].trap);
 }
 END_TEST
 
@@ -859,8 +903,7 @@ static void add_posting(Suite *suite)
 	TCase *tc = tcase(suite, "posting");
 
 	tcase_add_test(tc, nothing_is_pending_at_first);
-	tcase_add_test(tc, nothing_pending_reads_no_field);
-	tcase_add_loop_test(tc, interrupt_is_taken_once, 16, 34);
+	tcase_add_loop_test(tc, interrupt_is_taken_once, 1, 34);
 	tcase_add_test(tc, every_vector_is_its_own);
 	tcase_add_test(tc, highest_vector_goes_first);
 	tcase_add_test(tc, vector_is_pending_once);
@@ -880,11 +923,14 @@ static void add_choice(Suite *suite)
 	tcase_add_loop_test(tc, nmi_and_interrupt_wait_for_what_blocks_each, 0, COUNT(blocks));
 	tcase_add_loop_test(tc, exceptions_are_never_blocked, 0, COUNT(blocks));
 	tcase_add_test(tc, interrupt_goes_in_when_the_window_opens);
+	tcase_add_loop_test(tc, debug_trap_comes_before_nmi_and_interrupt, 0, COUNT(debug));
+	tcase_add_loop_test(tc, debug_trap_lets_exceptions_pass, 0, COUNT(debug));
 	tc = tcase(suite, "halted");
 	tcase_add_test(tc, nothing_wakes_nobody);
 	tcase_add_loop_test(tc, interrupt_wakes_who_takes_it, 0, COUNT(blocks));
 	tcase_add_loop_test(tc, nmi_wakes_who_takes_it, 0, COUNT(blocks));
 	tcase_add_loop_test(tc, exceptions_wake, 0, COUNT(blocks));
+	tcase_add_loop_test(tc, debug_trap_wakes, 0, COUNT(debug));
 }
 
 static void add_exceptions(Suite *suite)

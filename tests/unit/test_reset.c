@@ -6,6 +6,7 @@
 #include "cpu/x86.h"
 #include "emul/cpuid.h"
 #include "emul/reset.h"
+#include "emul/slice.h"
 #include "guest_fixture.h"
 #include "vcpu/check.h"
 
@@ -238,7 +239,33 @@ START_TEST(slice_in_ticks)
 	struct guest *g = used_guest();
 
 	ticks_per_us = slices[_i].per_us;
-	ck_assert_uint_eq(guest_slice_ticks(g, slices[_i].nanos), slices[_i].ticks);
+	slice_configure(g, slices[_i].nanos);
+	ck_assert_uint_eq(slice_begin(g, 1000000), slices[_i].ticks);
+}
+END_TEST
+
+/* It goes on over runs that end for other reasons, and the exit that ends it begins the next. */
+START_TEST(slice_lasts_over_several_runs)
+{
+	struct guest *g = used_guest();
+	struct x86vcpu_exit exit;
+
+	g->exit = &exit;
+	ticks_per_us = 1;
+	slice_configure(g, 2000000);
+	ck_assert_uint_eq(slice_begin(g, 10000), 2000);
+	ck_assert(!slice_over(g, 11999));
+	ck_assert_uint_eq(slice_begin(g, 11500), 500);
+	ck_assert(slice_over(g, 12000));
+	ck_assert_uint_eq(slice_begin(g, 12000), 0);
+	ck_assert_int_eq(slice_report(g), EMUL_EXIT);
+	ck_assert_uint_eq(exit.kind, X86VCPU_EXIT_PREEMPTION_TIMER);
+	ck_assert_uint_eq(slice_begin(g, 12500), 2000);
+	/* The counter may wrap. */
+	slice_configure(g, 2000000);
+	ck_assert_uint_eq(slice_begin(g, UINT64_MAX - 999), 2000);
+	ck_assert(!slice_over(g, 999));
+	ck_assert(slice_over(g, 1000));
 }
 END_TEST
 
@@ -260,5 +287,6 @@ Suite *reset_suite(void)
 	tc = tcase_create("slice");
 	suite_add_tcase(suite, tc);
 	tcase_add_loop_test(tc, slice_in_ticks, 0, COUNT(slices));
+	tcase_add_test(tc, slice_lasts_over_several_runs);
 	return suite;
 }

@@ -93,7 +93,7 @@ struct x86vcpu_setup_config {
 	uint32_t msr_count;
 	uint32_t passthrough_port_count;
 	const struct x86vcpu_port_range *passthrough_ports;
-	uint64_t time_slice_ns; /* run returns PREEMPTION_TIMER after this; 0 means 1,000,000 */
+	uint64_t time_slice_ns; /* from one PREEMPTION_TIMER exit to the next; 0 means 1,000,000 */
 };
 
 /*
@@ -138,7 +138,10 @@ int32_t x86vcpu_set_nested_page_table(struct x86vcpu *vcpu, const struct x86vcpu
 int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config);
 
 /*
- * Makes the executing CPU the vCPU's. Pinned from here to unbind.
+ * Makes the executing CPU the vCPU's. Pinned from here to unbind. In between, the host may not change
+ * on this CPU: its GDT, IDT, TR and LDTR, segment registers and their bases, IA32_PAT, IA32_EFER,
+ * IA32_DEBUGCTL, the SYSCALL and SYSENTER MSRs. It may change CR0, CR3, CR4, XCR0, the debug registers
+ * and IA32_KERNEL_GS_BASE between runs.
  * 0; INVALID_INPUT; BAD_STATE: not set up, or the extension is off here; RESOURCE_BUSY: bound already.
  */
 int32_t x86vcpu_bind(struct x86vcpu *vcpu);
@@ -153,7 +156,8 @@ int32_t x86vcpu_unbind(struct x86vcpu *vcpu);
  * Runs the guest until something is left for the VMM to do, and describes it in *exit. Bound here,
  * IRQs off (RFLAGS.IF = 0) during the whole call. Nothing is allocated. A guest cannot keep the CPU:
  * the call returns at the latest when the time slice is over, or when a host interrupt has been
- * dispatched.
+ * dispatched. SVM has no timer of its own: there, a guest that never exits runs on to the host's next
+ * interrupt, so the host must have a periodic one.
  *
  * When the last exit was a read that has not been answered (PORT_IO_READ, MMIO_READ, MSR_READ), the
  * guest goes on with whatever its registers hold; an unanswered MSR access counts as completed.

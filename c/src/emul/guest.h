@@ -204,6 +204,9 @@ struct guest {
 	struct guest_context context;
 	struct guest_events events;
 
+	uint64_t slice_ticks; /* of the TSC */
+	uint64_t slice_end;   /* TSC at which the time slice under way ends; 0: the next run begins one */
+
 	enum guest_open open;
 	struct x86vcpu_exit *exit; /* of the run call under way */
 	struct x86vcpu_exit last;  /* the exit that is open */

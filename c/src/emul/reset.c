@@ -6,8 +6,6 @@
 #include "emul/msr.h"
 
 #define RESET_VECTOR UINT64_C(0xfffffff0)
-#define TICKS_PER_US_UNKNOWN UINT64_C(3000)
-#define SLICE_MINIMUM UINT64_C(1000) /* a guest must get somewhere in a slice */
 
 static void reset_segment(struct guest *g, unsigned segment, uint32_t access)
 {
@@ -67,13 +65,4 @@ void guest_reset(struct guest *g, uint64_t entry)
 	reset_registers(g);
 	guest_reset_msrs(g);
 	g->msrs.tsc_offset = 0 - g->host_tsc();
-}
-
-uint64_t guest_slice_ticks(const struct guest *g, uint64_t nanoseconds)
-{
-	uint64_t ticks = g->host->nanos_to_ticks(g->ctx, nanoseconds);
-
-	if (!ticks)
-		ticks = nanoseconds / 1000 * TICKS_PER_US_UNKNOWN;
-	return ticks < SLICE_MINIMUM ? SLICE_MINIMUM : ticks;
 }

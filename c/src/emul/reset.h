@@ -10,7 +10,4 @@
  */
 void guest_reset(struct guest *g, uint64_t entry);
 
-/* A time slice in ticks of the TSC; of a machine that does not know its frequency, at 3 GHz. */
-uint64_t guest_slice_ticks(const struct guest *g, uint64_t nanoseconds);
-
 #endif

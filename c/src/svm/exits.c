@@ -13,6 +13,7 @@
 #include "emul/mmio.h"
 #include "emul/msr.h"
 #include "emul/pio.h"
+#include "emul/slice.h"
 #include "emul/xcr.h"
 #include "svm/svm.h"
 
@@ -124,13 +125,13 @@ static int machine_check(struct svm_vcpu *v)
 }
 
 /*
- * Not acknowledged: it is pending until the host enables IRQs (APM 15.13.1). SVM has no preemption timer,
- * so this is also when the VMM gets to look at its own timers.
+ * Not acknowledged: it is pending until the host enables IRQs (APM 15.13.1). SVM has no preemption timer:
+ * a guest that does not exit is ended by the first interrupt after its slice.
  */
 static int physical_interrupt(struct svm_vcpu *v)
 {
 	v->interrupted = true;
-	return emul_report(&v->guest, X86VCPU_EXIT_PREEMPTION_TIMER);
+	return slice_over(&v->guest, insn_rdtsc()) ? slice_report(&v->guest) : host_event(v);
 }
 
 static int virtual_interrupt(struct svm_vcpu *v)

@@ -3,6 +3,7 @@
 #include "cpu/insn.h"
 #include "cpu/x86.h"
 #include "emul/finish.h"
+#include "emul/slice.h"
 #include "svm/offsets.h"
 #include "svm/svm.h"
 #include "x86vcpu/status.h"
@@ -117,7 +118,6 @@ static int entry_failed(struct svm_vcpu *v)
 
 static int loop(struct svm_vcpu *v)
 {
-	const uint64_t deadline = insn_rdtsc() + v->slice_tsc;
 	int result;
 
 	do {
@@ -126,8 +126,8 @@ static int loop(struct svm_vcpu *v)
 		if (v->guest.events.shutdown && result >= 0)
 			return emul_report(&v->guest, X86VCPU_EXIT_SYSTEM_DOWN);
 		/* A guest whose exits are all handled here must end too. */
-		if (result == EMUL_RESUME && (int64_t)(insn_rdtsc() - deadline) >= 0)
-			return emul_report(&v->guest, X86VCPU_EXIT_PREEMPTION_TIMER);
+		if (result == EMUL_RESUME && slice_over(&v->guest, insn_rdtsc()))
+			return slice_report(&v->guest);
 	} while (result == EMUL_RESUME);
 	return result;
 }
@@ -181,6 +181,10 @@ int32_t svm_run(struct guest *g)
 	struct svm_vcpu *v = svm_of(g);
 	int result;
 
+	if (!slice_begin(g, insn_rdtsc())) {
+		slice_report(g);
+		return X86VCPU_OK;
+	}
 	v->interrupted = false;
 	begin(v);
 	result = loop(v);

@@ -5,6 +5,7 @@
 #include "cpu/x86.h"
 #include "emul/msr.h"
 #include "emul/reset.h"
+#include "emul/slice.h"
 #include "svm/svm.h"
 #include "x86vcpu/msr.h"
 #include "x86vcpu/status.h"
@@ -154,7 +155,7 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	svm_read_capability(&capability);
 	v->has_next_rip = capability.next_rip;
 	v->has_decode_assists = capability.decode_assists;
-	v->slice_tsc = guest_slice_ticks(g, setup->time_slice_ns);
+	slice_configure(g, setup->time_slice_ns);
 	v->cpu_tagged = NULL;
 	v->injecting.valid = false;
 	v->nmi_blocked = false;

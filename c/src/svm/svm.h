@@ -25,7 +25,6 @@ struct svm_vcpu {
 	bool has_next_rip, has_decode_assists;
 
 	uint64_t cr0, cr4; /* as the guest reads them; the VMCB holds what the CPU runs with */
-	uint64_t slice_tsc;
 
 	struct guest_event injecting;
 	unsigned length;         /* bytes to skip; 0: find out */

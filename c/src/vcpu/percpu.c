@@ -21,6 +21,13 @@ static const struct backend *selected;
 static struct x86vcpu_percpu *enabled_cpus;
 static uint32_t list_lock;
 
+/*
+ * Generations of TLB tags are never used twice, not even by another structure for the same CPU: a vCPU
+ * remembers where and when it got its tag.
+ */
+static uint64_t generations;
+#define GENERATIONS_OF_AN_ENABLE (UINT64_C(1) << 32)
+
 static void lock_list(void)
 {
 	while (__atomic_exchange_n(&list_lock, 1, __ATOMIC_ACQUIRE))
@@ -251,6 +258,8 @@ int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
 	status = choose_backend(&backend);
 	if (!status && backend_in_use() && backend_in_use() != backend)
 		status = X86VCPU_ERR_UNSUPPORTED;
+	percpu->cpu.tag_generation =
+		__atomic_add_fetch(&generations, GENERATIONS_OF_AN_ENABLE, __ATOMIC_RELAXED);
 	if (!status)
 		status = backend->cpu_enable(&percpu->cpu);
 	if (status)

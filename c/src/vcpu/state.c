@@ -231,7 +231,7 @@ static int32_t check_call(struct x86vcpu *vcpu, uint64_t mask, const struct x86v
 {
 	if (!vcpu || !state || mask & ~X86VCPU_STATE_ALL)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (state->size < sizeof(*state))
+	if (state->size != sizeof(*state))
 		return X86VCPU_ERR_ABI_MISMATCH;
 	return vcpu_enter_here(vcpu);
 }

@@ -77,7 +77,7 @@ int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
 		return status;
 	if (!config)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (config->size < sizeof(*config))
+	if (config->size != sizeof(*config))
 		return X86VCPU_ERR_ABI_MISMATCH;
 	if (config->vcpu_id > MAX_VCPU_ID)
 		return X86VCPU_ERR_INVALID_INPUT;
@@ -237,7 +237,7 @@ static int32_t check_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_conf
 {
 	if (!vcpu->has_entry || !vcpu->has_nested)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (config->size < sizeof(*config))
+	if (config->size != sizeof(*config))
 		return X86VCPU_ERR_ABI_MISMATCH;
 	if (!ports_ok(config) || !memory_ok(config) || !mmio_ok(config) || !msrs_ok(config))
 		return X86VCPU_ERR_INVALID_INPUT;

@@ -12,6 +12,7 @@
 #include "emul/mmio.h"
 #include "emul/msr.h"
 #include "emul/pio.h"
+#include "emul/slice.h"
 #include "emul/xcr.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
@@ -183,7 +184,7 @@ static int triple_fault(struct vmx_vcpu *v)
 
 static int preemption_timer(struct vmx_vcpu *v)
 {
-	return emul_report(&v->guest, X86VCPU_EXIT_PREEMPTION_TIMER);
+	return slice_report(&v->guest);
 }
 
 /* ---- Instructions ------------------------------------------------------------------------------------ */

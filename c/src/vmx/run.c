@@ -2,6 +2,7 @@
 /* The run loop. */
 #include "cpu/insn.h"
 #include "emul/finish.h"
+#include "emul/slice.h"
 #include "vmx/offsets.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
@@ -21,11 +22,13 @@ _Static_assert(VMX_ENTRY_FAIL_VALID == VMX_ENTRY_FAIL_VALID_VALUE &&
  * The preemption timer ends a guest that does not exit; it stands still outside the guest (SDM 26.5.1), so
  * one whose exits are all handled here is ended by the clock.
  */
-static uint64_t begin_slice(struct vmx_vcpu *v)
+static void arm_timer(const struct vmx_vcpu *v, uint64_t ticks)
 {
+	if (ticks < SLICE_MINIMUM)
+		ticks = SLICE_MINIMUM;
+	ticks >>= v->timer_shift;
 	if (v->has_timer)
-		vmcs_write32(VMCS_PREEMPTION_TIMER, v->timer_ticks);
-	return insn_rdtsc() + v->slice_tsc;
+		vmcs_write32(VMCS_PREEMPTION_TIMER, ticks > UINT32_MAX ? UINT32_MAX : ticks + 1);
 }
 
 /* Translations that emulation or the VMM has made stale (SDM 29.4.3). */
@@ -97,7 +100,6 @@ static int enter_and_handle(struct vmx_vcpu *v)
 
 static int loop(struct vmx_vcpu *v)
 {
-	const uint64_t deadline = begin_slice(v);
 	int result;
 
 	do {
@@ -106,10 +108,8 @@ static int loop(struct vmx_vcpu *v)
 			emul_report(&v->guest, X86VCPU_EXIT_SYSTEM_DOWN);
 			return EMUL_EXIT;
 		}
-		if (result == EMUL_RESUME && (int64_t)(insn_rdtsc() - deadline) >= 0) {
-			emul_report(&v->guest, X86VCPU_EXIT_PREEMPTION_TIMER);
-			return EMUL_EXIT;
-		}
+		if (result == EMUL_RESUME && slice_over(&v->guest, insn_rdtsc()))
+			return slice_report(&v->guest);
 	} while (result == EMUL_RESUME);
 	return result;
 }
@@ -118,9 +118,15 @@ static int loop(struct vmx_vcpu *v)
 int32_t vmx_run(struct guest *g)
 {
 	struct vmx_vcpu *v = vmx_of(g);
+	const uint64_t ticks = slice_begin(g, insn_rdtsc());
 	int result;
 
+	if (!ticks) {
+		slice_report(g);
+		return X86VCPU_OK;
+	}
 	v->acknowledged = -1;
+	arm_timer(v, ticks);
 	/* Another vCPU on this CPU may have begun a new generation of tags. */
 	if (v->tag_generation != v->cpu_tagged->tag_generation)
 		vmx_claim_tlb(v, v->cpu_tagged);

@@ -5,6 +5,7 @@
 #include "cpu/x86.h"
 #include "emul/msr.h"
 #include "emul/reset.h"
+#include "emul/slice.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 #include "x86vcpu/msr.h"
@@ -73,19 +74,6 @@ static void choose_masks(struct vmx_vcpu *v)
 	v->cr0_mask = ~(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM | CR0_PG);
 	v->cr4_host = CR4_VMXE | (insn_read_cr4() & CR4_MCE);
 	v->cr4_mask = ~(g->limits.cr4 & ~(CR4_VMXE | CR4_MCE));
-}
-
-static void choose_timer(struct vmx_vcpu *v, const struct vmx_capability *capability, uint64_t slice_ns)
-{
-	const struct guest *g = &v->guest;
-	uint64_t ticks;
-
-	v->slice_tsc = guest_slice_ticks(g, slice_ns);
-	v->has_timer = v->pin & PIN_PREEMPTION_TIMER;
-	ticks = v->slice_tsc >> vmx_misc_timer_shift(capability->misc);
-	if (ticks < 1)
-		ticks = 1;
-	v->timer_ticks = ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks;
 }
 
 static void write_execution_controls(struct vmx_vcpu *v)
@@ -173,7 +161,9 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
 	v->injecting.valid = false;
 	take_controls(v, &capability, setup->nested_root);
 	choose_masks(v);
-	choose_timer(v, &capability, setup->time_slice_ns);
+	v->has_timer = v->pin & PIN_PREEMPTION_TIMER;
+	v->timer_shift = (uint8_t)vmx_misc_timer_shift(capability.misc);
+	slice_configure(g, setup->time_slice_ns);
 	fill_io_bitmap(v, setup);
 	msr_bitmap_build(g, g->host->phys_to_virt(g->ctx, v->msr_bitmap_hpa));
 	context_reset(g);

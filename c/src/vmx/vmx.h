@@ -42,8 +42,7 @@ struct vmx_vcpu {
 	uint64_t cr4_host;           /* bits of CR4 that are the host's while the guest runs */
 
 	bool has_timer;
-	uint32_t timer_ticks; /* a time slice in ticks of the preemption timer (SDM 26.5.1) */
-	uint64_t slice_tsc;   /* the same in TSC ticks */
+	uint8_t timer_shift; /* it counts this bit of the TSC (SDM 26.5.1) */
 
 	uint32_t reason;       /* of the exit under way, with bit 31 */
 	unsigned length;       /* bytes to skip; 0: ask the VMCS */
