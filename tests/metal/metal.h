@@ -9,13 +9,25 @@
 #include "platform.h"
 #include "x86vcpu/x86vcpu.h"
 
+/*
+ * A test runs on every machine of its vendor, on all machines without one. `models` are for the
+ * machine bochs-vmx. What a machine gets wrong is named here with the reason; the test is run there all
+ * the same, and its failure is reported as that machine's gap.
+ */
 struct metal_test {
 	const char *name; /* group.what */
 	void (*function)(void);
 	const char *models; /* Bochs CPU models, separated by spaces; the test runs on each */
+	const char *bochs_svm_gap, *qemu_svm_gap;
 	uint32_t cpus;
 	uint32_t fails; /* 1: the test must fail; for tests of the frame itself */
+	uint32_t vendor;
+	uint32_t reserved;
 };
+
+/* For tests of what only VT-x, or only SVM, has. */
+#define METAL_VMX 1u
+#define METAL_SVM 2u
 
 /* Every model that has what the library needs. */
 #define METAL_ALL_MODELS                                                                              \

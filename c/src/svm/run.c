@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The run loop, and the host's side of the world switch. */
 #include "cpu/insn.h"
+#include "cpu/switch.h"
 #include "cpu/x86.h"
 #include "emul/finish.h"
 #include "emul/slice.h"
-#include "svm/offsets.h"
 #include "svm/svm.h"
 #include "x86vcpu/status.h"
 
 _Static_assert(offsetof(struct guest, regs) == 0 && offsetof(struct svm_vcpu, guest) == 0, "enter.S");
-_Static_assert(offsetof(struct x86vcpu_regs, rcx) == REGS_RCX && offsetof(struct x86vcpu_regs, rbp) == REGS_RBP &&
-		       offsetof(struct x86vcpu_regs, r8) == REGS_R8 && offsetof(struct x86vcpu_regs, r15) == REGS_R15,
-	       "enter.S");
 
 /* ---- TLB tags (APM 15.16) ------------------------------------------------------------------------- */
 

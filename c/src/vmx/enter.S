@@ -10,6 +10,7 @@
  * VMLAUNCH and VMRESUME set CF (VMfailInvalid) or ZF (VMfailValid) and fall through when they fail
  * (SDM 31.2); a VM exit clears RFLAGS and arrives at vmx_exit_point.
  */
+#include "cpu/switch.h"
 #include "vmx/offsets.h"
 
 	.text
@@ -17,36 +18,18 @@
 	.hidden	vmx_enter
 	.type	vmx_enter, @function
 vmx_enter:
-	push	%rbp
-	push	%rbx
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
+	push_callee_saved
 	push	%rdi
 	cmp	%rsp, VMX_HOST_RSP(%rdi)
 	je	1f
-	mov	%rsp, VMX_HOST_RSP(%rdi)
 	mov	$VMX_FIELD_HOST_RSP, %eax
 	vmwrite	%rsp, %rax
 	jbe	.Lfailed
+	mov	%rsp, VMX_HOST_RSP(%rdi)
 1:
 	test	%esi, %esi		/* ZF survives the loads below */
 	mov	REGS_RAX(%rdi), %rax
-	mov	REGS_RCX(%rdi), %rcx
-	mov	REGS_RDX(%rdi), %rdx
-	mov	REGS_RBX(%rdi), %rbx
-	mov	REGS_RBP(%rdi), %rbp
-	mov	REGS_RSI(%rdi), %rsi
-	mov	REGS_R8(%rdi), %r8
-	mov	REGS_R9(%rdi), %r9
-	mov	REGS_R10(%rdi), %r10
-	mov	REGS_R11(%rdi), %r11
-	mov	REGS_R12(%rdi), %r12
-	mov	REGS_R13(%rdi), %r13
-	mov	REGS_R14(%rdi), %r14
-	mov	REGS_R15(%rdi), %r15
-	mov	REGS_RDI(%rdi), %rdi
+	load_guest_registers
 	jz	2f
 	vmresume
 	jmp	.Lfailed
@@ -65,29 +48,12 @@ vmx_exit_point:
 	push	%rdi
 	mov	8(%rsp), %rdi
 	mov	%rax, REGS_RAX(%rdi)
-	mov	%rcx, REGS_RCX(%rdi)
-	mov	%rdx, REGS_RDX(%rdi)
-	mov	%rbx, REGS_RBX(%rdi)
-	mov	%rbp, REGS_RBP(%rdi)
-	mov	%rsi, REGS_RSI(%rdi)
+	store_guest_registers %rdi
 	popq	REGS_RDI(%rdi)
-	mov	%r8, REGS_R8(%rdi)
-	mov	%r9, REGS_R9(%rdi)
-	mov	%r10, REGS_R10(%rdi)
-	mov	%r11, REGS_R11(%rdi)
-	mov	%r12, REGS_R12(%rdi)
-	mov	%r13, REGS_R13(%rdi)
-	mov	%r14, REGS_R14(%rdi)
-	mov	%r15, REGS_R15(%rdi)
 	pop	%rdi
 	xor	%eax, %eax
 .Lreturn:
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%rbx
-	pop	%rbp
+	pop_callee_saved
 	ret
 	.size	vmx_enter, . - vmx_enter
 

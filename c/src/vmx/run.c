@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The run loop. */
 #include "cpu/insn.h"
+#include "cpu/switch.h"
 #include "emul/finish.h"
 #include "emul/slice.h"
 #include "vmx/offsets.h"
@@ -11,9 +12,6 @@
 
 _Static_assert(offsetof(struct guest, regs) == 0 && offsetof(struct vmx_vcpu, guest) == 0, "enter.S");
 _Static_assert(offsetof(struct guest, switch_word) == VMX_HOST_RSP, "enter.S");
-_Static_assert(offsetof(struct x86vcpu_regs, rbp) == REGS_RBP && offsetof(struct x86vcpu_regs, rdi) == REGS_RDI &&
-		       offsetof(struct x86vcpu_regs, r8) == REGS_R8 && offsetof(struct x86vcpu_regs, r15) == REGS_R15,
-	       "enter.S");
 _Static_assert(VMX_FIELD_HOST_RSP == VMCS_HOST_RSP, "enter.S");
 _Static_assert(VMX_ENTRY_FAIL_VALID == VMX_ENTRY_FAIL_VALID_VALUE &&
 		       VMX_ENTRY_FAIL_INVALID == VMX_ENTRY_FAIL_INVALID_VALUE, "enter.S");
