@@ -18,7 +18,6 @@
 #define DIVIDE_BY_16 0x3
 #define LVT_MASKED (1u << 16)
 #define LVT_PERIODIC (1u << 17)
-#define CALIBRATION_NS UINT64_C(1000000)
 
 static uint32_t apic_read(uint64_t offset)
 {
@@ -33,11 +32,12 @@ static void apic_write(uint64_t offset, uint32_t value)
 /* How far the timer counts in a millisecond of the TSC. */
 static uint64_t counts_per_ms(void)
 {
-	const uint64_t ticks = platform_host_ops.nanos_to_ticks(NULL, CALIBRATION_NS);
-	const uint64_t begin = rdtsc();
+	const uint64_t ticks = platform_tsc_khz();
+	uint64_t begin;
 
 	apic_write(LVT_TIMER, LVT_MASKED);
 	apic_write(DIVIDE_CONFIGURATION, DIVIDE_BY_16);
+	begin = rdtsc();
 	apic_write(INITIAL_COUNT, UINT32_MAX);
 	while (rdtsc() - begin < ticks)
 		cpu_pause();

@@ -408,7 +408,7 @@ METAL_TEST(triple_fault, "end.triple_fault")
 
 GUEST_CODE_BLOB(call_hlt_code, 64, "xor %eax, %eax; vmcall; hlt");
 
-METAL_TEST(entry_failure, "end.entry_failure_is_reported")
+METAL_TEST(entry_failure, "end.entry_failure_is_reported", .vendor = METAL_VMX)
 {
 	guest_boot(&g, GUEST_LONG, &call_hlt_code);
 	guest_run_call(&g, 0);
@@ -422,7 +422,7 @@ METAL_TEST(entry_failure, "end.entry_failure_is_reported")
 	guest_run_until(&g, X86VCPU_EXIT_HALT);
 }
 
-METAL_TEST(entry_link_pointer, "end.entry_failure_has_its_qualification")
+METAL_TEST(entry_link_pointer, "end.entry_failure_has_its_qualification", .vendor = METAL_VMX)
 {
 	guest_boot(&g, GUEST_LONG, &hlt_code);
 	CHECK(host_vmwrite(0x2800, 0x1001)); /* VMCS link pointer: SDM 27.7, qualification 4 */
@@ -432,7 +432,7 @@ METAL_TEST(entry_link_pointer, "end.entry_failure_has_its_qualification")
 	CHECK_EQ(g.exit.u.fail_entry.qualification, 4);
 }
 
-METAL_TEST(vmfail, "end.vmfail_is_reported")
+METAL_TEST(vmfail, "end.vmfail_is_reported", .vendor = METAL_VMX)
 {
 	struct host_snapshot before;
 	uint64_t pin;

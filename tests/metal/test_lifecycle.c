@@ -55,7 +55,7 @@ METAL_TEST(enable_second_object, "enable.second_object_refused")
 	CHECK_OK(x86vcpu_percpu_enable(second));
 }
 
-METAL_TEST(enable_other_hypervisor, "enable.other_hypervisor_refused")
+METAL_TEST(enable_other_hypervisor, "enable.other_hypervisor_refused", .vendor = METAL_VMX)
 {
 	struct x86vcpu_percpu *percpu = new_percpu();
 
@@ -88,14 +88,14 @@ METAL_TEST(enable_on_second_cpu_only, "enable.disable_on_the_other_cpu_refused",
 	CHECK_EQ(x86vcpu_percpu_is_enabled(percpu), 0);
 }
 
-METAL_TEST(feature_control_unlocked, "enable.feature_control_unlocked")
+METAL_TEST(feature_control_unlocked, "enable.feature_control_unlocked", .vendor = METAL_VMX)
 {
 	CHECK_EQ(rdmsr(IA32_FEATURE_CONTROL), 0);
 	CHECK_OK(x86vcpu_percpu_enable(new_percpu()));
 	CHECK_EQ(rdmsr(IA32_FEATURE_CONTROL), 5);
 }
 
-METAL_TEST(feature_control_locked_on, "enable.feature_control_locked_on")
+METAL_TEST(feature_control_locked_on, "enable.feature_control_locked_on", .vendor = METAL_VMX)
 {
 	wrmsr(IA32_FEATURE_CONTROL, 5);
 	CHECK_OK(x86vcpu_percpu_enable(new_percpu()));
@@ -117,17 +117,17 @@ static void expect_locked_off(uint64_t feature_control)
 	CHECK_EQ(x86vcpu_extension(), X86VCPU_EXTENSION_NONE);
 }
 
-METAL_TEST(feature_control_locked_off, "enable.feature_control_locked_off")
+METAL_TEST(feature_control_locked_off, "enable.feature_control_locked_off", .vendor = METAL_VMX)
 {
 	expect_locked_off(1);
 }
 
-METAL_TEST(feature_control_smx_only, "enable.feature_control_locked_for_smx_only")
+METAL_TEST(feature_control_smx_only, "enable.feature_control_locked_for_smx_only", .vendor = METAL_VMX)
 {
 	expect_locked_off(3);
 }
 
-METAL_TEST(disable_restores, "enable.disable_restores_the_host")
+METAL_TEST(disable_restores, "enable.disable_restores_the_host", .vendor = METAL_VMX)
 {
 	struct x86vcpu_percpu *percpu = new_percpu();
 	const uint64_t frames = frames_in_use();
@@ -144,7 +144,7 @@ METAL_TEST(disable_restores, "enable.disable_restores_the_host")
 	CHECK_EQ(frames_in_use(), frames);
 }
 
-METAL_TEST(disable_leaves_vmx, "enable.disable_leaves_vmx_operation")
+METAL_TEST(disable_leaves_vmx, "enable.disable_leaves_vmx_operation", .vendor = METAL_VMX)
 {
 	struct x86vcpu_percpu *percpu = new_percpu();
 
@@ -180,7 +180,8 @@ METAL_TEST(percpu_destroy_enabled, "enable.destroy_while_enabled_refused")
 	CHECK_EQ(frames_in_use(), frames);
 }
 
-METAL_TEST(models_without, "enable.cpu_lacks_what_is_needed", .models = NOT_ENOUGH_MODELS)
+METAL_TEST(models_without, "enable.cpu_lacks_what_is_needed", .models = NOT_ENOUGH_MODELS,
+	   .vendor = METAL_VMX)
 {
 	struct x86vcpu_percpu *percpu = new_percpu();
 	const uint64_t frames = frames_in_use();
@@ -197,7 +198,7 @@ METAL_TEST(models_without, "enable.cpu_lacks_what_is_needed", .models = NOT_ENOU
 	CHECK_EQ(x86vcpu_extension(), X86VCPU_EXTENSION_NONE);
 }
 
-METAL_TEST(no_extension, "enable.cpu_without_vtx", .models = "p4_prescott_celeron_336")
+METAL_TEST(no_extension, "enable.cpu_without_vtx", .models = "p4_prescott_celeron_336", .vendor = METAL_VMX)
 {
 	uint32_t extension = 77;
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs the unit tests: all suites, or those that are named. Each test is a process of its own. */
+/*
+ * Runs the unit tests: all suites, or those that are named. Each test is a process of its own, unless
+ * CK_FORK=no; then they are all looked through for leaks at the end.
+ */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SUITE(name) Suite *name##_suite(void);
 #include "suites.inc"
@@ -33,11 +37,21 @@ static int wanted(const char *name, int argc, char **argv)
 	return argc == 1;
 }
 
+static pid_t main_process;
+
+/* LeakSanitizer's hook. To look at the end of every test's process would take longer than all the tests. */
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void)
+{
+	return getpid() != main_process;
+}
+
 int main(int argc, char **argv)
 {
 	SRunner *runner = srunner_create(NULL);
 	int passed, failed, chosen = 0;
 
+	main_process = getpid();
 	for (size_t i = 0; i < sizeof(suites) / sizeof(suites[0]); i++)
 		if (wanted(suites[i].name, argc, argv)) {
 			srunner_add_suite(runner, suites[i].make());
