@@ -103,6 +103,15 @@ const char *x86vcpu_extension_name(uint32_t extension);
  */
 int32_t x86vcpu_nested_format(uint32_t *format);
 
+/*
+ * Whether the VMM must map the APIC-access page (SDM 30.4) at the local APIC's guest-physical address in
+ * its nested tables, into *needed: 1 or 0. Today neither extension needs one: 0xfee00000 is like any other
+ * address.
+ *
+ * 0; INVALID_INPUT; BAD_STATE before the first enable.
+ */
+int32_t x86vcpu_needs_apic_access_page(uint32_t *needed);
+
 #ifdef __cplusplus
 }
 #endif

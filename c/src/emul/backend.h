@@ -34,6 +34,7 @@ struct backend_setup {
 struct backend {
 	uint32_t extension;     /* enum x86vcpu_extension */
 	uint32_t nested_format; /* enum x86vcpu_nested_format */
+	bool apic_access_page;  /* whether it uses one */
 	uint64_t guest_bytes;   /* size of its vCPU, which begins with a struct guest */
 
 	/* On the CPU concerned. */

@@ -193,6 +193,7 @@ static void load(struct guest *g)
 const struct backend svm_backend = {
 	.extension = X86VCPU_EXTENSION_SVM,
 	.nested_format = X86VCPU_NESTED_NPT,
+	.apic_access_page = false,
 	.guest_bytes = sizeof(struct svm_vcpu),
 	.cpu_enable = svm_cpu_enable,
 	.cpu_disable = svm_cpu_disable,

@@ -138,6 +138,18 @@ int32_t x86vcpu_nested_format(uint32_t *format)
 	return X86VCPU_OK;
 }
 
+int32_t x86vcpu_needs_apic_access_page(uint32_t *needed)
+{
+	const struct backend *backend = backend_in_use();
+
+	if (!needed)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (!backend)
+		return X86VCPU_ERR_BAD_STATE;
+	*needed = backend->apic_access_page;
+	return X86VCPU_OK;
+}
+
 /* ---- The list --------------------------------------------------------------------------------------- */
 
 static struct x86vcpu_percpu *find_locked(uint32_t identity)

@@ -184,6 +184,7 @@ static void load(struct guest *g)
 const struct backend vmx_backend = {
 	.extension = X86VCPU_EXTENSION_VMX,
 	.nested_format = X86VCPU_NESTED_EPT,
+	.apic_access_page = false,
 	.guest_bytes = sizeof(struct vmx_vcpu),
 	.cpu_enable = vmx_cpu_enable,
 	.cpu_disable = vmx_cpu_disable,
