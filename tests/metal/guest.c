@@ -342,6 +342,11 @@ void guest_run_until(struct guest *g, uint32_t kind)
 	unexpected(g, x86vcpu_exit_name(kind));
 }
 
+void guest_run_slice(struct guest *g)
+{
+	guest_run_until(g, X86VCPU_EXIT_PREEMPTION_TIMER);
+}
+
 void guest_run_call(struct guest *g, uint64_t nr)
 {
 	guest_run_until(g, X86VCPU_EXIT_HYPERCALL);

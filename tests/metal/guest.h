@@ -113,6 +113,8 @@ void guest_destroy(struct guest *g);
  * the test, as do too many runs.
  */
 void guest_run_until(struct guest *g, uint32_t kind);
+/* ... until its time slice is over. */
+void guest_run_slice(struct guest *g);
 /* ... until the guest's VMCALL with RAX = nr. */
 void guest_run_call(struct guest *g, uint64_t nr);
 /*

@@ -69,6 +69,46 @@ void second_cpu_call(void (*function)(void *), void *arg)
 	second_cpu_wait();
 }
 
+/* ---- The local APIC's timer (SDM 11.5.4, APM 16.4.1) --------------------------------------------------- */
+
+#define TICKS_PER_MS 20u
+#define TICK_VECTOR 0x52u
+#define LVT_TIMER 0x320u
+#define LVT_MASKED (1u << 16)
+#define LVT_PERIODIC (1u << 17)
+#define INITIAL_COUNT 0x380u
+#define CURRENT_COUNT 0x390u
+#define DIVIDE_CONFIGURATION 0x3e0u
+
+static volatile uint32_t *lapic(uint32_t offset)
+{
+	return (volatile uint32_t *)(uintptr_t)(0xfee00000 + offset);
+}
+
+uint64_t host_tick_ticks(void)
+{
+	return on_svm() ? platform_tsc_khz() / TICKS_PER_MS : 0;
+}
+
+void host_tick_start(void)
+{
+	const uint64_t ticks = host_tick_ticks();
+	uint64_t begin;
+	uint32_t count;
+
+	if (!ticks)
+		return;
+	*lapic(LVT_TIMER) = LVT_MASKED;
+	*lapic(DIVIDE_CONFIGURATION) = 0xb; /* by 1 */
+	begin = rdtsc();
+	*lapic(INITIAL_COUNT) = UINT32_MAX;
+	while (rdtsc() - begin < ticks)
+		cpu_pause();
+	count = UINT32_MAX - *lapic(CURRENT_COUNT);
+	*lapic(LVT_TIMER) = LVT_PERIODIC | TICK_VECTOR;
+	*lapic(INITIAL_COUNT) = count;
+}
+
 struct host_cpuid host_cpuid(uint32_t leaf, uint32_t subleaf)
 {
 	struct host_cpuid r = { .eax = leaf, .ecx = subleaf };

@@ -2,7 +2,7 @@
 /* Finds the test that the job block names, and runs it. */
 #include "metal.h"
 
-/* Where tests/metal/run has Bochs put the block; the machine has 64 MiB. */
+/* Where tests/metal/run has the machine put the block; the machine has 64 MiB. */
 #define JOB_ADDRESS 0x03ff0000u
 #define JOB_MAGIC UINT64_C(0x31424f4a4c41544d) /* "MTALJOB1" */
 #define MEMORY_TOP 0x03f00000u

@@ -70,6 +70,16 @@ void second_cpu_call(void (*function)(void *), void *arg);
 void second_cpu_begin(void (*function)(void *), void *arg);
 void second_cpu_wait(void);
 
+/* The library drives SVM here. After the first enable. */
+static inline bool on_svm(void) { return x86vcpu_extension() == X86VCPU_EXTENSION_SVM; }
+
+/*
+ * SVM has no preemption timer: what ends a guest that only computes is the host's own next interrupt.
+ * Starts one that comes every 50 us; nothing on VT-x. Ticks of the TSC between two of them, or 0.
+ */
+void host_tick_start(void);
+uint64_t host_tick_ticks(void);
+
 struct host_table {
 	uint16_t limit;
 	uint64_t base;

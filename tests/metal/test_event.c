@@ -36,7 +36,8 @@ METAL_TEST(self_ipi, "event.host_interrupt_is_dispatched")
 	CHECK_OK(x86vcpu_run(g.vcpu, &g.exit));
 	CHECK_EQ(g.exit.kind, X86VCPU_EXIT_NOTHING);
 	CHECK_EQ(host_interrupts, 1);
-	CHECK_EQ(platform_dispatched[HOST_VECTOR], 1);
+	/* SVM leaves the interrupt pending; the host takes it by its IDT. */
+	CHECK_EQ(platform_dispatched[HOST_VECTOR], on_svm() ? 0 : 1);
 	CHECK_EQ(guest_record(&g)->count, 0);
 }
 
@@ -81,9 +82,10 @@ METAL_TEST(ipi, "event.interrupts_from_the_other_cpu", .cpus = 2)
 	guest_start(&g, GUEST_LONG, &spin_code);
 	trap_set_handler(HOST_VECTOR, count_interrupt);
 	second_cpu_begin(send_interrupts, (void *)&done);
+	host_tick_start(); /* a run may begin after the last of them */
 	while (!done) {
 		CHECK_OK(x86vcpu_run(g.vcpu, &g.exit));
-		CHECK_EQ(g.exit.kind, X86VCPU_EXIT_NOTHING);
+		CHECK(g.exit.kind == X86VCPU_EXIT_NOTHING || g.exit.kind == X86VCPU_EXIT_PREEMPTION_TIMER);
 	}
 	CHECK_EQ(host_interrupts, 5);
 	CHECK_EQ(guest_record(&g)->count, 0);
@@ -117,10 +119,9 @@ METAL_TEST(nmi, "event.host_nmi_reaches_the_host", .cpus = 2)
 METAL_TEST(spin_if_off, "event.time_slice_ends_a_guest_with_interrupts_off")
 {
 	guest_boot(&g, GUEST_LONG, &spin_code);
-	for (unsigned i = 0; i < 5; i++) {
-		CHECK_OK(x86vcpu_run(g.vcpu, &g.exit));
-		CHECK_EQ(g.exit.kind, X86VCPU_EXIT_PREEMPTION_TIMER);
-	}
+	host_tick_start();
+	for (unsigned i = 0; i < 5; i++)
+		guest_run_slice(&g);
 }
 
 /* ---- Interrupts for the guest ----------------------------------------------------------------------- */
@@ -261,6 +262,9 @@ METAL_TEST(nested_nmi, "event.nmi_is_blocked_until_iret")
 {
 	guest_boot(&g, GUEST_LONG, &nmi_code);
 	guest_run_call(&g, 1);
+	/* SVM shows no end of an IRET but an interrupt window, which a guest with IF = 0 has not. */
+	if (on_svm())
+		guest_set_rflags(&g, 0x202);
 	CHECK_OK(x86vcpu_inject_nmi(g.vcpu));
 	guest_run_trap(&g, 2, 0, GUEST_CODE + 8);
 	/* In the handler, before its IRET. */
@@ -374,7 +378,8 @@ METAL_TEST(reinject_exception, "event.idt_page_missing_for_the_guests_own_except
 GUEST_CODE_BLOB(int_code, 64, "mov $1, %eax; vmcall; int $0x80; .globl int_after; int_after: mov $2, %eax; vmcall");
 extern const uint8_t int_after[];
 
-METAL_TEST(reinject_int, "event.idt_page_missing_for_int_n")
+METAL_TEST(reinject_int, "event.idt_page_missing_for_int_n",
+	   .bochs_svm_gap = "RIP is behind INT n when its delivery exits")
 {
 	guest_boot(&g, GUEST_LONG, &int_code);
 	guest_run_call(&g, 1);
@@ -418,7 +423,8 @@ GUEST_CODE_BLOB(step_code, 64,
 	"pushfq; orl $0x100, (%rsp); popfq; cpuid; .globl step_at; step_at: nop; mov $2, %eax; vmcall");
 extern const uint8_t step_at[];
 
-METAL_TEST(single_step, "event.single_step_over_cpuid")
+METAL_TEST(single_step, "event.single_step_over_cpuid",
+	   .bochs_svm_gap = "the #DB of a guest's single step goes to the host")
 {
 	struct x86vcpu_state state;
 
@@ -432,7 +438,8 @@ GUEST_CODE_BLOB(step_vmcall_code, 64,
 	"pushfq; orl $0x100, (%rsp); popfq; vmcall; .globl step_vmcall_at; step_vmcall_at: nop; ud2");
 extern const uint8_t step_vmcall_at[];
 
-METAL_TEST(single_step_vmcall, "event.single_step_over_vmcall")
+METAL_TEST(single_step_vmcall, "event.single_step_over_vmcall",
+	   .bochs_svm_gap = "the #DB of a guest's single step goes to the host")
 {
 	guest_boot(&g, GUEST_LONG, &step_vmcall_code);
 	guest_run_until(&g, X86VCPU_EXIT_HYPERCALL);
@@ -445,7 +452,8 @@ GUEST_CODE_BLOB(breakpoint_code, 64,
 	".globl breakpoint_at; breakpoint_at: mov %dr6, %rcx; mov $2, %eax; vmcall");
 extern const uint8_t breakpoint_at[];
 
-METAL_TEST(breakpoint, "event.data_breakpoint")
+METAL_TEST(breakpoint, "event.data_breakpoint",
+	   .bochs_svm_gap = "DR6 is not stored in the VMCB when #DB exits")
 {
 	struct x86vcpu_state state;
 	uint64_t host_dr0, host_dr7;
@@ -463,7 +471,8 @@ METAL_TEST(breakpoint, "event.data_breakpoint")
 /* CVE-2015-5307: the handler's stack is misaligned, so the delivery of #AC raises #AC for ever. */
 GUEST_CODE_BLOB(ac_code, 32, "mov %eax, 0x12001; hlt");
 
-METAL_TEST(ac_storm, "event.alignment_check_storm_ends")
+METAL_TEST(ac_storm, "event.alignment_check_storm_ends",
+	   .qemu_svm_gap = "QEMU aborts: a 32-bit guest's busy TSS is of an invalid type to it")
 {
 	struct x86vcpu_state state;
 
@@ -486,7 +495,8 @@ METAL_TEST(ac_storm, "event.alignment_check_storm_ends")
 	}
 }
 
-METAL_TEST(ac_reflected, "event.alignment_check_is_the_guests")
+METAL_TEST(ac_reflected, "event.alignment_check_is_the_guests",
+	   .qemu_svm_gap = "QEMU aborts: a 32-bit guest's busy TSS is of an invalid type to it")
 {
 	struct x86vcpu_state state;
 
@@ -503,7 +513,8 @@ METAL_TEST(ac_reflected, "event.alignment_check_is_the_guests")
 GUEST_CODE_BLOB(db_storm_code, 64,
 	"mov $0xefd8, %eax; mov %rax, %dr0; mov $0xd0402, %eax; mov %rax, %dr7; 1: int3; jmp 1b");
 
-METAL_TEST(db_storm, "event.debug_exception_storm_ends")
+METAL_TEST(db_storm, "event.debug_exception_storm_ends",
+	   .qemu_svm_gap = "QEMU aborts: an assertion of its own lock fails")
 {
 	guest_boot(&g, GUEST_LONG, &db_storm_code);
 	for (unsigned i = 0; i < 20; i++) {
@@ -525,7 +536,8 @@ METAL_TEST(double_fault, "event.double_fault_after_an_emulated_gp")
 	guest_run_trap(&g, 8, 0, guest_label(&gp_code, gp_at));
 }
 
-METAL_TEST(double_fault_gone, "event.shutdown_after_a_double_fault")
+METAL_TEST(double_fault_gone, "event.shutdown_after_a_double_fault",
+	   .bochs_svm_gap = "a guest's triple fault is a panic, not an exit")
 {
 	guest_boot(&g, GUEST_LONG, &gp_code);
 	guest_store(&g, GUEST_IDT64 + 13 * 16, 8, 0);

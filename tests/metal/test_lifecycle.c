@@ -207,7 +207,7 @@ METAL_TEST(no_extension, "enable.cpu_without_vtx", .models = "p4_prescott_celero
 	CHECK_STATUS(x86vcpu_percpu_enable(new_percpu()), X86VCPU_ERR_UNSUPPORTED);
 }
 
-METAL_TEST(amd_cpu, "enable.detects_svm", .models = "ryzen")
+METAL_TEST(amd_cpu, "enable.detects_svm", .vendor = METAL_SVM)
 {
 	uint32_t extension;
 
@@ -219,6 +219,7 @@ METAL_TEST(before_enable, "enable.before_the_first")
 {
 	const struct x86vcpu_create_config config = { .size = sizeof(config) };
 	struct x86vcpu *vcpu = (struct x86vcpu *)1;
+	const bool on_amd = host_cpuid(0, 0).ecx == 0x444d4163; /* "cAMD" */
 	uint32_t format;
 
 	CHECK_EQ(x86vcpu_extension(), X86VCPU_EXTENSION_NONE);
@@ -226,9 +227,9 @@ METAL_TEST(before_enable, "enable.before_the_first")
 	CHECK_STATUS(x86vcpu_create(&platform_host_ops, NULL, &config, &vcpu), X86VCPU_ERR_BAD_STATE);
 	CHECK(!vcpu);
 	host_enable();
-	CHECK_EQ(x86vcpu_extension(), X86VCPU_EXTENSION_VMX);
+	CHECK_EQ(x86vcpu_extension(), on_amd ? X86VCPU_EXTENSION_SVM : X86VCPU_EXTENSION_VMX);
 	CHECK_OK(x86vcpu_nested_format(&format));
-	CHECK_EQ(format, X86VCPU_NESTED_EPT);
+	CHECK_EQ(format, on_amd ? X86VCPU_NESTED_NPT : X86VCPU_NESTED_EPT);
 	CHECK_OK(x86vcpu_create(&platform_host_ops, NULL, &config, &vcpu));
 }
 

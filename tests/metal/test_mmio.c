@@ -333,7 +333,8 @@ GUEST_CODE_BLOB(tf_mmio_code, 64,
 	".globl tf_mmio_after; pushfq; orl $0x100, (%rsp); popfq; mov %al, (%rbx); tf_mmio_after: nop; vmcall");
 extern const uint8_t tf_mmio_after[];
 
-METAL_TEST(single_step_mmio, "mmio.single_step")
+METAL_TEST(single_step_mmio, "mmio.single_step",
+	   .bochs_svm_gap = "the #DB of a guest's single step goes to the host")
 {
 	guest_boot(&g, GUEST_LONG, &tf_mmio_code);
 	set_registers();

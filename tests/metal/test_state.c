@@ -323,15 +323,20 @@ GUEST_CODE_BLOB(wrap_code, 32, "mov $1, %eax; cpuid");
 
 METAL_TEST(rip_wraps, "state.eip_wraps_at_4g")
 {
+	static struct x86vcpu_memory_region memory[2];
 	struct x86vcpu_state state;
 
 	/* CPUID in the last two bytes below 4 GiB, flat 32-bit mode: the next instruction is at 0. */
 	guest_init(&g, 0);
+	memory[0] = g.memory[0];
+	memory[1] = (struct x86vcpu_memory_region){ .gpa = 0xfffff000, .hva = g.ram + GUEST_DATA, .size = 4096 };
+	g.config.memory = memory;
+	g.config.memory_count = 2;
 	guest_start(&g, GUEST_PROTECTED, &wrap_code);
 	CHECK_OK(x86vcpu_nested_map(&g.tables, 0xfffff000, (uint64_t)g.ram + GUEST_DATA, 4096,
 				    X86VCPU_NESTED_READ | X86VCPU_NESTED_EXECUTE, X86VCPU_MEMORY_WB));
 	guest_store(&g, GUEST_DATA + 0xffe, 2, 0xa20f);
-	guest_store(&g, 0, 4, 0xc1010f90); /* NOP, VMCALL */
+	guest_store(&g, 0, 4, on_svm() ? 0xd9010f90 : 0xc1010f90); /* NOP; VMMCALL or VMCALL */
 	guest_state(&g, &state);
 	state.rip = 0xfffffffe;
 	CHECK_OK(x86vcpu_set_state(g.vcpu, X86VCPU_STATE_RIP, &state));

@@ -45,9 +45,18 @@ static uint64_t encode(const struct guest_event *event)
 }
 
 /*
- * NMIs that wait for the end of an IRET have no window of their own: the interrupt window asks for an exit
- * when the handler has returned to a guest that takes interrupts.
+ * NMIs have no window of their own. Up to the IRET its intercept brings the guest back; then the interrupt
+ * window asks for an exit when the handler has returned to a guest that takes interrupts. In a handler
+ * that takes them itself the window would exit before the IRET again and again, so the NMI waits for any
+ * other exit.
  */
+static bool window_helps_nmi(struct svm_vcpu *v)
+{
+	if (!v->nmi_blocked)
+		return true;
+	return v->iret_pending && !(guest_get(&v->guest, G_RFLAGS) & RFLAGS_IF);
+}
+
 void svm_inject(struct svm_vcpu *v)
 {
 	struct guest_window window;
@@ -61,7 +70,7 @@ void svm_inject(struct svm_vcpu *v)
 		guest_set(&v->guest, G_BLOCKING, guest_get(&v->guest, G_BLOCKING) | GUEST_BLOCKING_NMI);
 	}
 	set_intercept3(v, INTERCEPT_IRET, v->nmi_blocked && !v->iret_pending);
-	set_interrupt_window(v, window.interrupt || window.nmi);
+	set_interrupt_window(v, window.interrupt || (window.nmi && window_helps_nmi(v)));
 	if (v->iret_pending)
 		v->guest.events.attention = 1;
 }
@@ -71,6 +80,8 @@ void svm_injection_failed(struct svm_vcpu *v)
 	if (!v->injecting.valid)
 		return;
 	v->vmcb->event_injection = 0;
+	if (v->injecting.type == GUEST_EVENT_NMI)
+		v->nmi_blocked = false;
 	guest_reinject(&v->guest, v->injecting);
 	v->injecting.valid = false;
 }
@@ -104,6 +115,11 @@ static bool comes_again(const struct guest_event *event)
 		(event->vector == VECTOR_BP || event->vector == VECTOR_OF));
 }
 
+static bool is_injected(const struct svm_vcpu *v, const struct guest_event *event)
+{
+	return v->injecting.valid && v->injecting.type == event->type && v->injecting.vector == event->vector;
+}
+
 void svm_collect_vectoring(struct svm_vcpu *v)
 {
 	const uint64_t info = v->vmcb->exit_int_info;
@@ -119,7 +135,7 @@ void svm_collect_vectoring(struct svm_vcpu *v)
 		.has_error_code = info & EVENT_ERROR_CODE,
 		.error_code = (uint32_t)(info >> 32),
 	};
-	if (comes_again(&event) && !(v->injecting.valid && v->injecting.vector == event.vector))
+	if (comes_again(&event) && !is_injected(v, &event))
 		return;
 	if (event.type == GUEST_EVENT_NMI)
 		v->nmi_blocked = false;

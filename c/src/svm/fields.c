@@ -145,6 +145,17 @@ static uint64_t read_pdpte(struct guest *g, unsigned index)
 	return guest_read_physical(g, table + index * sizeof(entry), &entry, sizeof(entry)) ? 0 : entry & ~PTE_A;
 }
 
+/*
+ * LMA is what LME and CR0.PG make of it. One machine has cleared it already when it exits for the MOV to
+ * CR0 that is to end paging.
+ */
+static uint64_t read_efer(const struct svm_vcpu *v)
+{
+	const uint64_t efer = v->vmcb->efer & ~(EFER_SVME | EFER_LMA);
+
+	return efer & EFER_LME && v->cr0 & CR0_PG ? efer | EFER_LMA : efer;
+}
+
 uint64_t svm_read_guest_field(struct guest *g, enum guest_field field)
 {
 	const struct svm_vcpu *v = svm_of(g);
@@ -159,7 +170,7 @@ uint64_t svm_read_guest_field(struct guest *g, enum guest_field field)
 	case G_CR4:
 		return v->cr4;
 	case G_EFER:
-		return v->vmcb->efer & ~EFER_SVME;
+		return read_efer(v);
 	case G_BLOCKING:
 		return read_blocking(v);
 	case G_PDPTE0:

@@ -105,8 +105,11 @@ static bool is_failure(uint64_t code)
 	return (uint32_t)code >= (uint32_t)X86VCPU_SVM_EXIT_IDLE_REQUIRED;
 }
 
+/* How far VMRUN came is not known: nothing counts as loaded or flushed. */
 static int entry_failed(struct svm_vcpu *v)
 {
+	v->vmcb->clean = 0;
+	v->cpu->flush_tags = v->vmcb->tlb_control != TLB_CONTROL_NONE;
 	emul_report(&v->guest, X86VCPU_EXIT_FAIL_ENTRY);
 	v->guest.exit->u.fail_entry.reason = v->vmcb->exit_code;
 	svm_injection_failed(v);
