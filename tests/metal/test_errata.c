@@ -201,15 +201,19 @@ METAL_TEST(prefixes, "errata.prefixed_instructions_are_skipped_whole")
 /* S-11: not emulated, so not half of it either. */
 GUEST_CODE_BLOB(xchg_code, 64, "xchg %eax, (%rbx); hlt");
 
-METAL_TEST(xchg, "errata.xchg_with_device_memory_changes_nothing")
+METAL_TEST(xchg, "errata.xchg_with_device_memory_reads_and_writes")
 {
 	guest_boot(&g, GUEST_LONG, &xchg_code);
 	guest_set_reg(&g, RAX, 0x1234);
 	guest_set_reg(&g, RBX, GUEST_MMIO);
-	guest_run_until(&g, X86VCPU_EXIT_NESTED_PAGE_FAULT);
-	CHECK_EQ(g.exit.u.nested_page_fault.gpa, GUEST_MMIO);
-	CHECK_EQ(guest_reg(&g, RAX), 0x1234);
-	CHECK_EQ(guest_rip(&g), GUEST_CODE);
+	guest_run_until(&g, X86VCPU_EXIT_MMIO_READ);
+	CHECK_EQ(g.exit.u.mmio.gpa, GUEST_MMIO);
+	CHECK_OK(x86vcpu_complete_read(g.vcpu, 0x5678));
+	guest_run_until(&g, X86VCPU_EXIT_MMIO_WRITE);
+	CHECK_EQ(g.exit.u.mmio.gpa, GUEST_MMIO);
+	CHECK_EQ(g.exit.u.mmio.data, 0x1234);
+	CHECK_EQ(guest_reg(&g, RAX), 0x5678);
+	guest_run_until(&g, X86VCPU_EXIT_HALT);
 }
 
 /* S-06, V-17: bases that 32-bit code left behind. */

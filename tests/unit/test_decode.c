@@ -204,7 +204,7 @@ static void compare(const struct decode *d, const ZydisDecodedInstruction *z, co
 	ck_assert_msg(z->opcode == (d->opcode & 0xff), "%s: opcode %x", text, d->opcode);
 	if (d->has_memory)
 		ck_assert_msg(z->address_width == 8u * d->address_bytes, "%s: address size", text);
-	if (d->kind >= DECODE_STORE && d->kind <= DECODE_LOAD_SIGN_EXTEND)
+	if ((d->kind >= DECODE_STORE && d->kind <= DECODE_LOAD_SIGN_EXTEND) || d->kind == DECODE_EXCHANGE)
 		compare_mov(d, z, operands, mode, text);
 	if (d->kind >= DECODE_IN && d->kind <= DECODE_OUTS) {
 		const ZydisDecodedOperand *data = &operands[d->kind == DECODE_OUT || d->kind == DECODE_OUTS];
@@ -402,7 +402,7 @@ static const struct refusal refusals[] = {
 	{"mov cr15, rax", DECODE_UD, 8, 4, {0x44, 0x0f, 0x22, 0xf8}},
 	{"c7 /1", DECODE_UNKNOWN, 4, 6, {0xc7, 0x08, 0, 0, 0, 0}},
 	{"xabort", DECODE_UNKNOWN, 8, 3, {0xc6, 0xf8, 0x01}},
-	{"xchg", DECODE_UNKNOWN, 8, 2, {0x87, 0x00}},
+	{"lock xchg of registers", DECODE_UD, 8, 3, {0xf0, 0x87, 0xc0}},
 	{"arpl, which is movsxd in 64-bit mode", DECODE_UNKNOWN, 4, 2, {0x63, 0x00}},
 	{"lgdt", DECODE_UNKNOWN, 4, 3, {0x0f, 0x01, 0x10}},
 	{"REX bytes are INC and DEC in 32-bit mode", DECODE_UNKNOWN, 4, 3, {0x48, 0x89, 0x00}},

@@ -35,6 +35,8 @@ static const struct opcode one_byte[MAP_ENTRIES] = {
 	[0x6d] = {KNOWN | NO_REX_W, DECODE_INS},
 	[0x6e] = {KNOWN | BYTE, DECODE_OUTS},
 	[0x6f] = {KNOWN | NO_REX_W, DECODE_OUTS},
+	[0x86] = {KNOWN | MODRM | BYTE, DECODE_EXCHANGE},
+	[0x87] = {KNOWN | MODRM, DECODE_EXCHANGE},
 	[0x88] = {KNOWN | MODRM | BYTE, DECODE_STORE},
 	[0x89] = {KNOWN | MODRM, DECODE_STORE},
 	[0x8a] = {KNOWN | MODRM | BYTE, DECODE_LOAD},
@@ -376,8 +378,8 @@ static enum decode_status finish(const struct reader *r, struct decode *d, unsig
 		status = group7(r, d);
 	else if (d->kind == DECODE_MOV_CR)
 		status = finish_mov_cr(r, d);
-	/* None of the instructions known here may be locked (LOCK). */
-	if (status == DECODE_OK && d->lock)
+	/* Of the instructions known here only XCHG with memory may be locked (LOCK). */
+	if (status == DECODE_OK && d->lock && !(d->kind == DECODE_EXCHANGE && d->has_memory))
 		status = DECODE_UD;
 	return status;
 }

@@ -39,6 +39,7 @@ enum decode_kind {
 	DECODE_OUTS,
 	DECODE_MOV_CR, /* `reg` is the control register, `rm` the general one */
 	DECODE_LMSW,
+	DECODE_EXCHANGE, /* XCHG of r/m and a register */
 };
 
 /*

@@ -210,6 +210,8 @@ struct guest {
 	enum guest_open open;
 	struct x86vcpu_exit *exit; /* of the run call under way */
 	struct x86vcpu_exit last;  /* the exit that is open */
+	bool has_write_behind; /* the next run returns this write before it enters the guest */
+	struct x86vcpu_mmio write_behind;
 	uint8_t msr_length;        /* bytes of the RDMSR or WRMSR that is open */
 
 	/* Copied at setup. */

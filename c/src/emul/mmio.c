@@ -41,6 +41,12 @@ static bool is_store(const struct decode *d)
 	return d->kind == DECODE_STORE || d->kind == DECODE_STORE_IMMEDIATE;
 }
 
+/* Whether the instruction makes such an access. XCHG reads and writes; hardware may report either. */
+static bool accesses(const struct decode *d, bool write)
+{
+	return d->kind == DECODE_EXCHANGE || (write ? is_store(d) : is_load(d));
+}
+
 static uint64_t store_data(struct guest *g, const struct decode *d)
 {
 	uint64_t value;
@@ -84,6 +90,21 @@ static void fill_read(struct guest *g, const struct decode *d, uint64_t gpa)
 	g->last.u.mmio = g->exit->u.mmio;
 }
 
+/*
+ * XCHG: a read that is answered into the register, and behind it the write of what the register held. The
+ * write waits until the VMM runs the vCPU again.
+ */
+static void fill_exchange(struct guest *g, const struct decode *d, uint64_t gpa)
+{
+	g->write_behind = (struct x86vcpu_mmio){
+		.gpa = gpa,
+		.data = store_data(g, d),
+		.width = width_of(d->memory_bytes),
+	};
+	g->has_write_behind = true;
+	fill_read(g, d, gpa);
+}
+
 /* Whether all of the operand at `gpa` is in one page and in one device. */
 static bool is_whole(const struct guest *g, const struct decode *d, uint64_t gpa)
 {
@@ -125,7 +146,7 @@ static inline int emulate(struct guest *g, uint64_t gpa, const uint64_t *linear,
 
 	if (status == DECODE_FAULT)
 		return paging_raise(g, &fault);
-	if (status != DECODE_OK || !d.has_memory || !(write ? is_store(&d) : is_load(&d)))
+	if (status != DECODE_OK || !d.has_memory || !accesses(&d, write))
 		return report_nested_fault(g, gpa, write);
 	operand = paging_linear(g, d.segment, decode_offset(g, &d));
 	if (!linear) {
@@ -138,7 +159,9 @@ static inline int emulate(struct guest *g, uint64_t gpa, const uint64_t *linear,
 	}
 	if (!is_whole(g, &d, gpa))
 		return report_nested_fault(g, gpa, write);
-	if (write)
+	if (d.kind == DECODE_EXCHANGE)
+		fill_exchange(g, &d, gpa);
+	else if (write)
 		fill_write(g, &d, gpa);
 	else
 		fill_read(g, &d, gpa);
@@ -178,6 +201,14 @@ static void complete_mmio(struct guest *g, const struct x86vcpu_mmio *mmio, uint
 {
 	value = mmio->sign_extend ? sign_extend(value, mmio->width) : zero_extend(value, mmio->width);
 	write_register(g, mmio->reg, mmio->reg_width, mmio->byte_reg_high, value);
+}
+
+int emul_write_behind(struct guest *g)
+{
+	emul_report(g, X86VCPU_EXIT_MMIO_WRITE);
+	g->exit->u.mmio = g->write_behind;
+	g->has_write_behind = false;
+	return EMUL_EXIT;
 }
 
 void emul_complete_read(struct guest *g, uint64_t value)

@@ -20,6 +20,9 @@ int emul_mmio(struct guest *g, uint64_t gpa, bool write, unsigned *length);
 /* The same where hardware tells the linear address of the access, which saves a page walk. */
 int emul_mmio_linear(struct guest *g, uint64_t gpa, uint64_t linear, bool write, unsigned *length);
 
+/* The MMIO_WRITE that g->has_write_behind announces: XCHG's second half. EMUL_EXIT. */
+int emul_write_behind(struct guest *g);
+
 /*
  * Answers the open PORT_IO_READ, MMIO_READ or MSR_READ, and closes it; does nothing when none is open.
  * MSR_READ also skips the instruction, which has guest.msr_length bytes.

@@ -265,6 +265,7 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 	copy_config(vcpu, config);
 	build_cpuid(vcpu);
 	vcpu->guest->open = GUEST_OPEN_NONE;
+	vcpu->guest->has_write_behind = false;
 	vcpu->guest->events = (struct guest_events){.attention = 0};
 	setup = (struct backend_setup){
 		.entry = vcpu->entry,
@@ -358,6 +359,10 @@ int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
 		return X86VCPU_ERR_BAD_STATE;
 	if (g->open)
 		close_open(g);
+	if (g->has_write_behind) {
+		emul_write_behind(g);
+		return X86VCPU_OK;
+	}
 	if (g->events.halted) {
 		if (!guest_wakes(g)) {
 			exit->kind = X86VCPU_EXIT_HALT;
