@@ -270,7 +270,8 @@ static int cr_read(struct svm_vcpu *v)
 	uint64_t value = 0;
 	int result = decode(v, &instruction);
 
-	if (cr == 0 && (result != EMUL_NEXT || instruction.kind != DECODE_MOV_CR))
+	/* To the decoder, SMSW is no instruction. */
+	if (cr == 0 && (result == EMUL_UD || (result == EMUL_NEXT && instruction.kind != DECODE_MOV_CR)))
 		return smsw(v);
 	if (result != EMUL_NEXT)
 		return result;
