@@ -29,6 +29,7 @@ static struct guest_cpuid_entry cpuid_table[CPUID_TABLE_SIZE];
 
 _Alignas(4096) uint8_t memory[MEMORY_SIZE];
 uint32_t asids;
+bool without_nested_paging;
 struct svm_vcpu vcpu, other;
 struct backend_cpu cpus[2];
 struct x86vcpu_exit reported;
@@ -40,7 +41,7 @@ static void svm_cpuid_leaf(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 	if (leaf == 0x8000000a) {
 		out[0] = 1;
 		out[1] = asids;
-		out[3] = 1 | svm_features; /* nested paging */
+		out[3] = svm_features | (without_nested_paging ? 0 : 1);
 	}
 }
 

@@ -50,6 +50,7 @@ struct fake_entry {
 #define MACHINE_ENTRIES 8
 
 extern uint8_t memory[MEMORY_SIZE];
+extern bool without_nested_paging; /* CPUID 8000000a EDX[0] is 0 */
 extern uint32_t asids; /* CPUID 8000000a EBX; 0: many */
 extern struct svm_vcpu vcpu, other;
 extern struct backend_cpu cpus[2];

@@ -1,42 +1,143 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Interrupts and NMIs that other CPUs post while this one looks: none is lost. */
+#define _GNU_SOURCE /* REG_EFL */
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <time.h>
+#include <ucontext.h>
 
 #include "event_fixture.h"
 
 Suite *event_threads_suite(void);
 
-/* ---- In the middle of the look ------------------------------------------------------------------------ */
+/* ---- Both CPUs --------------------------------------------------------------------------------------- */
 
-static int posted_in_the_middle;
+struct machine {
+	struct guest *g;
+	uint32_t taken[256];
+	uint32_t nmis;
+};
 
-static uint64_t post_and_read(struct guest *g, enum guest_field field)
+static void increment(uint32_t *counter)
 {
-	if (field == G_RFLAGS && posted_in_the_middle == 0)
-		guest_post_nmi(g);
-	else if (field == G_RFLAGS)
-		guest_post_interrupt(g, (uint8_t)posted_in_the_middle, false);
-	return ((struct guest_fixture *)g)->hardware[field];
+	__atomic_fetch_add(counter, 1, __ATOMIC_ACQ_REL);
 }
 
-/* RFLAGS are read for the last decision: what comes then has a window, or is looked for again. */
-START_TEST(post_during_the_look_is_not_lost)
+/* As a backend does: looks when there is attention, and again when a window that was asked for has opened. */
+static bool enter(struct machine *m)
 {
-	struct guest *g = guest_in(FIXTURE_LONG);
+	struct guest_event event;
 
-	posted_in_the_middle = (int[]){0, 0x30, 0x50}[_i];
-	g->read_field = post_and_read;
-	guest_post_interrupt(g, 0x41, false);
-	assert_next(g, GUEST_EVENT_EXTERNAL, 0x41);
-	ck_assert(guest_event_pending(g));
-	ck_assert_uint_eq(attention(g), 1);
-	assert_windows(_i != 0, _i == 0);
-	if (_i == 0)
-		assert_next(g, GUEST_EVENT_NMI, 2);
-	else
-		assert_next(g, GUEST_EVENT_EXTERNAL, (unsigned)posted_in_the_middle);
+	if (!attention(m->g))
+		return false;
+	event = next(m->g);
+	if (window.interrupt || window.nmi)
+		__atomic_store_n(&m->g->events.attention, 1, __ATOMIC_RELAXED);
+	if (event.valid)
+		increment(event.type == GUEST_EVENT_NMI ? &m->nmis : &m->taken[event.vector]);
+	return true;
+}
+
+/* ---- One stops at every instruction, and the other comes in between ---------------------------------------- */
+
+#define TRAP_FLAG 0x100
+#define MOST_STEPS 100000u
+
+static struct {
+	struct machine machine;
+	void (*comes_between)(struct machine *m);
+	unsigned steps; /* until it does */
+} step;
+
+static void on_step(int signal, siginfo_t *info, void *context)
+{
+	ucontext_t *interrupted = context;
+
+	(void)signal;
+	(void)info;
+	if (--step.steps)
+		return;
+	interrupted->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
+	step.comes_between(&step.machine);
+}
+
+/* False when `run` is over before instruction `steps`. */
+static bool run_stepped(void (*run)(struct machine *m), unsigned steps)
+{
+	step.steps = steps;
+	__builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() | TRAP_FLAG);
+	run(&step.machine);
+	__builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(unsigned long long)TRAP_FLAG);
+	return step.steps == 0;
+}
+
+static void enter_once(struct machine *m)
+{
+	enter(m);
+}
+
+static void enter_while_there_is_attention(struct machine *m)
+{
+	while (enter(m))
+		;
+}
+
+static void post_41(struct machine *m)
+{
+	guest_post_interrupt(m->g, 0x41, false);
+}
+
+static void post_50(struct machine *m)
+{
+	guest_post_interrupt(m->g, 0x50, true);
+}
+
+static void post_nmi(struct machine *m)
+{
+	guest_post_nmi(m->g);
+}
+
+/* Of 0x45, which is pending in the same word, and of what is posted, each goes in once. */
+static const struct {
+	void (*run)(struct machine *m);
+	void (*comes_between)(struct machine *m);
+	uint32_t taken_41, taken_50, nmis;
+} interleavings[] = {
+	{post_41, enter_once, 1, 0, 0},
+	{post_50, enter_while_there_is_attention, 0, 1, 0},
+	{post_nmi, enter_while_there_is_attention, 0, 0, 1},
+	{post_41, post_50, 1, 1, 0},
+	{post_41, post_nmi, 1, 0, 1},
+	{post_nmi, post_50, 0, 1, 1},
+	{enter_once, post_41, 1, 0, 0},
+	{enter_once, post_50, 0, 1, 0},
+	{enter_once, post_nmi, 0, 0, 1},
+	{enter_while_there_is_attention, post_41, 1, 0, 0},
+	{enter_while_there_is_attention, post_nmi, 0, 0, 1},
+};
+
+START_TEST(post_and_look_in_any_order)
+{
+	const struct sigaction action = {.sa_sigaction = on_step, .sa_flags = SA_SIGINFO};
+	const struct machine *m = &step.machine;
+	bool again = true;
+
+	ck_assert_int_eq(sigaction(SIGTRAP, &action, NULL), 0);
+	step.comes_between = interleavings[_i].comes_between;
+	for (unsigned steps = 1; again; steps++) {
+		step.machine = (struct machine){.g = guest_in(FIXTURE_LONG)};
+		guest_post_interrupt(m->g, 0x45, false);
+		again = run_stepped(interleavings[_i].run, steps);
+		if (!again) /* the last time it comes afterwards */
+			step.comes_between(&step.machine);
+		enter_while_there_is_attention(&step.machine);
+		if (m->taken[0x45] != 1 || m->taken[0x41] != interleavings[_i].taken_41 ||
+		    m->taken[0x50] != interleavings[_i].taken_50 || m->nmis != interleavings[_i].nmis ||
+		    guest_event_pending(m->g))
+			ck_abort_msg("lost or doubled at instruction %u", steps);
+		ck_assert_uint_lt(steps, MOST_STEPS);
+	}
 }
 END_TEST
 
@@ -51,9 +152,7 @@ END_TEST
 
 /* A poster posts a vector of its own again only when it has been taken: every post must be taken. */
 struct stress {
-	struct guest *g;
-	uint32_t taken[256];
-	uint32_t nmis;
+	struct machine machine;
 	uint32_t stop;
 	uint32_t threads, finished;
 };
@@ -67,11 +166,6 @@ struct poster {
 static uint32_t load(const uint32_t *counter)
 {
 	return __atomic_load_n(counter, __ATOMIC_ACQUIRE);
-}
-
-static void increment(uint32_t *counter)
-{
-	__atomic_fetch_add(counter, 1, __ATOMIC_ACQ_REL);
 }
 
 /* Spins for a while, to run while the others do; there may be fewer CPUs than threads. */
@@ -91,15 +185,15 @@ static void *post_interrupts(void *arg)
 		for (unsigned i = 0; i < VECTORS; i++) {
 			const uint8_t vector = (uint8_t)(poster->first + POSTERS * i);
 
-			await(&s->taken[vector], poster->rounds);
-			guest_post_interrupt(s->g, vector, poster->rounds & 1);
+			await(&s->machine.taken[vector], poster->rounds);
+			guest_post_interrupt(s->machine.g, vector, poster->rounds & 1);
 			/* Now and then alone, when the other CPU has nothing else to look for. */
 			if (poster->rounds & 1)
-				await(&s->taken[vector], poster->rounds + 1);
+				await(&s->machine.taken[vector], poster->rounds + 1);
 		}
 	}
 	for (unsigned i = 0; i < VECTORS; i++)
-		await(&s->taken[poster->first + POSTERS * i], poster->rounds);
+		await(&s->machine.taken[poster->first + POSTERS * i], poster->rounds);
 	increment(&s->finished);
 	return NULL;
 }
@@ -110,25 +204,11 @@ static void *post_nmis(void *arg)
 	struct stress *s = poster->stress;
 
 	for (; poster->rounds < ROUNDS && !load(&s->stop); poster->rounds++) {
-		guest_post_nmi(s->g);
-		await(&s->nmis, poster->rounds + 1);
+		guest_post_nmi(s->machine.g);
+		await(&s->machine.nmis, poster->rounds + 1);
 	}
 	increment(&s->finished);
 	return NULL;
-}
-
-/* As a backend does: looks when there is attention, and again when a window that was asked for has opened. */
-static void enter(struct stress *s)
-{
-	struct guest_event event;
-
-	if (!attention(s->g))
-		return;
-	event = next(s->g);
-	if (window.interrupt || window.nmi)
-		__atomic_store_n(&s->g->events.attention, 1, __ATOMIC_RELAXED);
-	if (event.valid)
-		increment(event.type == GUEST_EVENT_NMI ? &s->nmis : &s->taken[event.vector]);
 }
 
 static double seconds(void)
@@ -145,7 +225,7 @@ static void take_all(struct stress *s)
 	const double begin = seconds();
 
 	for (unsigned spins = 1; load(&s->finished) < s->threads; spins++) {
-		enter(s);
+		enter(&s->machine);
 		if (spins % 256)
 			continue;
 		sched_yield();
@@ -160,7 +240,7 @@ static void assert_all_taken(const struct stress *s, const struct poster *poster
 {
 	ck_assert_uint_gt(poster->rounds, 0);
 	for (unsigned i = 0; i < VECTORS; i++)
-		ck_assert_uint_eq(s->taken[poster->first + POSTERS * i], poster->rounds);
+		ck_assert_uint_eq(s->machine.taken[poster->first + POSTERS * i], poster->rounds);
 }
 
 /* One poster that has a CPU of its own, hopefully; then two of them and one of NMIs. */
@@ -171,7 +251,7 @@ START_TEST(posts_from_other_threads_are_taken)
 	static struct poster posters[POSTERS + 1];
 	pthread_t threads[POSTERS + 1];
 
-	s = (struct stress){.g = guest_in(FIXTURE_LONG), .threads = _i ? POSTERS + 1 : 1};
+	s = (struct stress){.machine.g = guest_in(FIXTURE_LONG), .threads = _i ? POSTERS + 1 : 1};
 	for (unsigned i = 0; i < s.threads; i++) {
 		posters[i] = (struct poster){.stress = &s, .first = FIRST_VECTOR + i};
 		ck_assert_int_eq(pthread_create(&threads[i], NULL, i < count ? post_interrupts : post_nmis,
@@ -182,9 +262,9 @@ START_TEST(posts_from_other_threads_are_taken)
 		ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
 	for (unsigned i = 0; i < count; i++)
 		assert_all_taken(&s, &posters[i]);
-	ck_assert_uint_eq(s.nmis, _i ? posters[POSTERS].rounds : 0);
-	assert_none(s.g);
-	ck_assert(!guest_event_pending(s.g));
+	ck_assert_uint_eq(s.machine.nmis, _i ? posters[POSTERS].rounds : 0);
+	assert_none(s.machine.g);
+	ck_assert(!guest_event_pending(s.machine.g));
 }
 END_TEST
 
@@ -194,7 +274,7 @@ Suite *event_threads_suite(void)
 	TCase *tc = add_tcase(suite, "posting");
 
 	tcase_set_timeout(tc, 2 * LOST_SECONDS);
-	tcase_add_loop_test(tc, post_during_the_look_is_not_lost, 0, 3);
+	tcase_add_loop_test(tc, post_and_look_in_any_order, 0, COUNT(interleavings));
 	tcase_add_loop_test(tc, posts_from_other_threads_are_taken, 0, 2);
 	return suite;
 }

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "fake_cpu.h"
 #include "svm_machine.h"
 
 Suite *svm_entry_suite(void);
@@ -363,6 +364,22 @@ static void start_two(uint32_t count)
 	ck_assert_int_eq(svm_backend.bind(&other.guest, &cpus[0]), 0);
 }
 
+/* Nothing of the CPU has changed then. */
+START_TEST(cpu_that_lacks_something_is_refused)
+{
+	struct backend_cpu cpu;
+
+	machine_start(0);
+	cpu = (struct backend_cpu){.host = cpus[0].host};
+	*fake_msr(0xc0000080) = 0xd01;
+	without_nested_paging = _i == 0;
+	asids = _i == 0 ? 0x8000 : 1; /* the host's alone */
+	ck_assert_int_eq(svm_backend.cpu_enable(&cpu), X86VCPU_ERR_UNSUPPORTED);
+	ck_assert_uint_eq(*fake_msr(0xc0000080), 0xd01);
+	ck_assert_uint_eq(cpu.region_hpa, 0);
+}
+END_TEST
+
 START_TEST(first_vmrun_of_a_cpu_flushes)
 {
 	start_two(8);
@@ -632,6 +649,7 @@ static TCase *tags_case(void)
 {
 	TCase *tcase = tcase_create("tags");
 
+	tcase_add_loop_test(tcase, cpu_that_lacks_something_is_refused, 0, 2);
 	tcase_add_test(tcase, first_vmrun_of_a_cpu_flushes);
 	tcase_add_test(tcase, each_vcpu_keeps_its_asid);
 	tcase_add_loop_test(tcase, flush_is_a_new_asid, 0, 2);
