@@ -240,3 +240,13 @@ int32_t emul_commit_string(struct guest *g, const struct x86vcpu_port_io_string 
 	guest_end_instruction(g);
 	return X86VCPU_OK;
 }
+
+/* ---- Which ports exit -------------------------------------------------------------------------------------- */
+
+void pio_bitmap_build(uint8_t *bitmap, size_t bytes, const struct x86vcpu_port_range *open, uint32_t count)
+{
+	memset(bitmap, 0xff, bytes);
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t port = open[i].base; port < (uint32_t)open[i].base + open[i].length; port++)
+			bitmap[port >> 3] &= (uint8_t)~(1u << (port & 7));
+}

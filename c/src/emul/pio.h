@@ -28,6 +28,12 @@ struct pio {
  */
 int emul_port_io(struct guest *g, const struct pio *io);
 
+/*
+ * A bit per port, in order, in VT-x's I/O bitmaps and SVM's permission map; a set bit exits. All of
+ * `bytes` bytes are set but for the ports in `open`.
+ */
+void pio_bitmap_build(uint8_t *bitmap, size_t bytes, const struct x86vcpu_port_range *open, uint32_t count);
+
 /* Commits the element that is open. BAD_STATE when *done is not that. */
 int32_t emul_commit_string(struct guest *g, const struct x86vcpu_port_io_string *done);
 

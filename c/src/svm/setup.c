@@ -4,6 +4,7 @@
 #include "cpu/libc.h"
 #include "cpu/x86.h"
 #include "emul/msr.h"
+#include "emul/pio.h"
 #include "emul/reset.h"
 #include "emul/slice.h"
 #include "svm/svm.h"
@@ -79,19 +80,6 @@ void svm_destroy(struct guest *g)
 
 /* ---- Permission maps: a set bit exits ---------------------------------------------------------------- */
 
-static void fill_iopm(struct svm_vcpu *v, const struct backend_setup *setup)
-{
-	uint8_t *map = v->guest.host->phys_to_virt(v->guest.ctx, v->iopm_hpa);
-
-	memset(map, 0xff, IOPM_PAGES * PAGE_BYTES);
-	for (uint32_t i = 0; i < setup->passthrough_port_count; i++) {
-		const struct x86vcpu_port_range *range = &setup->passthrough_ports[i];
-
-		for (uint32_t port = range->base; port < (uint32_t)range->base + range->length; port++)
-			map[port >> 3] &= (uint8_t)~(1u << (port & 7));
-	}
-}
-
 /* APM table 15-8: 8,192 MSRs in each of three ranges, two bits each; read is the lower. */
 static bool msrpm_bit(uint32_t msr, uint32_t *bit)
 {
@@ -165,7 +153,8 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	g->drs_armed = false;
 	context_reset(g);
 	guest_reset(g, setup->entry);
-	fill_iopm(v, setup);
+	pio_bitmap_build(g->host->phys_to_virt(g->ctx, v->iopm_hpa), IOPM_PAGES * PAGE_BYTES,
+			 setup->passthrough_ports, setup->passthrough_port_count);
 	fill_msrpm(v);
 	fill_control_area(v, setup->nested_root);
 	g->msrs_changed = true;

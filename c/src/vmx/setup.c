@@ -4,6 +4,7 @@
 #include "cpu/libc.h"
 #include "cpu/x86.h"
 #include "emul/msr.h"
+#include "emul/pio.h"
 #include "emul/reset.h"
 #include "emul/slice.h"
 #include "vmx/vmcs.h"
@@ -46,22 +47,6 @@ void vmx_destroy(struct guest *g)
 	if (v->io_bitmap_hpa)
 		g->host->free_contiguous_frames(g->ctx, v->io_bitmap_hpa, 2);
 	context_destroy(g);
-}
-
-/* ---- Bitmaps ------------------------------------------------------------------------------------------ */
-
-/* SDM 25.6.4: bitmap A has ports 0 to 0x7fff, B the others; a set bit exits. */
-static void fill_io_bitmap(struct vmx_vcpu *v, const struct backend_setup *setup)
-{
-	uint8_t *bitmap = v->guest.host->phys_to_virt(v->guest.ctx, v->io_bitmap_hpa);
-
-	memset(bitmap, 0xff, 2 * PAGE_BYTES);
-	for (uint32_t i = 0; i < setup->passthrough_port_count; i++) {
-		const struct x86vcpu_port_range *range = &setup->passthrough_ports[i];
-
-		for (uint32_t port = range->base; port < (uint32_t)range->base + range->length; port++)
-			bitmap[port >> 3] &= (uint8_t)~(1u << (port & 7));
-	}
 }
 
 /* ---- Controls --------------------------------------------------------------------------------------------- */
@@ -164,7 +149,9 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
 	v->has_timer = v->pin & PIN_PREEMPTION_TIMER;
 	v->timer_shift = (uint8_t)vmx_misc_timer_shift(capability.misc);
 	slice_configure(g, setup->time_slice_ns);
-	fill_io_bitmap(v, setup);
+	/* Bitmap A has ports 0 to 0x7fff, B the others (SDM 25.6.4). */
+	pio_bitmap_build(g->host->phys_to_virt(g->ctx, v->io_bitmap_hpa), 2 * PAGE_BYTES, setup->passthrough_ports,
+			 setup->passthrough_port_count);
 	msr_bitmap_build(g, g->host->phys_to_virt(g->ctx, v->msr_bitmap_hpa));
 	context_reset(g);
 	guest_reset(g, setup->entry);
