@@ -33,6 +33,16 @@ static inline int emul_finish(struct guest *g, int result, unsigned length)
 	}
 }
 
+/* HLT. With TF set its single step wakes the CPU at once, so that it never waits (SDM table 6-2). */
+static inline int emul_hlt(struct guest *g)
+{
+	if (guest_get(g, G_RFLAGS) & RFLAGS_TF)
+		return EMUL_NEXT;
+	g->events.halted = true;
+	emul_report(g, X86VCPU_EXIT_HALT);
+	return EMUL_NEXT_EXIT;
+}
+
 static inline int emul_report_nested_fault(struct guest *g, uint64_t gpa, uint64_t access)
 {
 	emul_report(g, X86VCPU_EXIT_NESTED_PAGE_FAULT);

@@ -161,9 +161,7 @@ static int cpuid(struct svm_vcpu *v)
 
 static int hlt(struct svm_vcpu *v)
 {
-	v->guest.events.halted = true;
-	emul_report(&v->guest, X86VCPU_EXIT_HALT);
-	return EMUL_NEXT_EXIT;
+	return emul_hlt(&v->guest);
 }
 
 static int vmmcall(struct svm_vcpu *v)

@@ -196,9 +196,7 @@ static int cpuid(struct vmx_vcpu *v)
 
 static int hlt(struct vmx_vcpu *v)
 {
-	v->guest.events.halted = true;
-	emul_report(&v->guest, X86VCPU_EXIT_HALT);
-	return EMUL_NEXT_EXIT;
+	return emul_hlt(&v->guest);
 }
 
 static int vmcall(struct vmx_vcpu *v)
