@@ -645,10 +645,18 @@ static TCase *windows_case(void)
 	return tcase;
 }
 
+/* All tests may share one process. */
+static void forget_limits(void)
+{
+	asids = 0;
+	without_nested_paging = false;
+}
+
 static TCase *tags_case(void)
 {
 	TCase *tcase = tcase_create("tags");
 
+	tcase_add_checked_fixture(tcase, NULL, forget_limits);
 	tcase_add_loop_test(tcase, cpu_that_lacks_something_is_refused, 0, 2);
 	tcase_add_test(tcase, first_vmrun_of_a_cpu_flushes);
 	tcase_add_test(tcase, each_vcpu_keeps_its_asid);

@@ -137,7 +137,7 @@ struct guest_events {
 	/* Set by any CPU; read and cleared by the CPU that runs the guest. */
 	uint32_t attention;     /* 1: something below is worth a look before the next entry */
 	uint64_t interrupts[4]; /* pending external interrupts, a bit per vector */
-	uint64_t level[4];      /* the same that came from a level-triggered source */
+	uint64_t level[4];      /* 1: the vector was last posted by a level-triggered source */
 	uint32_t nmi;           /* 1: an NMI is pending */
 
 	/* The vCPU's own. */
