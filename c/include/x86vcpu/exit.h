@@ -28,7 +28,8 @@ enum x86vcpu_exit_kind {
 	X86VCPU_EXIT_HALT = 11,              /* HLT; run again when an event may be pending */
 	X86VCPU_EXIT_SYSTEM_DOWN = 12,       /* triple fault: the vCPU is in shutdown state */
 	X86VCPU_EXIT_FAIL_ENTRY = 13,        /* u.fail_entry; the guest did not run */
-	X86VCPU_EXIT_NOTHING = 14,           /* the host had an interrupt or NMI, which has been handled */
+	X86VCPU_EXIT_NOTHING = 14,           /* the host had an interrupt or NMI, or x86vcpu_request_exit was called */
+	X86VCPU_EXIT_WAIT_FOR_SIPI = 64,     /* the vCPU waits for a start-up IPI; run again when notified */
 };
 
 /* Width of an access: log2 of its size in bytes. */
@@ -107,8 +108,12 @@ struct x86vcpu_nested_page_fault {
 	uint64_t access; /* X86VCPU_ACCESS_* of the access that faulted */
 };
 
+/*
+ * The guest has ended a level-triggered interrupt: an I/O APIC that sent it looks at its line again. Ends of
+ * edge-triggered interrupts don't come out.
+ */
 struct x86vcpu_interrupt_end {
-	uint32_t has_vector;
+	uint32_t has_vector; /* 1 */
 	uint32_t vector;
 };
 

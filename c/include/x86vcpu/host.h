@@ -21,6 +21,21 @@ extern "C" {
  * Frames are 4 KiB of write-back memory, 4 KiB aligned, reachable by the CPU for as long as
  * the library holds them. Physical address 0 means "none".
  */
+/* The host's own name for a timer that timer_start has started. */
+struct x86vcpu_timer {
+	uint64_t opaque[2];
+};
+
+/*
+ * What timer_start's timer calls when its time has come; `now` is time_ns's. It answers 0 when the timer is
+ * done, or the time at which it wants to be called again. Any CPU, also in interrupt context; it neither
+ * sleeps nor allocates, and calls no host op but `notify`.
+ */
+typedef uint64_t (*x86vcpu_timer_function)(void *arg, uint64_t now);
+
+/* "No CPU", for notify. */
+#define X86VCPU_NO_CPU UINT32_C(0xffffffff)
+
 struct x86vcpu_host_ops {
 	uint32_t size;        /* sizeof(struct x86vcpu_host_ops) of the caller */
 	uint32_t abi_version; /* X86VCPU_ABI_VERSION */
@@ -95,6 +110,54 @@ struct x86vcpu_host_ops {
 	 * (error) to 5 (trace). May be called from run with IRQs off; may not sleep.
 	 */
 	void (*log)(void *ctx, uint32_t level, const char *text, uint64_t len);
+
+	/*
+	 * Optional. Nanoseconds of a clock that never goes back and is the same on every CPU. Called often: from
+	 * run with IRQs off, and from timer_start's callers. NULL: the library counts the TSC.
+	 */
+	uint64_t (*time_ns)(void *ctx);
+
+	/*
+	 * Optional, both or none. timer_start has `function(arg, now)` called once time_ns has reached `deadline`,
+	 * on any CPU, in hard interrupt context if the host likes; it may happen before timer_start returns.
+	 * Called from run with IRQs off. 0 and *timer set, or a negative status and `function` is never called.
+	 *
+	 * timer_cancel: after it has returned 0, `function` is not running on another CPU and will not be called
+	 * again. A timer that is done already is not an error. A negative status: the timer goes on. Called
+	 * from run with IRQs off, and from setup and destroy; never from `function`.
+	 *
+	 * NULL: the local APIC's timer is looked at when run begins, so it is as exact as time slices are short,
+	 * and a VMM that waits for a halted vCPU asks x86vcpu_timer_deadline how long.
+	 */
+	int32_t (*timer_start)(void *ctx, uint64_t deadline, x86vcpu_timer_function function, void *arg,
+			       struct x86vcpu_timer *timer);
+	int32_t (*timer_cancel)(void *ctx, const struct x86vcpu_timer *timer);
+
+	/*
+	 * Optional. vCPU `vcpu_id` of machine `vm_id` has got something to do: an interrupt, an NMI, INIT, SIPI, an
+	 * expired timer, a request to exit. `cpu` is the number (current_cpu's) of the CPU on which it is in run,
+	 * and then that CPU must be interrupted so that it leaves the guest; or X86VCPU_NO_CPU: its thread,
+	 * if it waits, must be woken. Called from the function that brought the event, in that one's context:
+	 * x86vcpu_inject_*, run of another vCPU (IRQs off), a timer's function. May not sleep.
+	 *
+	 * A host that waits for a halted vCPU remembers the call until the thread has seen it (a semaphore, say):
+	 * it may come between HALT and the wait. NULL: events are noticed at the next exit or run.
+	 */
+	void (*notify)(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu);
+
+	/*
+	 * Optional. A vCPU of `vm_id` sends interrupt `vector` (16 to 255, edge-triggered) to vCPU `vcpu_id` through
+	 * its local APIC. The host calls x86vcpu_inject_interrupt on that vCPU, now or soon. Called from run,
+	 * IRQs off; may not sleep. NULL: the library does it itself.
+	 */
+	void (*send_interrupt)(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t vector);
+
+	/*
+	 * Optional. The vCPU acknowledges the interrupt of an 8259A that asserts its LINT0 (x86vcpu_set_lint):
+	 * answers the vector, 0 to 255, or a negative value when the request is gone. Called from run, IRQs
+	 * off; may not sleep. It may call x86vcpu_set_lint. NULL: LINT0 in ExtINT mode does nothing.
+	 */
+	int32_t (*acknowledge_interrupt)(void *ctx, uint64_t vm_id, uint32_t vcpu_id);
 };
 
 #ifdef __cplusplus

@@ -4,8 +4,7 @@
  *
  * Order of use: create, set_entry, set_nested_page_table, setup, bind, run ..., unbind, destroy.
  * A vCPU belongs to one thread of the host at a time: no two functions of this header may run on
- * the same vCPU at once, except x86vcpu_inject_* and x86vcpu_has_pending_event, which any CPU may
- * call at any time between create and destroy.
+ * the same vCPU at once, except those that say "any CPU, any time": between create and destroy.
  *
  * A vCPU is bound to the CPU that called bind. "Bound here" below means: bound, and this is that
  * CPU. What the CPU itself keeps of a guest (RIP, RSP, control registers, ...) can be reached there
@@ -20,6 +19,8 @@
 #include "x86vcpu/host.h"
 #include "x86vcpu/regs.h"
 
+/* Interrupts, the local APIC and what lies between vCPUs: x86vcpu/apic.h. */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -29,8 +30,13 @@ struct x86vcpu;
 struct x86vcpu_create_config {
 	uint32_t size;    /* sizeof(struct x86vcpu_create_config) */
 	uint32_t vcpu_id; /* 0 to 63; becomes the APIC ID. vCPU 0 is the bootstrap processor */
-	uint64_t vm_id;   /* the caller's number of the virtual machine; for diagnostics */
+	uint64_t vm_id;   /* the caller's number of the virtual machine */
 };
+
+/*
+ * vCPUs that were created with the same ops, ctx and vm_id are one machine: their local APICs reach each
+ * other, and their TSCs run together.
+ */
 
 /* A table root for x86vcpu_set_nested_page_table. */
 struct x86vcpu_nested_paging {
@@ -94,7 +100,18 @@ struct x86vcpu_setup_config {
 	uint32_t passthrough_port_count;
 	const struct x86vcpu_port_range *passthrough_ports;
 	uint64_t time_slice_ns; /* from one PREEMPTION_TIMER exit to the next; 0 means 1,000,000 */
+	uint32_t start;         /* enum x86vcpu_start */
+	uint32_t flags;         /* X86VCPU_SETUP_* */
 };
+
+/* How a vCPU begins. */
+enum x86vcpu_start {
+	X86VCPU_START_AT_ENTRY = 0,      /* it runs, from set_entry's address */
+	X86VCPU_START_WAIT_FOR_SIPI = 1, /* it waits for another vCPU's start-up IPI (SDM 9.4.3) */
+};
+
+/* The vCPU has no local APIC, and CPUID says so. The VMM may claim its MSRs and addresses. */
+#define X86VCPU_SETUP_NO_LOCAL_APIC (UINT32_C(1) << 0)
 
 /*
  * Makes a vCPU. Takes frames; ops must outlive it. Any CPU, after the first successful
@@ -214,31 +231,6 @@ int32_t x86vcpu_set_gpr_high_byte(struct x86vcpu *vcpu, uint32_t index, uint8_t 
 
 /* Sets RAX, where a hypercall's caller looks for its result. 0; INVALID_INPUT. */
 int32_t x86vcpu_set_return_value(struct x86vcpu *vcpu, uint64_t value);
-
-/*
- * Makes external interrupt `vector` (1 to 255) pending; the guest takes it when it can. A local APIC
- * sends no vector below 16, but an 8259A does (PC firmware has IRQ 0 at 8). Pending vectors are taken
- * highest first; a vector that is pending already stays pending once. `level` is 1
- * for a level-triggered source. Any CPU, any time, IRQs on or off.
- * 0; INVALID_INPUT.
- */
-int32_t x86vcpu_inject_interrupt(struct x86vcpu *vcpu, uint32_t vector);
-int32_t x86vcpu_inject_interrupt_with_trigger(struct x86vcpu *vcpu, uint32_t vector, uint32_t level);
-
-/* Makes an NMI pending (at most one). Any CPU, any time. 0; INVALID_INPUT. */
-int32_t x86vcpu_inject_nmi(struct x86vcpu *vcpu);
-
-/*
- * Makes the guest take exception `vector` (0 to 31, not 2) before its next instruction, as if the
- * instruction at RIP had caused it. `has_error_code` must be what the vector has in the manual's
- * table (SDM 6.3.1); the code is dropped in real mode. Bound here; between two runs.
- * 0; INVALID_INPUT; BAD_STATE: not bound here; RESOURCE_BUSY: another exception is waiting.
- */
-int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t has_error_code,
-				 uint32_t error_code);
-
-/* 1 when an interrupt, NMI or exception waits to be taken, otherwise 0. NULL: 0. Any CPU, any time. */
-int32_t x86vcpu_has_pending_event(const struct x86vcpu *vcpu);
 
 /*
  * Tells the vCPU that its nested tables lost or changed mappings: cached translations are dropped

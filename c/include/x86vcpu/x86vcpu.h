@@ -3,6 +3,7 @@
 #ifndef X86VCPU_X86VCPU_H
 #define X86VCPU_X86VCPU_H
 
+#include "x86vcpu/apic.h"
 #include "x86vcpu/exit.h"
 #include "x86vcpu/host.h"
 #include "x86vcpu/msr.h"
