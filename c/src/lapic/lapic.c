@@ -6,7 +6,6 @@
 #include "emul/guest.h"
 
 #define PAGE_BYTES 4096u
-#define LDR_X2APIC(id) (((id) >> 4) << 16 | 1u << ((id) & 15)) /* SDM 12.12.10.2 */
 
 static const uint8_t local_vectors[] = {
 	LAPIC_LVT_CMCI, LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_COUNTERS,
@@ -45,7 +44,7 @@ static void reset_registers(struct guest *g)
 	struct lapic *l = &g->lapic;
 
 	*l->tpr = 0;
-	l->ldr = lapic_in_x2apic_mode(l) ? LDR_X2APIC(l->id) : 0;
+	l->ldr = lapic_in_x2apic_mode(l) ? lapic_x2apic_ldr(l) : 0;
 	l->dfr = UINT32_MAX;
 	__atomic_store_n(&l->svr, 0xff, __ATOMIC_RELAXED);
 	for (unsigned i = 0; i < 4; i++) {
@@ -95,7 +94,7 @@ bool lapic_write_base(struct guest *g, uint64_t value)
 	if (old && !new)
 		reset_registers(g);
 	if (old != mode && new == mode) {
-		__atomic_store_n(&l->ldr, LDR_X2APIC(l->id), __ATOMIC_RELAXED);
+		__atomic_store_n(&l->ldr, lapic_x2apic_ldr(l), __ATOMIC_RELAXED);
 		l->icr2 = 0;
 	}
 	guest_look_again(g);

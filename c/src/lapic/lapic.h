@@ -134,6 +134,12 @@ void lapic_reset(struct guest *g);
 void lapic_init(struct guest *g);
 /* Masks every local vector, as a disabled APIC has them (SDM 12.4.7.2). */
 void lapic_mask_all(struct lapic *l);
+/* What hardware puts there in x2APIC mode (SDM 12.12.10.2). */
+static inline uint32_t lapic_x2apic_ldr(const struct lapic *l)
+{
+	return l->id >> 4 << 16 | 1u << (l->id & 15);
+}
+
 /* WRMSR IA32_APIC_BASE. False: #GP. */
 bool lapic_write_base(struct guest *g, uint64_t value);
 
@@ -153,6 +159,16 @@ int lapic_rdmsr(struct guest *g, uint32_t msr, uint64_t *value);
 int lapic_wrmsr(struct guest *g, uint32_t msr, uint64_t value);
 /* A register as a program reads it in the mode that the APIC is in; for get_apic. */
 uint32_t lapic_register(struct guest *g, unsigned reg);
+
+/* Whether `value` has only bits that the register can hold. */
+bool lapic_register_ok(unsigned reg, uint32_t value);
+
+/* ---- state.c ------------------------------------------------------------------------------------------ */
+
+struct x86vcpu_apic_state;
+void lapic_save(struct guest *g, struct x86vcpu_apic_state *state);
+/* False, and nothing changed: a value that the guest could not have written. */
+bool lapic_restore(struct guest *g, const struct x86vcpu_apic_state *state);
 
 /* ---- interrupt.c: acceptance, priority, service -------------------------------------------------------- */
 

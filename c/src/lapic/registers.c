@@ -228,6 +228,14 @@ static uint32_t writable_bits(unsigned reg, uint32_t value)
 	return value;
 }
 
+bool lapic_register_ok(unsigned reg, uint32_t value)
+{
+	const struct rule *rule = &rules[reg];
+	const bool stored = reg != LAPIC_ESR && reg != LAPIC_DFR && rule->allowed & WRITE;
+
+	return !stored || !(value & ~(rule->writable | rule->ignored));
+}
+
 /* ---- xAPIC: memory (SDM 12.4.1) ----------------------------------------------------------------------- */
 
 static bool is_reserved(unsigned reg)

@@ -123,8 +123,7 @@ void lapic_timer_reset(struct guest *g)
 	__atomic_store_n(&t->expired, 0, __ATOMIC_RELAXED);
 }
 
-/* Nanoseconds to the next expiry of a one-shot or periodic timer; 0: none is to come. */
-static uint64_t remaining(const struct guest *g)
+uint64_t lapic_timer_remaining(const struct guest *g)
 {
 	const struct lapic_timer *t = &g->lapic.timer;
 	const uint64_t now = now_ns(g);
@@ -146,7 +145,7 @@ uint32_t lapic_timer_current(struct guest *g)
 
 	if (mode_of(g) & LVT_TIMER_TSC_DEADLINE)
 		return 0;
-	return (uint32_t)count_of(remaining(g), divide_shift(t->divide));
+	return (uint32_t)count_of(lapic_timer_remaining(g), divide_shift(t->divide));
 }
 
 static void count(struct guest *g, uint64_t nanoseconds)
@@ -184,6 +183,20 @@ void lapic_timer_resume(struct guest *g, uint64_t nanoseconds)
 		count(g, nanoseconds);
 }
 
+/* Expiries that were missed count as one. */
+static void expire(struct guest *g)
+{
+	struct lapic_timer *t = &g->lapic.timer;
+
+	if (t->period) {
+		__atomic_store_n(&t->deadline, next_expiry(t->deadline, t->period, now_ns(g)), __ATOMIC_RELAXED);
+	} else {
+		t->armed = false;
+		t->tsc_deadline = 0;
+	}
+	lapic_local(g, LAPIC_LVT_TIMER);
+}
+
 /* ---- TSC-deadline mode (SDM 12.5.4.1) ------------------------------------------------------------------- */
 
 static uint64_t guest_tsc(const struct guest *g)
@@ -214,9 +227,8 @@ void lapic_timer_write_deadline(struct guest *g, uint64_t value)
 	} else if (value > guest_tsc(g)) {
 		start_deadline(g);
 	} else {
-		t->armed = true;
-		t->deadline = 0;
-		lapic_timer_look(g);
+		lapic_timer_stop(g);
+		expire(g);
 	}
 }
 
@@ -231,7 +243,7 @@ void lapic_timer_mode_changed(struct guest *g, uint32_t old)
 {
 	const uint32_t mode = mode_of(g);
 	struct lapic_timer *t = &g->lapic.timer;
-	const uint64_t left = remaining(g);
+	const uint64_t left = lapic_timer_remaining(g);
 
 	old &= LVT_TIMER_PERIODIC | LVT_TIMER_TSC_DEADLINE;
 	if (mode == old)
@@ -245,27 +257,13 @@ void lapic_timer_mode_changed(struct guest *g, uint32_t old)
 	}
 }
 
-/* ---- Expiry -------------------------------------------------------------------------------------------------- */
+/* ---- Looking --------------------------------------------------------------------------------------------------- */
 
 static bool time_has_come(struct guest *g)
 {
 	const struct lapic_timer *t = &g->lapic.timer;
 
 	return t->tsc_deadline ? guest_tsc(g) >= t->tsc_deadline : now_ns(g) >= t->deadline;
-}
-
-/* Expiries that were missed count as one. */
-static void expire(struct guest *g)
-{
-	struct lapic_timer *t = &g->lapic.timer;
-
-	if (t->period) {
-		__atomic_store_n(&t->deadline, next_expiry(t->deadline, t->period, now_ns(g)), __ATOMIC_RELAXED);
-	} else {
-		t->armed = false;
-		t->tsc_deadline = 0;
-	}
-	lapic_local(g, LAPIC_LVT_TIMER);
 }
 
 void lapic_timer_look(struct guest *g)

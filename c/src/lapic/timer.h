@@ -41,6 +41,8 @@ void lapic_timer_write_deadline(struct guest *g, uint64_t value);
 /* The local vector's mode changed from `old`: its value is in the register already. */
 void lapic_timer_mode_changed(struct guest *g, uint32_t old);
 
+/* Nanoseconds to the next expiry of a one-shot or periodic timer; 0: none is to come. */
+uint64_t lapic_timer_remaining(const struct guest *g);
 uint32_t lapic_timer_current(struct guest *g);
 /* Raises the interrupt when the time has come. */
 void lapic_timer_look(struct guest *g);

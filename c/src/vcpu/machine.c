@@ -122,6 +122,5 @@ void machine_start_tsc(struct guest *g)
 	if (!(machine->started & ~self))
 		machine->tsc_offset = 0 - g->host_tsc();
 	machine->started |= self;
-	g->msrs.tsc_offset = machine->tsc_offset;
 	unlock_list(flags);
 }
