@@ -87,7 +87,9 @@ impl GeneralRegisters {
             "?"
         }
     }
+}
 
+impl GeneralRegisters {
     /// Register `index`: 0 to 15 without 4, which is RSP. Any other number: 0, and a log line.
     pub fn get_reg_of_index(&self, index: u8) -> u64 {
         match self.slots().get(index as usize) {

@@ -53,7 +53,7 @@ macro_rules! address {
         impl Add<usize> for $name {
             type Output = Self;
 
-            fn add(self, bytes: usize) -> Self {
+            fn add(self, bytes: usize) -> Self::Output {
                 Self(self.0.wrapping_add(bytes))
             }
         }
