@@ -28,3 +28,10 @@ pub use svm::*;
 pub use vcpu::*;
 pub use version::*;
 pub use vmx::*;
+
+// What the headers promise of their sizes.
+const _: () = {
+    assert!(size_of::<x86vcpu_regs>() == 128);
+    assert!(size_of::<x86vcpu_exit>() == 128);
+    assert!(size_of::<x86vcpu_timer>() == 16);
+};
