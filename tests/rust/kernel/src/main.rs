@@ -125,7 +125,9 @@ fn everything() -> X86VcpuResult {
     loop {
         match vcpu.run()? {
             X86VmExit::PortIoString(element) => vcpu.complete_port_io_string(element)?,
-            X86VmExit::MmioRead { byte_reg: Some(reg), .. } => vcpu.set_gpr_byte(reg, 0),
+            X86VmExit::MmioRead {
+                byte_reg: Some(reg), ..
+            } => vcpu.set_gpr_byte(reg, 0),
             X86VmExit::MmioRead { reg: 4, width, .. } => vcpu.set_gpr_rsp(width, 0),
             X86VmExit::MmioRead { reg, .. } => vcpu.set_gpr_word(reg, 0),
             X86VmExit::PortIoRead { .. } => vcpu.set_gpr(0, 0),
