@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ACPI tables (ACPI 6.4, 5.2) that tell an operating system of the CPUs, of the I/O APIC, and how to switch off. */
+/* The ACPI tables (ACPI 6.4, 5.2): which CPUs there are, the I/O APIC, and how to switch off. */
 #include "vmm.h"
 
 /* Where firmware has them: the RSDP is looked for on 16-byte boundaries from 0xe0000 on. */
@@ -112,7 +112,7 @@ static void build_dsdt(uint8_t *p)
 	finish_table(p, "DSDT", 2, HEADER + sizeof(aml));
 }
 
-/* ---- Multiple APIC description table (ACPI 5.2.12) ---------------------------------------------------------- */
+/* ---- Multiple APIC description table (ACPI 5.2.12) ------------------------------------------------ */
 
 static uint8_t *add_local_apic(uint8_t *p, uint8_t id)
 {

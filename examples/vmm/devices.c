@@ -8,7 +8,7 @@
 
 static struct vm *wired; /* for the 8259As' acknowledge: there is one machine */
 
-/* ---- Lines ------------------------------------------------------------------------------------------------ */
+/* ---- Lines ---------------------------------------------------------------------------------------- */
 
 void pic_changed(struct vm *vm)
 {
@@ -70,7 +70,7 @@ static int32_t acknowledge(uint64_t vm_id, uint32_t vcpu_id)
 	return vector ? vector : -1;
 }
 
-/* ---- Time --------------------------------------------------------------------------------------------------- */
+/* ---- Time ----------------------------------------------------------------------------------------- */
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
@@ -143,7 +143,7 @@ void devices_reset(struct vm *vm)
 	platform_acknowledge_interrupt = acknowledge;
 }
 
-/* ---- Memory-mapped registers ---------------------------------------------------------------------------------- */
+/* ---- Memory-mapped registers ---------------------------------------------------------------------- */
 
 static bool is_ioapic(uint64_t gpa)
 {

@@ -19,7 +19,7 @@ static void halt(struct vcpu *vcpu)
 	set_state(vcpu, state.rflags & RFLAGS_IF ? VCPU_HALTED : VCPU_STOPPED);
 }
 
-/* ---- Ports ---------------------------------------------------------------------------------------------- */
+/* ---- Ports ---------------------------------------------------------------------------------------- */
 
 static void port_in(struct vcpu *vcpu, const struct x86vcpu_port_io *io)
 {
@@ -53,7 +53,7 @@ static void port_string(struct vcpu *vcpu, const struct x86vcpu_port_io_string *
 	require_ok(vcpu, x86vcpu_complete_port_io_string(vcpu->handle, io), "x86vcpu_complete_port_io_string");
 }
 
-/* ---- Memory ----------------------------------------------------------------------------------------------- */
+/* ---- Memory --------------------------------------------------------------------------------------- */
 
 static void mmio_in(struct vcpu *vcpu, const struct x86vcpu_mmio *mmio)
 {
@@ -69,10 +69,11 @@ static void page_fault(struct vcpu *vcpu, const struct x86vcpu_nested_page_fault
 	say("no memory at 0x%llx (access 0x%llx)", (unsigned long long)fault->gpa,
 	    (unsigned long long)fault->access);
 	show_registers(vcpu);
-	vm_end(vcpu->vm, VERDICT_FAILED, "guest uses an address where there is no memory, in a way that is not emulated");
+	vm_end(vcpu->vm, VERDICT_FAILED,
+	       "guest uses an address where there is no memory, in a way that is not emulated");
 }
 
-/* ---- Ends -------------------------------------------------------------------------------------------------- */
+/* ---- Ends ----------------------------------------------------------------------------------------- */
 
 static void fail_entry(struct vcpu *vcpu, const struct x86vcpu_fail_entry *fail)
 {
@@ -89,7 +90,7 @@ static void system_down(struct vcpu *vcpu)
 	vm_end(vcpu->vm, VERDICT_FAILED, "guest shut down (triple fault)");
 }
 
-/* ---- Which of them ------------------------------------------------------------------------------------------ */
+/* ---- Which of them -------------------------------------------------------------------------------- */
 
 /* Exits to a device, with the lock for all of them. */
 static void device_exit(struct vcpu *vcpu, const struct x86vcpu_exit *exit)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The 8042 as IBM's PC AT Technical Reference has it: its commands, and the keyboard's that are asked for at boot. */
+/* The 8042 as IBM's PC AT Technical Reference has it, and what a keyboard is asked for at boot. */
 #include "kbd.h"
 
 #define STATUS_OUTPUT 0x01

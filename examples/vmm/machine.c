@@ -23,7 +23,7 @@ void require(int32_t status, const char *call)
 	finish(VERDICT_BROKEN, call);
 }
 
-/* ---- vCPUs -------------------------------------------------------------------------------------------------- */
+/* ---- vCPUs ---------------------------------------------------------------------------------------- */
 
 /* In its reset state. No port or MSR is passed through or kept back. */
 static void create_vcpu(struct vm *vm, unsigned id, uint64_t entry)
@@ -72,7 +72,7 @@ static void wire_apic(struct vm *vm)
 	require(x86vcpu_set_apic(vm->vcpu[0].handle, &apic), "x86vcpu_set_apic");
 }
 
-/* ---- Host CPUs ----------------------------------------------------------------------------------------------- */
+/* ---- Host CPUs ------------------------------------------------------------------------------------ */
 
 static void leave(struct vm *vm)
 {

@@ -22,11 +22,11 @@ enum {
 
 #define SECOND_NS INT64_C(1000000000)
 #define UPDATE_NS 244000 /* that long before the second is over, UIP warns */
-#define FIRST_SECOND INT64_C(788918400) /* 2025-01-01 00:00:00, a Wednesday */
+#define FIRST_SECOND INT64_C(789004800) /* 2025-01-01 00:00:00, a Wednesday */
 #define KIB 1024u
 #define EXTENDED_MAX (63u * 1024u) /* KiB: what the 16 bits are used for by tradition */
 
-/* ---- Calendar ------------------------------------------------------------------------------------------ */
+/* ---- Calendar ------------------------------------------------------------------------------------- */
 
 static bool is_leap(unsigned year)
 {
@@ -52,7 +52,7 @@ static int64_t days_to(unsigned month, unsigned year)
 	return days;
 }
 
-/* ---- Registers and time ---------------------------------------------------------------------------------- */
+/* ---- Registers and time --------------------------------------------------------------------------- */
 
 static uint8_t to_format(const struct rtc *rtc, unsigned value)
 {
@@ -122,7 +122,7 @@ static bool is_set_mode(const struct rtc *rtc)
 	return rtc->ram[REGISTER_B] & B_SET;
 }
 
-/* ---- Interrupts -------------------------------------------------------------------------------------------- */
+/* ---- Interrupts ----------------------------------------------------------------------------------- */
 
 /* 122 us to half a second; rates 1 and 2 mean 8 and 9. 0: off. */
 static uint64_t period_ns(const struct rtc *rtc)
@@ -191,7 +191,7 @@ uint64_t rtc_deadline(const struct rtc *rtc, uint64_t now)
 	return next;
 }
 
-/* ---- Ports --------------------------------------------------------------------------------------------------- */
+/* ---- Ports ---------------------------------------------------------------------------------------- */
 
 static void set16(struct rtc *rtc, unsigned index, uint64_t value, uint64_t limit)
 {

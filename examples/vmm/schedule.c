@@ -53,7 +53,7 @@ static struct vcpu *next_vcpu(struct vm *vm, unsigned host, unsigned last)
 	return NULL;
 }
 
-/* ---- Running ---------------------------------------------------------------------------------------------- */
+/* ---- Running -------------------------------------------------------------------------------------- */
 
 /* Whether another vCPU may have its turn. */
 static bool ends_turn(uint32_t kind)
@@ -92,7 +92,7 @@ static void run_turn(struct vcpu *vcpu)
 	}
 }
 
-/* ---- Waiting ------------------------------------------------------------------------------------------------ */
+/* ---- Waiting -------------------------------------------------------------------------------------- */
 
 /*
  * Nobody runs, nothing has come, and no timer will bring anything. A look at several vCPUs is not one moment:
@@ -152,7 +152,7 @@ static void wait(struct vm *vm, unsigned host)
 		platform_timer_cancel(&timer);
 }
 
-/* ---- A host CPU --------------------------------------------------------------------------------------------- */
+/* ---- A host CPU ----------------------------------------------------------------------------------- */
 
 static uint64_t slice_over(void *arg, uint64_t now)
 {

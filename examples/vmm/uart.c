@@ -45,7 +45,7 @@ void uart_reset(struct uart *uart)
 	*uart = (struct uart){ .lcr = LCR_8_BITS, .divisor = 1, .trigger = 1 };
 }
 
-/* ---- The receiver --------------------------------------------------------------------------------------- */
+/* ---- The receiver --------------------------------------------------------------------------------- */
 
 static unsigned received(const struct uart *uart)
 {
@@ -102,7 +102,7 @@ bool uart_wants_input(const struct uart *uart)
 	return uart->ier & IER_RECEIVER;
 }
 
-/* ---- Registers -------------------------------------------------------------------------------------------- */
+/* ---- Registers ------------------------------------------------------------------------------------ */
 
 /* In loop-back mode the modem lines show what MCR drives: RTS, DTR, OUT1, OUT2. */
 static uint8_t modem_lines(const struct uart *uart)

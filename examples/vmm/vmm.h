@@ -86,7 +86,7 @@ struct vm {
 	char reason[120]; /* one line: why */
 };
 
-/* ---- output.c, input.c ------------------------------------------------------------------------------ */
+/* ---- output.c, input.c ---------------------------------------------------------------------------- */
 
 /* A byte of the guest's console. Framed, so that nothing else on the stream can be taken for it. */
 void guest_console_putc(uint8_t byte);
@@ -100,7 +100,7 @@ void input_init(void);
 /* Takes what has come, as long as there is room for it. */
 void input_poll(struct uart *uart);
 
-/* ---- verdict.c --------------------------------------------------------------------------------------- */
+/* ---- verdict.c ------------------------------------------------------------------------------------ */
 
 /* Ends the guest, on every CPU; the first verdict counts. */
 void vm_end(struct vm *vm, enum verdict verdict, const char *reason);
@@ -115,7 +115,7 @@ static inline bool vm_ended(const struct vm *vm)
 	return __atomic_load_n(&vm->ending, __ATOMIC_ACQUIRE);
 }
 
-/* ---- machine.c ----------------------------------------------------------------------------------------- */
+/* ---- machine.c ------------------------------------------------------------------------------------ */
 
 /* From the loaded image to the verdict: vCPUs, host CPUs, and all of it given back. */
 struct loader;
@@ -123,23 +123,23 @@ void machine_run(struct vm *vm, const struct loader *loader, uint64_t entry);
 /* For what goes wrong before or after the guest's time. */
 void require(int32_t status, const char *call);
 
-/* ---- schedule.c ------------------------------------------------------------------------------------------ */
+/* ---- schedule.c ----------------------------------------------------------------------------------- */
 
 /* Runs the vCPUs of the executing CPU, one after the other, until somebody has called vm_end. */
 void vm_run_cpu(struct vm *vm);
 /* Has platform_notify wake the vCPUs of this machine. */
 void schedule_init(struct vm *vm);
 
-/* ---- exits.c ---------------------------------------------------------------------------------------------- */
+/* ---- exits.c -------------------------------------------------------------------------------------- */
 
 void handle_exit(struct vcpu *vcpu, const struct x86vcpu_exit *exit);
 
-/* ---- trace.c ------------------------------------------------------------------------------------------------ */
+/* ---- trace.c -------------------------------------------------------------------------------------- */
 
 void trace_exit(struct vcpu *vcpu, const struct x86vcpu_exit *exit);
 void show_registers(struct vcpu *vcpu);
 
-/* ---- memory.c ------------------------------------------------------------------------------------------------ */
+/* ---- memory.c ------------------------------------------------------------------------------------- */
 
 #define FOUR_GIB (UINT64_C(1) << 32)
 
@@ -153,7 +153,7 @@ void *memory_at(const struct vm *vm, uint64_t gpa, uint64_t size);
 uint8_t memory_read8(const struct vm *vm, uint64_t gpa);
 void memory_write8(struct vm *vm, uint64_t gpa, uint8_t value);
 
-/* ---- devices.c: wiring and time. All but devices_poll, devices_can_wake want vm->lock held. ------------------ */
+/* ---- devices.c: wiring and time. All but devices_poll, devices_can_wake want vm->lock held. ------- */
 
 void devices_reset(struct vm *vm);
 /* Drives an ISA interrupt line, at the 8259As and at the I/O APIC. */
@@ -173,12 +173,12 @@ bool devices_can_wake(struct vm *vm);
 uint64_t mmio_read(struct vm *vm, uint64_t gpa);
 void mmio_write(struct vm *vm, uint64_t gpa, uint64_t value);
 
-/* ---- ports.c (with vm->lock) ------------------------------------------------------------------------------------ */
+/* ---- ports.c (with vm->lock) ---------------------------------------------------------------------- */
 
 uint32_t port_read(struct vm *vm, uint16_t port, unsigned bytes);
 void port_write(struct vm *vm, uint16_t port, unsigned bytes, uint32_t value);
 
-/* ---- acpi.c ---------------------------------------------------------------------------------------------- */
+/* ---- acpi.c --------------------------------------------------------------------------------------- */
 
 /* Writes the tables for vm->vcpus CPUs into guest memory; answers the address of the RSDP. */
 uint64_t acpi_build(const struct vm *vm);
