@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The start of the boot CPU in C, of the second CPU (INIT, start-up IPI: SDM 9.4.4), and what lies between them. */
+/* The start of the boot CPU in C, of the second CPU (INIT, start-up IPI: SDM 9.4.4), and what they share. */
 #include "platform.h"
 #include "internal.h"
 

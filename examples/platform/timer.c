@@ -11,6 +11,7 @@
 #define DIVIDE_BY_1 0xbu
 #define LVT_MASKED (1u << 16)
 #define NEVER UINT64_MAX
+#define FARTHEST_NS UINT64_C(1000000000)
 
 enum timer_state { FREE, ARMED, RUNNING };
 
@@ -58,12 +59,12 @@ static void program(const struct queue *queue)
 		if (queue->timers[i].state == ARMED && queue->timers[i].deadline < deadline)
 			deadline = queue->timers[i].deadline;
 	ns = deadline > now ? deadline - now : 0;
-	if (ns > 1000000000)
-		ns = 1000000000;
-	count = ns * counts_per_ms / 1000000 + 1;
+	count = (ns < FARTHEST_NS ? ns : FARTHEST_NS) * counts_per_ms / 1000000 + 1;
+	if (count > UINT32_MAX)
+		count = UINT32_MAX;
 	lapic_write(LAPIC_LVT_TIMER, PLATFORM_TIMER_VECTOR);
 	lapic_write(LAPIC_DIVIDE_CONFIGURATION, DIVIDE_BY_1);
-	lapic_write(LAPIC_INITIAL_COUNT, deadline == NEVER ? 0 : count > UINT32_MAX ? UINT32_MAX : (uint32_t)count);
+	lapic_write(LAPIC_INITIAL_COUNT, deadline == NEVER ? 0 : (uint32_t)count);
 }
 
 /* Runs one timer's function. The lock is held before and after, but not during it. */

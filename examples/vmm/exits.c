@@ -57,7 +57,9 @@ static void port_string(struct vcpu *vcpu, const struct x86vcpu_port_io_string *
 
 static void mmio_in(struct vcpu *vcpu, const struct x86vcpu_mmio *mmio)
 {
-	require_ok(vcpu, x86vcpu_complete_read(vcpu->handle, mmio_read(vcpu->vm, mmio->gpa)), "x86vcpu_complete_read");
+	const uint64_t value = mmio_read(vcpu->vm, mmio->gpa);
+
+	require_ok(vcpu, x86vcpu_complete_read(vcpu->handle, value), "x86vcpu_complete_read");
 }
 
 /*
@@ -103,7 +105,8 @@ static void device_exit(struct vcpu *vcpu, const struct x86vcpu_exit *exit)
 		port_in(vcpu, &exit->u.port_io);
 		break;
 	case X86VCPU_EXIT_PORT_IO_WRITE:
-		port_write(vm, exit->u.port_io.port, 1u << exit->u.port_io.width, (uint32_t)exit->u.port_io.data);
+		port_write(vm, exit->u.port_io.port, 1u << exit->u.port_io.width,
+			   (uint32_t)exit->u.port_io.data);
 		break;
 	case X86VCPU_EXIT_PORT_IO_STRING:
 		port_string(vcpu, &exit->u.port_io_string);

@@ -60,7 +60,7 @@ static void unbind_own(struct vm *vm)
 			require(x86vcpu_unbind(vm->vcpu[i].handle), "x86vcpu_unbind");
 }
 
-/* "Virtual wire mode", in which firmware leaves the first CPU (SDM 12.1, MultiProcessor Specification 3.6.2.2). */
+/* "Virtual wire mode", in which firmware leaves the first CPU (MultiProcessor Specification 3.6.2.2). */
 static void wire_apic(struct vm *vm)
 {
 	struct x86vcpu_apic_state apic = { .size = sizeof(apic) };

@@ -72,9 +72,11 @@ void memory_describe(const struct vm *vm, struct x86vcpu_setup_config *config)
 
 	regions[count++] = (struct x86vcpu_memory_region){ 0, vm->ram, vm->ram_size };
 	if (vm->rom)
-		regions[count++] = (struct x86vcpu_memory_region){ FOUR_GIB - vm->rom_size, vm->rom, vm->rom_size };
+		regions[count++] = (struct x86vcpu_memory_region){ FOUR_GIB - vm->rom_size, vm->rom,
+								   vm->rom_size };
 	if (vm->job->flags & JOB_TESTDEV)
-		regions[count++] = (struct x86vcpu_memory_region){ TESTDEV_MEMORY, test_memory, TESTDEV_MEMORY_SIZE };
+		regions[count++] = (struct x86vcpu_memory_region){ TESTDEV_MEMORY, test_memory,
+								   TESTDEV_MEMORY_SIZE };
 	hole = (struct x86vcpu_mmio_range){ vm->ram_size, (UINT64_C(1) << 48) - vm->ram_size };
 
 	config->memory = regions;

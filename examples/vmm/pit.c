@@ -235,10 +235,13 @@ bool pit_take_edge(struct pit *pit, uint64_t now_ns)
 uint64_t pit_deadline(const struct pit *pit, uint64_t now_ns)
 {
 	const struct pit_channel *ch = &pit->channel[0];
+	uint64_t periods = 1;
 
 	if (!ch->counting)
 		return UINT64_MAX;
 	if (is_periodic(ch))
-		return tick_ns(pit, ch->start + (elapsed(ch, pit_now(pit, now_ns)) / ch->reload + 1) * ch->reload);
-	return (ch->mode == 0 || ch->mode == 4) && ch->edges == 0 ? tick_ns(pit, ch->start + ch->reload) : UINT64_MAX;
+		periods = elapsed(ch, pit_now(pit, now_ns)) / ch->reload + 1;
+	else if ((ch->mode != 0 && ch->mode != 4) || ch->edges)
+		return UINT64_MAX;
+	return tick_ns(pit, ch->start + periods * ch->reload);
 }

@@ -9,7 +9,10 @@
 #define RESET_CONTROL 0xcf9
 #define RESET_CONTROL_START 0x04
 
-/* `read` may be NULL: ones. `job_flag`: only there if the job has it. `bytewise`: a wider access is one for each byte, to adjacent ports. */
+/*
+ * `read` may be NULL: ones. `job_flag`: only there if the job has it. `bytewise`: a wider access is one for
+ * each byte, to adjacent ports.
+ */
 struct port_device {
 	uint16_t first, last;
 	bool bytewise;

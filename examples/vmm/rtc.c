@@ -232,7 +232,8 @@ static void write_register_b(struct rtc *rtc, uint8_t value, uint64_t now)
 void rtc_write(struct rtc *rtc, uint16_t port, uint8_t value, uint64_t now)
 {
 	const unsigned index = rtc->index;
-	const bool is_time = index <= YEAR && index != SECONDS_ALARM && index != MINUTES_ALARM && index != HOURS_ALARM;
+	const bool is_alarm = index < WEEKDAY && index % 2;
+	const bool is_time = index <= YEAR && !is_alarm;
 
 	if (port == RTC_INDEX) {
 		rtc->index = value & 0x7f; /* bit 7 masks NMIs, of which there are none */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The MC146818: clock, alarm, periodic interrupt and CMOS RAM, at ports 0x70 and 0x71. Time is in nanoseconds. */
+/* The MC146818 at ports 0x70 and 0x71: clock, alarm, periodic interrupt, RAM. Time is in nanoseconds. */
 #ifndef VMM_RTC_H
 #define VMM_RTC_H
 

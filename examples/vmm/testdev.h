@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The test device that kvm-unit-tests expects (QEMU's pc-testdev): registers that keep what is written, interrupt
- * lines that follow what is written, and a port that has a page's translation forgotten. Its 64 KiB of memory
- * are in memory.c.
+ * The test device that kvm-unit-tests expects (QEMU's pc-testdev): registers that keep what is written,
+ * interrupt lines that follow what is written, and a port that has a page's translation forgotten. Its 64 KiB of
+ * memory are in memory.c.
  */
 #ifndef VMM_TESTDEV_H
 #define VMM_TESTDEV_H
