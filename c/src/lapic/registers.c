@@ -43,7 +43,7 @@ static const struct rule rules[LAPIC_REGISTERS] = {
 	[LAPIC_RRD] = {.allowed = READ},
 	[LAPIC_LDR] = {.allowed = READ | WRITE | READ2, .writable = 0xff000000},
 	[LAPIC_DFR] = {.allowed = READ | WRITE, .writable = 0xf0000000},
-	[LAPIC_SVR] = {.allowed = RW, .writable = APIC_SVR_ENABLE | 0x2ff},
+	[LAPIC_SVR] = {.allowed = RW, .writable = APIC_SVR_ENABLE | 0xff, .ignored = 1u << 9}, /* focus checking */
 	[LAPIC_ISR ... LAPIC_IRR + 7] = {.allowed = RO},
 	[LAPIC_ESR] = {.allowed = RW},
 	[LAPIC_LVT_CMCI] = {.allowed = RW, .writable = LVT_PLAIN | LVT_DELIVERY, .ignored = APIC_SEND_PENDING},
