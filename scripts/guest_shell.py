@@ -19,21 +19,22 @@ mount -t devtmpfs devtmpfs /dev
 mkdir /dev/pts
 mount -t devpts devpts /dev/pts
 hostname guest
-export PATH=/sbin:/bin HOME=/ PS1='guest:\\w# '
+export PATH=/bin HOME=/ PS1='guest:\\w# '
+# busybox' poweroff, halt and reboot ask process 1, which is this script.
+trap 'exec busybox poweroff -f' USR1 USR2
+trap 'exec busybox reboot -f' TERM
 if [ "$run" ]; then
 	sh "/$run"
 else
 	[ -z "$COLUMNS" ] || stty -F /dev/console cols "$COLUMNS" rows "$LINES"
-	unset COLUMNS LINES run
+	unset COLUMNS LINES
 	echo
 	echo "Linux $(uname -r) with busybox; 'poweroff' or Ctrl-D ends it"
-	setsid cttyhack sh
+	setsid cttyhack sh &
+	wait $!
 fi
-/sbin/poweroff
+exec busybox poweroff -f
 """
-
-# There is no init daemon that busybox' own commands could ask.
-END = "#!/bin/sh\nexec /bin/busybox {0} -f\n"
 
 DEMO = """\
 uname -a
@@ -66,7 +67,7 @@ def entry(name, mode, data=b"", device=(0, 0)):
 
 def archive(busybox, init, files=()):
     """A RAM disk with busybox, the script /init, and (name, mode, content) of other files."""
-    parts = [entry(folder, 0o40755) for folder in ("bin", "sbin", "dev", "proc", "sys", "tmp")]
+    parts = [entry(folder, 0o40755) for folder in ("bin", "dev", "proc", "sys", "tmp")]
     parts += [
         entry("dev/console", 0o20600, device=(5, 1)),
         entry("bin/busybox", 0o100755, busybox),
@@ -78,9 +79,8 @@ def archive(busybox, init, files=()):
 
 
 def initrd(busybox):
-    files = [(f"sbin/{name}", 0o100755, END.format(name).encode()) for name in ("poweroff", "reboot", "halt")]
     demo = DEMO.format(blocks=BLOCKS, sum=file_sum())
-    files += [("demo", 0o100755, demo.encode()), ("block", 0o100644, block())]
+    files = [("demo", 0o100755, demo.encode()), ("block", 0o100644, block())]
     return archive(busybox, INIT, files)
 
 

@@ -81,7 +81,6 @@ class Line:
         self.pending = b""
         self.master, self.slave = pty.openpty()
         # The machine turns the echo off when it opens its end, and drops what was there before.
-        attributes = termios.tcgetattr(self.slave)
         tty.setraw(self.slave)
         attributes = termios.tcgetattr(self.slave)
         attributes[3] |= termios.ECHO
@@ -95,7 +94,7 @@ class Line:
         os.close(self.slave)
 
     def heard(self, text):
-        if self.after and text.endswith(self.after):
+        if self.after and self.after in text:
             self.after = None
 
     def readable(self):
