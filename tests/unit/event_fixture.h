@@ -33,6 +33,17 @@ static inline struct guest *guest_with(uint64_t rflags, uint64_t blocking)
 	return g;
 }
 
+/* A guest with an enabled local APIC. */
+static inline struct guest *guest_with_apic(void)
+{
+	struct guest *g = guest_in(FIXTURE_LONG);
+
+	g->limits.has_apic = true;
+	lapic_reset(g);
+	g->lapic.svr = APIC_SVR_ENABLE | 0xff;
+	return g;
+}
+
 /* What was in `window` before does not matter. */
 static inline struct guest_event next(struct guest *g)
 {

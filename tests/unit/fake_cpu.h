@@ -117,6 +117,8 @@ static inline void insn_write_dr6(uint64_t value) { fake_cpu.dr6 = value; }
 static inline uint64_t insn_read_dr7(void) { return fake_cpu.dr7; }
 static inline void insn_write_dr7(uint64_t value) { fake_cpu.dr7 = value; }
 static inline uint64_t insn_read_flags(void) { return 2; }
+static inline uint64_t insn_disable_interrupts(void) { return 2; }
+static inline void insn_restore_interrupts(uint64_t flags) { (void)flags; }
 static inline uint64_t insn_xgetbv(uint32_t index) { return index ? 0 : fake_cpu.xcr0; }
 static inline void insn_xsetbv(uint32_t index, uint64_t value) { fake_cpu.xcr0 = index ? fake_cpu.xcr0 : value; }
 static inline void insn_xsave(void *area) { (void)area; }

@@ -29,8 +29,15 @@ static int32_t read_far(void *ctx, uint64_t gpa, void *buf, uint64_t len)
 	return X86VCPU_OK;
 }
 
+static uint64_t nanos_to_ticks(void *ctx, uint64_t nanos)
+{
+	(void)ctx;
+	return nanos;
+}
+
 static const struct x86vcpu_host_ops host_ops = {
 	.size = sizeof(host_ops),
+	.nanos_to_ticks = nanos_to_ticks,
 	.read_guest = read_far,
 };
 
@@ -109,6 +116,7 @@ struct guest_fixture *fixture_reset(enum fixture_mode mode)
 	memset(f, 0, sizeof(*f));
 	f->g.read_field = read_hardware;
 	f->g.exit = &f->exit;
+	f->g.lapic.tpr = &f->tpr;
 	f->g.xcr0 = XCR0_X87;
 	set_memory(f);
 	set_limits(&f->g.limits);

@@ -34,6 +34,7 @@ struct guest_fixture {
 	uint64_t hardware[G_FIELDS]; /* what read_field answers */
 	unsigned reads[G_FIELDS];    /* and how often it was asked */
 	unsigned host_reads;         /* calls of host_ops.read_guest */
+	uint32_t tpr;                /* task-priority register */
 	struct x86vcpu_exit exit;
 	struct x86vcpu_memory_region regions[4];
 	struct x86vcpu_mmio_range mmio[4];

@@ -151,7 +151,7 @@ static uint64_t current(struct guest *g, unsigned cr)
 	case 4:
 		return guest_get(g, G_CR4);
 	default:
-		return g->cr8;
+		return *g->lapic.tpr >> 4;
 	}
 }
 
@@ -160,7 +160,7 @@ static void assert_unchanged(const struct guest *g)
 {
 	ck_assert_uint_eq(g->dirty, 0);
 	ck_assert(!g->flush_tlb);
-	ck_assert_uint_eq(g->cr8, 0);
+	ck_assert_uint_eq(*g->lapic.tpr, 0);
 }
 
 START_TEST(mov_to_cr)
@@ -448,7 +448,7 @@ START_TEST(mov_from_cr)
 	struct guest *g = &guest_in(&state)->g;
 
 	g->cr2 = values[1];
-	g->cr8 = values[4];
+	*g->lapic.tpr = (uint32_t)values[4] << 4;
 	for (unsigned i = 0; i < 5; i++) {
 		uint64_t value = 0;
 

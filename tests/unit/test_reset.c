@@ -49,7 +49,7 @@ static struct guest *used_guest(void)
 		fixture_set(f, (enum guest_field)i, UINT64_C(0xa5a5a5a5a5a5a5a5));
 	memset(&g->regs, 0xa5, sizeof(g->regs));
 	memset(&g->msrs, 0xa5, sizeof(g->msrs));
-	g->cr2 = g->cr8 = 0xa5;
+	g->cr2 = *g->lapic.tpr = 0xa5;
 	g->msrs_changed = false;
 	g->host_tsc = tsc_now;
 	g->host = &host;
@@ -139,7 +139,7 @@ START_TEST(general_registers_are_reset)
 
 	ck_assert_mem_eq(&g->regs, &expected, sizeof(expected));
 	ck_assert_uint_eq(g->cr2, 0);
-	ck_assert_uint_eq(g->cr8, 0);
+	ck_assert_uint_eq(*g->lapic.tpr, 0);
 }
 END_TEST
 

@@ -228,6 +228,21 @@ static inline uint64_t insn_read_flags(void)
 	return value;
 }
 
+/* RFLAGS before, for insn_restore_interrupts. */
+static inline uint64_t insn_disable_interrupts(void)
+{
+	const uint64_t flags = insn_read_flags();
+
+	__asm__ volatile("cli" : : : "memory");
+	return flags;
+}
+
+static inline void insn_restore_interrupts(uint64_t flags)
+{
+	if (flags & (UINT64_C(1) << 9))
+		__asm__ volatile("sti" : : : "memory");
+}
+
 /* ---- Extended state (SDM Vol. 1, 13) --------------------------------------------------------------- */
 
 static inline uint64_t insn_xgetbv(uint32_t index)

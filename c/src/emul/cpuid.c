@@ -10,7 +10,7 @@
 _Static_assert(SLOT_OTHER + 1 == GUEST_CPUID_SLOTS, "one slot for each value of slot_of");
 _Static_assert(CPUID_TABLE_SIZE < NO_ENTRY, "an index is a byte");
 
-#define GUEST_CPUID_COMPUTED 0x1fu /* all of GUEST_CPUID_*, INDEXED not */
+#define GUEST_CPUID_COMPUTED 0x3fu /* all of GUEST_CPUID_*, INDEXED not */
 
 static uint32_t slot_of(uint32_t leaf)
 {
@@ -100,6 +100,8 @@ __attribute__((noinline)) static int answer_computed(struct guest *g,
 	if (entry->flags & GUEST_CPUID_XSAVEC_SIZE &&
 	    entry->eax & (CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XSAVES))
 		g->regs.rbx = cpuid_xsavec_size(entry - 1, g->xcr0 & g->limits.xcr0);
+	if (entry->flags & GUEST_CPUID_APIC && !lapic_globally_enabled(&g->lapic))
+		g->regs.rdx &= ~(uint64_t)CPUID_1_EDX_APIC;
 	if (entry->flags & GUEST_CPUID_TOPOLOGY)
 		answer_topology(g, subleaf);
 	return EMUL_NEXT;

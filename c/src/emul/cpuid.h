@@ -35,6 +35,7 @@ struct cpuid_config {
 #define GUEST_CPUID_XSAVE_SIZE (1u << 2)   /* leaf 0xd.0: EBX for the current XCR0 */
 #define GUEST_CPUID_XSAVEC_SIZE (1u << 3)  /* leaf 0xd.1: EBX for the current XCR0 and IA32_XSS */
 #define GUEST_CPUID_TOPOLOGY (1u << 4)     /* leaf 0xb: ECX and the levels by subleaf */
+#define GUEST_CPUID_APIC (1u << 5)         /* EDX: no APIC while IA32_APIC_BASE disables it */
 
 /* Fills `table` and `limits`; returns the number of entries, 0 when `capacity` is too small. */
 uint32_t cpuid_build(struct guest_cpuid_entry *table, uint32_t capacity, const struct cpuid_config *config,

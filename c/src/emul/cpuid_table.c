@@ -162,6 +162,7 @@ static void add_features(struct builder *b)
 	if (!config->apic)
 		return;
 	entry->edx |= CPUID_1_EDX_APIC;
+	entry->flags |= GUEST_CPUID_APIC;
 	entry->ecx |= CPUID_1_ECX_X2APIC;
 	if (config->tsc_deadline)
 		entry->ecx |= CPUID_1_ECX_TSC_DEADLINE;

@@ -188,12 +188,12 @@ static int load_cr4(struct guest *g, uint64_t cr4)
 	return EMUL_NEXT;
 }
 
-/* Without a local APIC it is a register like any other: nothing looks at the priority. */
+/* It is the upper half of the task-priority register (SDM 12.8.6). */
 static int load_cr8(struct guest *g, uint64_t value)
 {
 	if (value & ~CR8_TPR)
 		return EMUL_GP;
-	g->cr8 = value;
+	lapic_set_tpr(g, (uint32_t)value << 4);
 	return EMUL_NEXT;
 }
 
@@ -231,7 +231,7 @@ static uint64_t store_cr(struct guest *g, unsigned cr)
 	case 4:
 		return guest_get(g, G_CR4);
 	default:
-		return g->cr8;
+		return *g->lapic.tpr >> 4 & 15;
 	}
 }
 

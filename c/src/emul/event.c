@@ -7,11 +7,17 @@
 #include "emul/guest.h"
 
 #include "cpu/x86.h"
+#include "x86vcpu/apic.h"
 
-/* Interrupts and the NMI are posted from other CPUs: release here, acquire in guest_next_event. */
+/* Events are posted from other CPUs: the store is seen by whoever sees attention. */
 static void post(struct guest_events *events)
 {
-	__atomic_store_n(&events->attention, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&events->attention, 1, __ATOMIC_SEQ_CST);
+}
+
+void guest_look_again(struct guest *g)
+{
+	__atomic_store_n(&g->events.attention, 1, __ATOMIC_RELAXED);
 }
 
 static uint64_t bit_of(uint8_t vector)
@@ -25,16 +31,15 @@ static void make_pending(struct guest_events *events, uint8_t vector)
 	post(events);
 }
 
-/* The trigger mode outlives the taking, as in a local APIC's TMR (SDM 11.8.4): only a new post changes it. */
+/* An APIC that is off, and one below vector 16, leaves the CPU to whoever drives its INTR pin. */
 void guest_post_interrupt(struct guest *g, uint8_t vector, bool level)
 {
-	uint64_t *word = &g->events.level[vector >> 6];
-
-	if (level)
-		__atomic_fetch_or(word, bit_of(vector), __ATOMIC_RELAXED);
-	else
-		__atomic_fetch_and(word, ~bit_of(vector), __ATOMIC_RELAXED);
-	make_pending(&g->events, vector);
+	if (vector < APIC_FIRST_VECTOR || !lapic_enabled(&g->lapic)) {
+		make_pending(&g->events, vector);
+		return;
+	}
+	lapic_accept(g, vector, level);
+	post(&g->events);
 }
 
 void guest_post_nmi(struct guest *g)
@@ -43,7 +48,21 @@ void guest_post_nmi(struct guest *g)
 	post(&g->events);
 }
 
-int guest_highest_interrupt(const struct guest *g)
+/* A start-up IPI that came before INIT is none of this start's. */
+void guest_post_init(struct guest *g)
+{
+	__atomic_store_n(&g->events.startup, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&g->events.init, 1, __ATOMIC_RELEASE);
+	post(&g->events);
+}
+
+void guest_post_startup(struct guest *g, uint8_t page)
+{
+	__atomic_store_n(&g->events.startup, STARTUP_PENDING | page, __ATOMIC_RELEASE);
+	post(&g->events);
+}
+
+static int highest_direct(const struct guest *g)
 {
 	for (int word = 3; word >= 0; word--) {
 		const uint64_t bits = __atomic_load_n(&g->events.interrupts[word], __ATOMIC_ACQUIRE);
@@ -59,10 +78,87 @@ static bool nmi_pending(const struct guest *g)
 	return __atomic_load_n(&g->events.nmi, __ATOMIC_ACQUIRE) != 0;
 }
 
+/* An interrupt that the guest would take if its flags let it. */
+static bool interrupt_waits(const struct guest *g)
+{
+	return highest_direct(g) >= 0 || lapic_extint_asked(g) || lapic_deliverable(g) >= 0;
+}
+
 bool guest_event_pending(const struct guest *g)
 {
-	return g->events.exception.valid || g->events.reinject.valid || nmi_pending(g) ||
-	       guest_highest_interrupt(g) >= 0;
+	const struct guest_events *events = &g->events;
+
+	return events->exception.valid || events->reinject.valid || nmi_pending(g) || highest_direct(g) >= 0 ||
+	       lapic_has_pending(g) || lapic_extint_asked(g) || guest_signalled(g) ||
+	       __atomic_load_n(&g->lapic.edges, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&g->lapic.timer.expired, __ATOMIC_ACQUIRE);
+}
+
+/* ---- Where the vCPU is ------------------------------------------------------------------------------------ */
+
+/*
+ * Whoever posts stores the event and attention, then looks at the state; the vCPU stores its state, then looks
+ * at attention (both in one total order): one of the two sees the other. LEAVING means that somebody
+ * has interrupted that CPU already, and the vCPU has not looked since.
+ */
+void guest_kick(struct guest *g)
+{
+	struct guest_events *events = &g->events;
+	uint64_t state;
+
+	post(events);
+	if (!g->host->notify)
+		return;
+	state = __atomic_load_n(&events->run_state, __ATOMIC_SEQ_CST);
+	if ((state & RUN_STATE_MASK) == X86VCPU_RUNNING) {
+		const uint64_t leaving = (state & ~(uint64_t)RUN_STATE_MASK) | X86VCPU_LEAVING;
+
+		if (__atomic_compare_exchange_n(&events->run_state, &state, leaving, false, __ATOMIC_SEQ_CST,
+						__ATOMIC_SEQ_CST))
+			g->host->notify(g->ctx, g->vm_id, g->vcpu_id, (uint32_t)(state >> RUN_STATE_CPU));
+	}
+	if ((state & RUN_STATE_MASK) == X86VCPU_OUTSIDE)
+		g->host->notify(g->ctx, g->vm_id, g->vcpu_id, X86VCPU_NO_CPU);
+}
+
+void guest_publish_running(struct guest *g, uint32_t cpu)
+{
+	__atomic_store_n(&g->events.run_state, (uint64_t)cpu << RUN_STATE_CPU | X86VCPU_RUNNING,
+			 __ATOMIC_SEQ_CST);
+}
+
+void guest_publish_outside(struct guest *g)
+{
+	__atomic_store_n(&g->events.run_state, X86VCPU_OUTSIDE, __ATOMIC_SEQ_CST);
+}
+
+/* From now on whoever posts interrupts this CPU again. */
+static void begin_look(struct guest *g)
+{
+	struct guest_events *events = &g->events;
+	const uint64_t state = __atomic_load_n(&events->run_state, __ATOMIC_RELAXED);
+
+	if ((state & RUN_STATE_MASK) == X86VCPU_LEAVING)
+		guest_publish_running(g, (uint32_t)(state >> RUN_STATE_CPU));
+	__atomic_store_n(&events->attention, 0, __ATOMIC_SEQ_CST);
+	lapic_look(g);
+}
+
+bool guest_signalled(const struct guest *g)
+{
+	const struct guest_events *events = &g->events;
+
+	return __atomic_load_n(&events->exit_request, __ATOMIC_ACQUIRE) |
+	       __atomic_load_n(&events->init, __ATOMIC_ACQUIRE) |
+	       __atomic_load_n(&events->startup, __ATOMIC_ACQUIRE);
+}
+
+bool guest_must_leave(struct guest *g)
+{
+	if (!guest_signalled(g))
+		return false;
+	__atomic_store_n(&g->events.exit_request, 0, __ATOMIC_RELEASE);
+	return true;
 }
 
 /* ---- Exceptions -------------------------------------------------------------------------------------- */
@@ -98,10 +194,10 @@ static bool makes_double_fault(uint8_t first, uint8_t second)
 
 static void put_back(struct guest *g, const struct guest_event *event)
 {
-	if (event->type == GUEST_EVENT_EXTERNAL)
-		make_pending(&g->events, event->vector);
-	else if (event->type == GUEST_EVENT_NMI)
+	if (event->type == GUEST_EVENT_NMI)
 		guest_post_nmi(g);
+	else if (event->type == GUEST_EVENT_EXTERNAL && !lapic_untake(g, event->vector))
+		make_pending(&g->events, event->vector);
 	/* Faults and INT n come again when the instruction at RIP is executed again. */
 }
 
@@ -180,13 +276,46 @@ bool guest_wakes(struct guest *g)
 	const struct guest_events *events = &g->events;
 
 	return events->exception.valid || events->reinject.valid || debug_trap_pending(g) ||
-	       (nmi_pending(g) && nmis_open(g)) || (guest_highest_interrupt(g) >= 0 && interrupts_open(g));
+	       (nmi_pending(g) && nmis_open(g)) || (interrupt_waits(g) && interrupts_open(g));
 }
 
-static struct guest_event take_interrupt(struct guest *g, uint8_t vector)
+/* What was pending is looked at again before the entry. */
+bool guest_wake(struct guest *g)
 {
-	__atomic_fetch_and(&g->events.interrupts[vector >> 6], ~bit_of(vector), __ATOMIC_ACQ_REL);
-	return (struct guest_event){.valid = true, .type = GUEST_EVENT_EXTERNAL, .vector = vector};
+	begin_look(g);
+	if (!guest_wakes(g))
+		return false;
+	g->events.halted = false;
+	post(&g->events);
+	return true;
+}
+
+/* The pin before the APIC; or -1: an 8259A may have changed its mind. */
+static int take_vector(struct guest *g)
+{
+	int vector = highest_direct(g);
+
+	if (vector >= 0) {
+		__atomic_fetch_and(&g->events.interrupts[vector >> 6], ~bit_of((uint8_t)vector), __ATOMIC_ACQ_REL);
+		return vector;
+	}
+	if (lapic_extint_asked(g)) {
+		vector = g->host->acknowledge_interrupt(g->ctx, g->vm_id, g->vcpu_id);
+		if (vector >= 0)
+			return vector & 0xff;
+	}
+	vector = lapic_deliverable(g);
+	if (vector >= 0)
+		lapic_take(g, (uint8_t)vector);
+	return vector;
+}
+
+static struct guest_event take_interrupt(struct guest *g)
+{
+	const int vector = take_vector(g);
+
+	return (struct guest_event){
+		.valid = vector >= 0, .type = GUEST_EVENT_EXTERNAL, .vector = (uint8_t)vector};
 }
 
 static struct guest_event take_asynchronous(struct guest *g)
@@ -198,10 +327,8 @@ static struct guest_event take_asynchronous(struct guest *g)
 		return (struct guest_event){
 			.valid = true, .type = GUEST_EVENT_NMI, .vector = VECTOR_NMI};
 	}
-	const int vector = guest_highest_interrupt(g);
-
-	if (vector >= 0 && interrupts_open(g))
-		return take_interrupt(g, (uint8_t)vector);
+	if (interrupt_waits(g) && interrupts_open(g))
+		return take_interrupt(g);
 	return (struct guest_event){.valid = false};
 }
 
@@ -218,8 +345,8 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	struct guest_events *events = &g->events;
 	struct guest_event event;
 
-	/* Cleared before the look: what is posted after it sets it again. */
-	__atomic_store_n(&events->attention, 0, __ATOMIC_SEQ_CST);
+	/* Before the look: what is posted after it asks for another. */
+	begin_look(g);
 	if (events->reinject.valid) {
 		event = without_real_mode_code(g, events->reinject);
 		events->reinject.valid = false;
@@ -230,7 +357,8 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 		event = take_asynchronous(g);
 	}
 	window->nmi = nmi_pending(g);
-	window->interrupt = guest_highest_interrupt(g) >= 0;
+	window->interrupt = interrupt_waits(g);
+	window->task_priority = (uint8_t)lapic_held_by_tpr(g);
 	/* A second waiting exception cannot be asked a window for: look again after the next exit. */
 	if (events->exception.valid)
 		post(events);

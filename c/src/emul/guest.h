@@ -20,6 +20,7 @@
 
 #include "cpu/x86.h"
 #include "emul/instruction.h"
+#include "lapic/lapic.h"
 
 /* Per segment, in the order of enum x86vcpu_segment_index. */
 enum guest_field {
@@ -133,17 +134,25 @@ struct guest_event {
 	uint32_t length; /* of the instruction, for types 4 to 6 */
 };
 
+#define STARTUP_PENDING 0x100u
+#define RUN_STATE_MASK 3u
+#define RUN_STATE_CPU 32
+
 struct guest_events {
 	/* Set by any CPU; read and cleared by the CPU that runs the guest. */
-	uint32_t attention;     /* 1: something below is worth a look before the next entry */
-	uint64_t interrupts[4]; /* pending external interrupts, a bit per vector */
-	uint64_t level[4];      /* 1: the vector was last posted by a level-triggered source */
+	uint32_t attention;     /* 1: something is worth a look before the next entry */
 	uint32_t nmi;           /* 1: an NMI is pending */
+	uint32_t exit_request;  /* 1: run shall return */
+	uint32_t init;          /* 1: INIT is pending */
+	uint32_t startup;       /* STARTUP_PENDING | page: a start-up IPI is */
+	uint64_t interrupts[4]; /* pending external interrupts that don't come through the local APIC, by vector */
+	uint64_t run_state;     /* enum x86vcpu_run_state, and from bit RUN_STATE_CPU the CPU's number */
 
 	/* The vCPU's own. */
 	struct guest_event exception; /* raised by emulation or by the VMM, not yet taken */
 	struct guest_event reinject;  /* its delivery was cut short by an exit */
 	bool halted;                  /* HLT executed and nothing has woken it */
+	bool waits_for_sipi;          /* after INIT */
 	bool shutdown;                /* triple fault */
 };
 
@@ -189,7 +198,6 @@ struct guest {
 	struct guest_cpuid_slot cpuid_slot[GUEST_CPUID_SLOTS];
 	uint64_t xcr0;
 	uint64_t cr2;
-	uint64_t cr8;
 	bool flush_tlb; /* emulation changed what translations mean: drop the linear ones before entry */
 	struct guest_msrs msrs;
 	bool msrs_changed; /* a switched MSR or tsc_offset was written since it was last loaded */
@@ -203,6 +211,8 @@ struct guest {
 
 	struct guest_context context;
 	struct guest_events events;
+	struct lapic lapic;
+	struct machine *machine;
 
 	uint64_t slice_ticks; /* of the TSC */
 	uint64_t slice_end;   /* TSC at which the time slice under way ends; 0: the next run begins one */
@@ -314,23 +324,45 @@ void guest_raise(struct guest *g, uint8_t vector, bool has_error_code, uint32_t 
 void guest_raise_page_fault(struct guest *g, uint64_t address, uint32_t error_code);
 /* Whether something waits that a halted CPU would wake up for, or that it would take when it can. */
 bool guest_event_pending(const struct guest *g);
-/* From any CPU at any time. */
+/* From any CPU at any time; guest_kick is the caller's to call. */
 void guest_post_interrupt(struct guest *g, uint8_t vector, bool level);
 void guest_post_nmi(struct guest *g);
-/* Highest pending interrupt vector, or -1. */
-int guest_highest_interrupt(const struct guest *g);
+void guest_post_init(struct guest *g);
+void guest_post_startup(struct guest *g, uint8_t page);
+/* The vCPU's own thread: something changed that decides what can be injected. */
+void guest_look_again(struct guest *g);
+/*
+ * Tells the vCPU, from any CPU, to look at what was posted: its CPU is interrupted if it is in the guest, its
+ * thread woken if it is not in run.
+ */
+void guest_kick(struct guest *g);
+/* Around a run, on CPU `cpu` with IRQs off. What is posted from now on interrupts it. */
+void guest_publish_running(struct guest *g, uint32_t cpu);
+void guest_publish_outside(struct guest *g);
+/* Whether run must return before the guest goes on: a request to exit, which is used up, INIT or SIPI. */
+bool guest_must_leave(struct guest *g);
+/* Such a request is there; it stays. */
+bool guest_signalled(const struct guest *g);
+/* In the run loop, before each entry: guest_must_leave, looked at only when there is attention. */
+static inline bool guest_is_called(struct guest *g)
+{
+	return __atomic_load_n(&g->events.attention, __ATOMIC_SEQ_CST) && guest_must_leave(g);
+}
 /*
  * The event to inject at the next entry (SDM 27.6, priorities of SDM table 6-2), taken off the queues;
  * .valid is false when there is none. What must wait for a window is asked for in *window.
  */
 struct guest_window {
 	bool interrupt, nmi;
+	uint8_t task_priority; /* an exit is wanted when the guest lowers its TPR below this class; 0: none */
 };
 struct guest_event guest_next_event(struct guest *g, struct guest_window *window);
 /* An event whose delivery an exit cut short; it goes first at the next entry. */
 void guest_reinject(struct guest *g, struct guest_event event);
 /* False while the guest is halted and nothing has come that wakes it. */
 bool guest_wakes(struct guest *g);
+/* A halted guest wakes if there is a reason. False: it sleeps on. */
+bool guest_wake(struct guest *g);
 
 /* ---- emul/memory.c ------------------------------------------------------------------------------ */
 
@@ -339,7 +371,7 @@ int32_t guest_read_physical(struct guest *g, uint64_t gpa, void *buf, uint64_t l
 /* Where a memory region has `gpa`, and in *left how many bytes of the region follow from there. Or NULL. */
 const uint8_t *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *left);
 bool guest_is_mmio(const struct guest *g, uint64_t gpa);
-/* Whether one MMIO range holds all of [gpa, gpa + bytes), bytes being 1 or more. */
+/* Whether one MMIO range, or the local APIC, holds all of [gpa, gpa + bytes), bytes being 1 or more. */
 bool guest_is_mmio_access(const struct guest *g, uint64_t gpa, uint64_t bytes);
 
 #endif

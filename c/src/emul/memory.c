@@ -82,6 +82,8 @@ int32_t guest_read_physical(struct guest *g, uint64_t gpa, void *buf, uint64_t l
 
 bool guest_is_mmio_access(const struct guest *g, uint64_t gpa, uint64_t bytes)
 {
+	if (lapic_at(&g->lapic, gpa, bytes))
+		return true;
 	for (uint32_t i = 0; i < g->mmio_count; i++) {
 		const uint64_t offset = gpa - g->mmio[i].base;
 

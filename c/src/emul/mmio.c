@@ -70,13 +70,12 @@ static void fill_write(struct guest *g, const struct decode *d, uint64_t gpa)
 	};
 }
 
-static void fill_read(struct guest *g, const struct decode *d, uint64_t gpa)
+static struct x86vcpu_mmio describe_read(const struct decode *d, uint64_t gpa)
 {
 	const bool byte = d->operand_bytes == 1;
 	const bool high = byte && decode_is_high_byte(d, d->reg);
 
-	emul_report(g, X86VCPU_EXIT_MMIO_READ);
-	g->exit->u.mmio = (struct x86vcpu_mmio){
+	return (struct x86vcpu_mmio){
 		.gpa = gpa,
 		.width = width_of(d->memory_bytes),
 		.reg = high ? d->reg - 4 : d->reg,
@@ -85,6 +84,12 @@ static void fill_read(struct guest *g, const struct decode *d, uint64_t gpa)
 		.has_byte_reg = byte,
 		.byte_reg_high = high,
 	};
+}
+
+static void fill_read(struct guest *g, const struct decode *d, uint64_t gpa)
+{
+	emul_report(g, X86VCPU_EXIT_MMIO_READ);
+	g->exit->u.mmio = describe_read(d, gpa);
 	g->open = GUEST_OPEN_MMIO_READ;
 	g->last.kind = g->exit->kind;
 	g->last.u.mmio = g->exit->u.mmio;
@@ -103,6 +108,40 @@ static void fill_exchange(struct guest *g, const struct decode *d, uint64_t gpa)
 	};
 	g->has_write_behind = true;
 	fill_read(g, d, gpa);
+}
+
+/* SDM Vol. 1, 3.4.1.1: 8- and 16-bit results keep the other bits, 32-bit results clear 63:32. */
+static void write_register(struct guest *g, unsigned reg, unsigned width, bool high, uint64_t value)
+{
+	const uint64_t old = guest_gpr(g, reg);
+
+	if (high)
+		value = (old & ~UINT64_C(0xff00)) | (value & 0xff) << 8;
+	else if (width == X86VCPU_WIDTH_BYTE)
+		value = (old & ~UINT64_C(0xff)) | (value & 0xff);
+	else if (width == X86VCPU_WIDTH_WORD)
+		value = (old & ~UINT64_C(0xffff)) | (value & 0xffff);
+	else
+		value = zero_extend(value, width);
+	guest_set_gpr(g, reg, value);
+}
+
+static void complete_mmio(struct guest *g, const struct x86vcpu_mmio *mmio, uint64_t value)
+{
+	value = mmio->sign_extend ? sign_extend(value, mmio->width) : zero_extend(value, mmio->width);
+	write_register(g, mmio->reg, mmio->reg_width, mmio->byte_reg_high, value);
+}
+
+/* The local APIC answers at once. XCHG reads what the register held and writes what it is given. */
+static int access_lapic(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
+{
+	const bool exchange = d->kind == DECODE_EXCHANGE;
+	const struct x86vcpu_mmio read = describe_read(d, gpa);
+	const uint64_t data = write || exchange ? store_data(g, d) : 0;
+
+	if (!write || exchange)
+		complete_mmio(g, &read, lapic_mmio_read(g, gpa & 0xfff, d->memory_bytes));
+	return write || exchange ? lapic_mmio_write(g, gpa & 0xfff, d->memory_bytes, data) : EMUL_NEXT;
 }
 
 /* Whether all of the operand at `gpa` is in one page and in one device. */
@@ -159,13 +198,15 @@ static inline int emulate(struct guest *g, uint64_t gpa, const uint64_t *linear,
 	}
 	if (!is_whole(g, &d, gpa))
 		return report_nested_fault(g, gpa, write);
+	*length = d.length;
+	if (lapic_at(&g->lapic, gpa, d.memory_bytes))
+		return access_lapic(g, &d, gpa, write);
 	if (d.kind == DECODE_EXCHANGE)
 		fill_exchange(g, &d, gpa);
 	else if (write)
 		fill_write(g, &d, gpa);
 	else
 		fill_read(g, &d, gpa);
-	*length = d.length;
 	return EMUL_NEXT_EXIT;
 }
 
@@ -180,28 +221,6 @@ int emul_mmio_linear(struct guest *g, uint64_t gpa, uint64_t linear, bool write,
 }
 
 /* ---- Answers ------------------------------------------------------------------------------------------- */
-
-/* SDM Vol. 1, 3.4.1.1: 8- and 16-bit results keep the other bits, 32-bit results clear 63:32. */
-static void write_register(struct guest *g, unsigned reg, unsigned width, bool high, uint64_t value)
-{
-	const uint64_t old = guest_gpr(g, reg);
-
-	if (high)
-		value = (old & ~UINT64_C(0xff00)) | (value & 0xff) << 8;
-	else if (width == X86VCPU_WIDTH_BYTE)
-		value = (old & ~UINT64_C(0xff)) | (value & 0xff);
-	else if (width == X86VCPU_WIDTH_WORD)
-		value = (old & ~UINT64_C(0xffff)) | (value & 0xffff);
-	else
-		value = zero_extend(value, width);
-	guest_set_gpr(g, reg, value);
-}
-
-static void complete_mmio(struct guest *g, const struct x86vcpu_mmio *mmio, uint64_t value)
-{
-	value = mmio->sign_extend ? sign_extend(value, mmio->width) : zero_extend(value, mmio->width);
-	write_register(g, mmio->reg, mmio->reg_width, mmio->byte_reg_high, value);
-}
 
 int emul_write_behind(struct guest *g)
 {

@@ -10,8 +10,9 @@
  * called for data accesses of an instruction only, not for a page walk, a fetch or the delivery of an
  * event (SDM table 28-7, bits 7 and 8, and IDT-vectoring information; APM 15.25.6).
  *
- * EMUL_NEXT_EXIT  guest.exit is an MMIO_READ or MMIO_WRITE; the instruction has *length bytes, which
+ * EMUL_NEXT_EXIT  guest.exit is an MMIO_READ, MMIO_WRITE or INTERRUPT_END; the instruction has *length bytes, which
  *                 hardware does not tell for these exits (SDM 28.2.5)
+ * EMUL_NEXT       the local APIC has answered
  * EMUL_RESUME     the guest takes an exception instead
  * EMUL_EXIT       guest.exit is a NESTED_PAGE_FAULT: the access is not one that can be emulated
  */

@@ -27,6 +27,8 @@ static bool gate_open(const struct guest *g, enum msr_gate gate)
 		return limits->has_xsaves;
 	case MSR_WITH_ARCH_CAPABILITIES:
 		return limits->arch_capabilities;
+	case MSR_WITH_APIC:
+		return limits->has_apic;
 	default:
 		return true;
 	}
@@ -66,9 +68,12 @@ int emul_rdmsr(struct guest *g)
 
 	if (!rule)
 		return forward(g, X86VCPU_EXIT_MSR_READ, GUEST_OPEN_MSR_READ, 0);
-	if (!rule->read || !gate_open(g, rule->gate))
+	if ((!rule->read && !rule->apic) || !gate_open(g, rule->gate))
 		return EMUL_GP;
-	value = rule->read(g, rule, msr);
+	if (rule->apic && lapic_rdmsr(g, msr, &value) == EMUL_GP)
+		return EMUL_GP;
+	if (!rule->apic)
+		value = rule->read(g, rule, msr);
 	g->regs.rax = (uint32_t)value;
 	g->regs.rdx = value >> 32;
 	return EMUL_NEXT;
@@ -82,6 +87,8 @@ int emul_wrmsr(struct guest *g)
 
 	if (!rule)
 		return forward(g, X86VCPU_EXIT_MSR_WRITE, GUEST_OPEN_MSR_WRITE, value);
+	if (rule->apic)
+		return gate_open(g, rule->gate) ? lapic_wrmsr(g, msr, value) : EMUL_GP;
 	if (!rule->write || !gate_open(g, rule->gate) || !rule->write(g, rule, msr, value))
 		return EMUL_GP;
 	return EMUL_NEXT;

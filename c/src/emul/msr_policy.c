@@ -169,6 +169,7 @@ static void move_tsc(struct guest *g, uint64_t distance)
 	g->msrs.tsc_offset += distance;
 	g->msrs.tsc_adjust += distance;
 	g->msrs_changed = true;
+	lapic_timer_tsc_moved(g);
 }
 
 static bool write_tsc(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
@@ -233,7 +234,7 @@ static const struct msr_rule rules[] = {
 	{RANGE(X86VCPU_MSR_IA32_P5_MC_ADDR, X86VCPU_MSR_IA32_P5_MC_TYPE), ZERO, IGNORED},
 	{ONE(X86VCPU_MSR_IA32_TIME_STAMP_COUNTER), .read = read_tsc, .write = write_tsc},
 	{ONE(X86VCPU_MSR_IA32_PLATFORM_ID), ZERO},
-	{ONE(X86VCPU_MSR_IA32_APIC_BASE), REFUSED}, /* no local APIC */
+	{ONE(X86VCPU_MSR_IA32_APIC_BASE), .apic = true, .gate = MSR_WITH_APIC},
 	{ONE(0x2a), ZERO, IGNORED},                 /* EBL_CR_POWERON */
 	{ONE(0x33), REFUSED},                       /* TEST_CTRL: split locks */
 	{ONE(0x34), ZERO},                          /* SMI_COUNT */
@@ -294,10 +295,12 @@ static const struct msr_rule rules[] = {
 	{RANGE(0x4c1, 0x4c8), REFUSED},                  /* full-width performance counters */
 	{ONE(X86VCPU_MSR_IA32_MCG_EXT_CTL), REFUSED},
 	{RANGE(0x500, 0x5ff), REFUSED},                  /* SGX, Intel PT */
-	/* Debug store, RAPL, LBRs, CET, TSC_DEADLINE, PKRS. */
-	{RANGE(X86VCPU_MSR_IA32_DS_AREA, 0x6ff), REFUSED},
+	/* Debug store, RAPL, LBRs, CET; and PKRS. */
+	{RANGE(X86VCPU_MSR_IA32_DS_AREA, X86VCPU_MSR_IA32_TSC_DEADLINE - 1), REFUSED},
+	{ONE(X86VCPU_MSR_IA32_TSC_DEADLINE), .apic = true, .gate = MSR_WITH_APIC},
+	{RANGE(X86VCPU_MSR_IA32_TSC_DEADLINE + 1, 0x6ff), REFUSED},
 	{RANGE(X86VCPU_MSR_IA32_PM_ENABLE, 0x777), REFUSED},
-	{RANGE(X86VCPU_MSR_X2APIC_FIRST, X86VCPU_MSR_X2APIC_LAST), REFUSED}, /* no local APIC */
+	{RANGE(X86VCPU_MSR_X2APIC_FIRST, X86VCPU_MSR_X2APIC_LAST), .apic = true, .gate = MSR_WITH_APIC},
 	{RANGE(0x985, 0x98f), REFUSED},                  /* UINTR */
 	{RANGE(0xc80, 0xd8f), REFUSED},                  /* debug interface, RDT */
 	{ONE(X86VCPU_MSR_IA32_BNDCFGS), REFUSED},

@@ -13,6 +13,7 @@ enum msr_gate {
 	MSR_WITH_RDTSCP,
 	MSR_WITH_XSAVES,
 	MSR_WITH_ARCH_CAPABILITIES,
+	MSR_WITH_APIC,
 	MSR_GATES
 };
 
@@ -21,6 +22,7 @@ struct msr_rule {
 	/* NULL: #GP. write answers false for #GP. */
 	uint64_t (*read)(struct guest *g, const struct msr_rule *rule, uint32_t msr);
 	bool (*write)(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value);
+	bool apic;      /* instead of both: the local APIC answers */
 	enum msr_gate gate;
 	bool owned;     /* the VMM cannot claim it */
 	uint16_t where; /* an enum guest_field, or the offset in struct guest_msrs of `first` */

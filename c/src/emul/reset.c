@@ -4,6 +4,7 @@
 #include "cpu/x86.h"
 #include "emul/cpuid.h"
 #include "emul/msr.h"
+#include "lapic/machine.h"
 
 #define RESET_VECTOR UINT64_C(0xfffffff0)
 
@@ -56,7 +57,6 @@ static void reset_registers(struct guest *g)
 	for (unsigned i = 0; i < 4; i++)
 		guest_set(g, (enum guest_field)(G_PDPTE0 + i), 0);
 	g->cr2 = 0;
-	g->cr8 = 0;
 }
 
 void guest_reset(struct guest *g, uint64_t entry)
@@ -64,5 +64,58 @@ void guest_reset(struct guest *g, uint64_t entry)
 	reset_segments(g, entry);
 	reset_registers(g);
 	guest_reset_msrs(g);
-	g->msrs.tsc_offset = 0 - g->host_tsc();
+	g->msrs.tsc_offset = g->machine ? g->machine->tsc_offset : 0 - g->host_tsc();
+	lapic_reset(g);
+}
+
+/* ---- INIT and start-up IPI (SDM 9.4) --------------------------------------------------------------------- */
+
+/* MSRs, extended state and the TSC stay as they are; so do CR0's cache bits. */
+static void init(struct guest *g)
+{
+	const uint64_t cache_bits = guest_get(g, G_CR0) & (CR0_CD | CR0_NW), pat = guest_get(g, G_PAT);
+	struct guest_events *events = &g->events;
+
+	reset_segments(g, RESET_VECTOR);
+	reset_registers(g);
+	guest_set(g, G_CR0, CR0_ET | cache_bits);
+	guest_set(g, G_PAT, pat);
+	for (unsigned i = 0; i < 4; i++) {
+		g->dr[i] = 0;
+		__atomic_store_n(&events->interrupts[i], 0, __ATOMIC_RELAXED);
+	}
+	g->dr6 = DR6_RESET;
+	g->drs_armed = false;
+	g->flush_tlb = true;
+	g->open = GUEST_OPEN_NONE;
+	g->has_write_behind = false;
+	__atomic_store_n(&events->nmi, 0, __ATOMIC_RELAXED);
+	events->exception.valid = false;
+	events->reinject.valid = false;
+	events->halted = false;
+	events->shutdown = false;
+	lapic_init(g);
+	events->waits_for_sipi = !(g->lapic.base & APIC_BASE_BSP);
+}
+
+static void start_up(struct guest *g, uint8_t page)
+{
+	guest_set(g, (enum guest_field)(G_SELECTOR + X86VCPU_SEGMENT_CS), (uint64_t)page << 8);
+	guest_set(g, (enum guest_field)(G_BASE + X86VCPU_SEGMENT_CS), (uint64_t)page << 12);
+	guest_set(g, G_RIP, 0);
+	g->events.waits_for_sipi = false;
+}
+
+bool guest_take_startup(struct guest *g)
+{
+	struct guest_events *events = &g->events;
+	const bool initialised = __atomic_exchange_n(&events->init, 0, __ATOMIC_ACQ_REL);
+	uint32_t startup;
+
+	if (initialised)
+		init(g);
+	startup = __atomic_exchange_n(&events->startup, 0, __ATOMIC_ACQ_REL);
+	if (startup && events->waits_for_sipi)
+		start_up(g, (uint8_t)startup);
+	return initialised;
 }

@@ -10,4 +10,11 @@
  */
 void guest_reset(struct guest *g, uint64_t entry);
 
+/*
+ * INIT, if it is pending: most of the state is reset (SDM table 10-1), the bootstrap processor goes on at the
+ * reset vector, another waits for a start-up IPI; and that, if one is pending and waited for: CS:IP is its
+ * page. The vCPU is loaded. True when there was an INIT.
+ */
+bool guest_take_startup(struct guest *g);
+
 #endif

@@ -32,7 +32,7 @@ static void set_interrupt_window(struct svm_vcpu *v, bool open)
 void svm_close_interrupt_window(struct svm_vcpu *v)
 {
 	set_interrupt_window(v, false);
-	v->guest.events.attention = 1;
+	guest_look_again(&v->guest);
 }
 
 static uint64_t encode(const struct guest_event *event)
@@ -57,6 +57,17 @@ static bool window_helps_nmi(struct svm_vcpu *v)
 	return v->iret_pending && !(guest_get(&v->guest, G_RFLAGS) & RFLAGS_IF);
 }
 
+/* While an interrupt waits for the guest to lower its TPR, writes of CR8 exit. */
+static void watch_tpr(struct svm_vcpu *v, bool on)
+{
+	const uint16_t cr8 = 1u << 8;
+
+	if (on == !!(v->vmcb->intercept_cr_write & cr8))
+		return;
+	v->vmcb->intercept_cr_write ^= cr8;
+	v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+}
+
 void svm_inject(struct svm_vcpu *v)
 {
 	struct guest_window window;
@@ -71,8 +82,9 @@ void svm_inject(struct svm_vcpu *v)
 	}
 	set_intercept3(v, INTERCEPT_IRET, v->nmi_blocked && !v->iret_pending);
 	set_interrupt_window(v, window.interrupt || (window.nmi && window_helps_nmi(v)));
+	watch_tpr(v, window.task_priority);
 	if (v->iret_pending)
-		v->guest.events.attention = 1;
+		guest_look_again(&v->guest);
 }
 
 void svm_injection_failed(struct svm_vcpu *v)
@@ -92,7 +104,7 @@ void svm_iret(struct svm_vcpu *v)
 	v->iret_pending = true;
 	v->iret_rip = guest_get(&v->guest, G_RIP);
 	set_intercept3(v, INTERCEPT_IRET, false);
-	v->guest.events.attention = 1;
+	guest_look_again(&v->guest);
 }
 
 static void unblock_nmis(struct svm_vcpu *v)
@@ -101,7 +113,7 @@ static void unblock_nmis(struct svm_vcpu *v)
 		return;
 	v->iret_pending = false;
 	v->nmi_blocked = false;
-	v->guest.events.attention = 1;
+	guest_look_again(&v->guest);
 }
 
 /*

@@ -353,6 +353,7 @@ static const struct exit_rule rules[] = {
 	CODE(CR0_READ + 4) = {.handle = cr_read},
 	CODE(CR0_WRITE) = {.handle = cr_write},
 	CODE(CR0_WRITE + 4) = {.handle = cr_write},
+	CODE(CR0_WRITE + 8) = {.handle = cr_write},
 	[X86VCPU_SVM_EXIT_DR0_READ ... X86VCPU_SVM_EXIT_DR15_WRITE] = {.handle = dr_access},
 	CODE(EXCEPTION + VECTOR_DB) = {.handle = reflect_debug},
 	CODE(EXCEPTION + VECTOR_AC) = {.handle = reflect_alignment},

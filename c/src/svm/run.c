@@ -70,6 +70,27 @@ static void write_cr2(struct svm_vcpu *v)
 		insn_write_cr2(cr2);
 }
 
+/* V_TPR is the upper half of the task-priority register, which MOV CR8 reaches without an exit (APM 15.21.1). */
+static void write_tpr(struct svm_vcpu *v)
+{
+	const uint64_t old = v->vmcb->virtual_interrupt;
+	const uint64_t new = (old & ~(uint64_t)V_TPR) | ((*v->guest.lapic.tpr >> 4 & 15));
+
+	if (new == old)
+		return;
+	v->vmcb->virtual_interrupt = new;
+	v->vmcb->clean &= ~(uint32_t)CLEAN_TPR;
+}
+
+static void read_tpr(struct svm_vcpu *v)
+{
+	uint32_t *tpr = v->guest.lapic.tpr;
+	const uint32_t priority = v->vmcb->virtual_interrupt & 15;
+
+	if (priority != *tpr >> 4)
+		*tpr = priority << 4;
+}
+
 static void enter(struct svm_vcpu *v)
 {
 	struct guest *g = &v->guest;
@@ -79,7 +100,7 @@ static void enter(struct svm_vcpu *v)
 	if (g->dirty)
 		svm_write_dirty(v);
 	/* With a window open too: the exit may have been one after which the event can go in at once. */
-	if (__atomic_load_n(&g->events.attention, __ATOMIC_ACQUIRE) || vmcb->virtual_interrupt & V_IRQ)
+	if (__atomic_load_n(&g->events.attention, __ATOMIC_SEQ_CST) || vmcb->virtual_interrupt & V_IRQ)
 		svm_inject(v);
 	if (g->dirty)
 		svm_write_dirty(v);
@@ -88,10 +109,12 @@ static void enter(struct svm_vcpu *v)
 	update_tag(v);
 	vmcb->rax = g->regs.rax;
 	write_cr2(v);
+	write_tpr(v);
 	svm_enter(g, v->vmcb_hpa, v->host_hpa);
 	vmcb->clean = CLEAN_ALL;
 	g->regs.rax = vmcb->rax;
 	g->cr2 = insn_read_cr2();
+	read_tpr(v);
 	g->msrs.kernel_gs_base = vmcb->kernel_gs_base;
 	/* Not every machine intercepts XSETBV. */
 	if (g->context.has_xsave)
@@ -121,6 +144,8 @@ static int loop(struct svm_vcpu *v)
 	int result;
 
 	do {
+		if (guest_is_called(&v->guest))
+			return emul_report(&v->guest, X86VCPU_EXIT_NOTHING);
 		enter(v);
 		result = is_failure(v->vmcb->exit_code) ? entry_failed(v) : svm_handle_exit(v);
 		if (v->guest.events.shutdown && result >= 0)

@@ -10,6 +10,9 @@
 #include "cpu/x86.h"
 #include "emul/mmio.h"
 #include "emul/pio.h"
+#include "emul/reset.h"
+#include "vcpu/machine.h"
+#include "x86vcpu/apic.h"
 #include "x86vcpu/status.h"
 
 #define PAGE_BYTES UINT64_C(4096)
@@ -48,6 +51,7 @@ static void free_vcpu(struct x86vcpu *vcpu)
 static int32_t create_guest(struct x86vcpu *vcpu, const struct x86vcpu_create_config *config)
 {
 	struct guest *g;
+	int32_t status;
 
 	vcpu->guest_frames = pages(vcpu->backend->guest_bytes);
 	g = alloc_zeroed(vcpu->ops, vcpu->ctx, vcpu->guest_frames, &vcpu->guest_hpa);
@@ -57,8 +61,20 @@ static int32_t create_guest(struct x86vcpu *vcpu, const struct x86vcpu_create_co
 	g->ctx = vcpu->ctx;
 	g->vcpu_id = config->vcpu_id;
 	g->vm_id = config->vm_id;
+	g->events.run_state = X86VCPU_OUTSIDE;
 	vcpu->guest = g;
-	return vcpu->backend->create(g);
+	status = lapic_create(g);
+	if (status)
+		return status;
+	status = vcpu->backend->create(g);
+	if (!status) {
+		status = machine_join(g);
+		if (status)
+			vcpu->backend->destroy(g);
+	}
+	if (status)
+		lapic_destroy(g);
+	return status;
 }
 
 int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
@@ -104,9 +120,11 @@ int32_t x86vcpu_destroy(struct x86vcpu *vcpu)
 {
 	if (!vcpu)
 		return X86VCPU_OK;
-	if (vcpu->percpu)
+	if (vcpu->percpu || !lapic_timer_stop(vcpu->guest))
 		return X86VCPU_ERR_RESOURCE_BUSY;
+	machine_leave(vcpu->guest);
 	vcpu->backend->destroy(vcpu->guest);
+	lapic_destroy(vcpu->guest);
 	free_vcpu(vcpu);
 	return X86VCPU_OK;
 }
@@ -219,7 +237,7 @@ static void host_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t out[
 	insn_cpuid(leaf, subleaf, out);
 }
 
-static void build_cpuid(struct x86vcpu *vcpu)
+static void build_cpuid(struct x86vcpu *vcpu, uint32_t flags)
 {
 	struct guest *g = vcpu->guest;
 	struct cpuid_config config = {
@@ -227,6 +245,8 @@ static void build_cpuid(struct x86vcpu *vcpu)
 		.vcpu_id = g->vcpu_id,
 		.physical_bits = 48,
 		.tsc_khz = vcpu->ops->nanos_to_ticks(vcpu->ctx, 1000000),
+		.apic = !(flags & X86VCPU_SETUP_NO_LOCAL_APIC),
+		.tsc_deadline = true,
 	};
 
 	vcpu->backend->cpuid_features(g, &config);
@@ -239,6 +259,9 @@ static int32_t check_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_conf
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (config->size != sizeof(*config))
 		return X86VCPU_ERR_ABI_MISMATCH;
+	if (config->start > X86VCPU_START_WAIT_FOR_SIPI || config->flags & ~X86VCPU_SETUP_NO_LOCAL_APIC ||
+	    (config->start && config->flags & X86VCPU_SETUP_NO_LOCAL_APIC))
+		return X86VCPU_ERR_INVALID_INPUT;
 	if (!ports_ok(config) || !memory_ok(config) || !mmio_ok(config) || !msrs_ok(config))
 		return X86VCPU_ERR_INVALID_INPUT;
 	return vcpu->percpu ? X86VCPU_ERR_RESOURCE_BUSY : X86VCPU_OK;
@@ -263,10 +286,10 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 		return X86VCPU_ERR_BAD_STATE;
 	vcpu->set_up = false;
 	copy_config(vcpu, config);
-	build_cpuid(vcpu);
+	build_cpuid(vcpu, config->flags);
 	vcpu->guest->open = GUEST_OPEN_NONE;
 	vcpu->guest->has_write_behind = false;
-	vcpu->guest->events = (struct guest_events){.attention = 0};
+	vcpu->guest->events = (struct guest_events){.waits_for_sipi = config->start};
 	setup = (struct backend_setup){
 		.entry = vcpu->entry,
 		.nested_root = vcpu->nested_root,
@@ -276,6 +299,7 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 	};
 	/* It uses the CPU's VMX instructions, and leaves them without a vCPU. */
 	percpu->current = NULL;
+	machine_start_tsc(vcpu->guest);
 	status = vcpu->backend->setup(vcpu->guest, &setup);
 	vcpu->set_up = !status;
 	return status;
@@ -344,9 +368,56 @@ static void close_open(struct guest *g)
 	g->open = GUEST_OPEN_NONE;
 }
 
+static int32_t report(struct guest *g, enum x86vcpu_exit_kind kind)
+{
+	g->exit->kind = kind;
+	return X86VCPU_OK;
+}
+
+/* Everything that decides whether the guest is entered at all. The vCPU is published as running. */
+static int32_t run(struct x86vcpu *vcpu)
+{
+	struct guest *g = vcpu->guest;
+	const bool initialised = guest_take_startup(g);
+
+	if (g->events.shutdown)
+		return X86VCPU_ERR_BAD_STATE;
+	if (initialised)
+		g->open = GUEST_OPEN_NONE;
+	if (g->open)
+		close_open(g);
+	if (g->has_write_behind) {
+		emul_write_behind(g);
+		return X86VCPU_OK;
+	}
+	if (guest_must_leave(g))
+		return X86VCPU_OK;
+	if (g->events.waits_for_sipi)
+		return report(g, X86VCPU_EXIT_WAIT_FOR_SIPI);
+	if (g->events.halted && !guest_wake(g))
+		return report(g, X86VCPU_EXIT_HALT);
+	if (lapic_timer_is_polled(g))
+		guest_look_again(g);
+	return vcpu->backend->run(g);
+}
+
+/*
+ * Whoever posted while the vCPU was published as running told the CPU, not the thread that now is about to
+ * wait: it must not.
+ */
+static void do_not_sleep_on_news(struct guest *g)
+{
+	const uint32_t kind = g->exit->kind;
+
+	if ((kind == X86VCPU_EXIT_HALT || kind == X86VCPU_EXIT_WAIT_FOR_SIPI) &&
+	    (__atomic_load_n(&g->events.attention, __ATOMIC_SEQ_CST) || guest_signalled(g)))
+		g->exit->kind = X86VCPU_EXIT_NOTHING;
+}
+
 int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
 {
 	struct guest *g;
+	int32_t status;
 
 	if (!vcpu || !exit)
 		return X86VCPU_ERR_INVALID_INPUT;
@@ -355,22 +426,11 @@ int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
 	g = vcpu->guest;
 	g->exit = exit;
 	emul_report(g, X86VCPU_EXIT_NOTHING);
-	if (g->events.shutdown)
-		return X86VCPU_ERR_BAD_STATE;
-	if (g->open)
-		close_open(g);
-	if (g->has_write_behind) {
-		emul_write_behind(g);
-		return X86VCPU_OK;
-	}
-	if (g->events.halted) {
-		if (!guest_wakes(g)) {
-			exit->kind = X86VCPU_EXIT_HALT;
-			return X86VCPU_OK;
-		}
-		g->events.halted = false;
-	}
-	return vcpu->backend->run(g);
+	guest_publish_running(g, vcpu->percpu->identity);
+	status = run(vcpu);
+	guest_publish_outside(g);
+	do_not_sleep_on_news(g);
+	return status;
 }
 
 /* ---- Answers to exits --------------------------------------------------------------------------------------- */
@@ -427,55 +487,7 @@ int32_t x86vcpu_complete_port_io_string(struct x86vcpu *vcpu, const struct x86vc
 	return emul_commit_string(vcpu->guest, done);
 }
 
-/* ---- Events ----------------------------------------------------------------------------------------------------- */
-
-int32_t x86vcpu_inject_interrupt(struct x86vcpu *vcpu, uint32_t vector)
-{
-	return x86vcpu_inject_interrupt_with_trigger(vcpu, vector, 0);
-}
-
-int32_t x86vcpu_inject_interrupt_with_trigger(struct x86vcpu *vcpu, uint32_t vector, uint32_t level)
-{
-	if (!vcpu || !vector || vector > 255)
-		return X86VCPU_ERR_INVALID_INPUT;
-	guest_post_interrupt(vcpu->guest, (uint8_t)vector, level);
-	return X86VCPU_OK;
-}
-
-int32_t x86vcpu_inject_nmi(struct x86vcpu *vcpu)
-{
-	if (!vcpu)
-		return X86VCPU_ERR_INVALID_INPUT;
-	guest_post_nmi(vcpu->guest);
-	return X86VCPU_OK;
-}
-
-/* SDM table 6-1: vectors that push an error code. */
-static bool has_error_code(uint32_t vector)
-{
-	const uint32_t with = 1u << VECTOR_DF | 1u << VECTOR_TS | 1u << VECTOR_NP | 1u << VECTOR_SS |
-			      1u << VECTOR_GP | 1u << VECTOR_PF | 1u << VECTOR_AC | 1u << VECTOR_CP;
-
-	return with >> vector & 1;
-}
-
-int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t with_error_code,
-				 uint32_t error_code)
-{
-	if (!vcpu || vector > 31 || vector == VECTOR_NMI || with_error_code != has_error_code(vector))
-		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu_enter_here(vcpu))
-		return X86VCPU_ERR_BAD_STATE;
-	if (vcpu->guest->events.exception.valid)
-		return X86VCPU_ERR_RESOURCE_BUSY;
-	guest_raise(vcpu->guest, (uint8_t)vector, with_error_code, error_code);
-	return X86VCPU_OK;
-}
-
-int32_t x86vcpu_has_pending_event(const struct x86vcpu *vcpu)
-{
-	return vcpu && guest_event_pending(vcpu->guest);
-}
+/* ---- Nested tables ------------------------------------------------------------------------------------------- */
 
 int32_t x86vcpu_flush_nested(struct x86vcpu *vcpu)
 {

@@ -8,8 +8,8 @@
 
 /*
  * The library's choice of controls. Not listed: left at their defaults (SDM A.2), among them
- * save/load of debug controls (DR7, IA32_DEBUGCTL), which default to 1. CR8 exits because a guest without
- * a virtual-APIC page would reach the host's task priority.
+ * save/load of debug controls (DR7, IA32_DEBUGCTL), which default to 1. CR8 is the host's task priority
+ * unless it exits or there is a TPR shadow; setup.c chooses.
  */
 static const struct vmx_control_request requests[VMX_CONTROL_KINDS] = {
 	[VMX_CONTROL_PIN] = {
@@ -24,8 +24,8 @@ static const struct vmx_control_request requests[VMX_CONTROL_KINDS] = {
 			    CPU_SECONDARY_CONTROLS,
 		.forbidden = CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING | CPU_RDTSC_EXITING |
 			     CPU_INVLPG_EXITING | CPU_CR3_LOAD_EXITING | CPU_CR3_STORE_EXITING |
-			     CPU_MONITOR_TRAP_FLAG | CPU_PAUSE_EXITING | CPU_USE_TPR_SHADOW |
-			     CPU_TERTIARY_CONTROLS,
+			     CPU_MONITOR_TRAP_FLAG | CPU_PAUSE_EXITING | CPU_TERTIARY_CONTROLS,
+		.wanted = CPU_USE_TPR_SHADOW,
 	},
 	[VMX_CONTROL_CPU2] = {
 		.required = CPU2_ENABLE_EPT | CPU2_UNRESTRICTED_GUEST | CPU2_WBINVD_EXITING,

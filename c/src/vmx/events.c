@@ -21,13 +21,13 @@ static void set_cpu_controls(struct vmx_vcpu *v, uint32_t bits, bool on)
 void vmx_close_interrupt_window(struct vmx_vcpu *v)
 {
 	set_cpu_controls(v, CPU_INTERRUPT_WINDOW_EXITING, false);
-	v->guest.events.attention = 1;
+	guest_look_again(&v->guest);
 }
 
 void vmx_close_nmi_window(struct vmx_vcpu *v)
 {
 	set_cpu_controls(v, CPU_NMI_WINDOW_EXITING, false);
-	v->guest.events.attention = 1;
+	guest_look_again(&v->guest);
 }
 
 static void write_event(const struct guest_event *event)
@@ -43,6 +43,18 @@ static void write_event(const struct guest_event *event)
 	vmcs_write32(VMCS_ENTRY_INTERRUPTION_INFO, info);
 }
 
+/*
+ * The guest exits when its TPR falls below this class. It may not be above the TPR as it is (SDM 27.2.1.1).
+ * Without a TPR shadow every write of CR8 exits.
+ */
+static void set_tpr_threshold(struct vmx_vcpu *v, uint8_t threshold)
+{
+	if (threshold == v->tpr_threshold || !(v->cpu & CPU_USE_TPR_SHADOW))
+		return;
+	v->tpr_threshold = threshold;
+	vmcs_write32(VMCS_TPR_THRESHOLD, threshold);
+}
+
 /* The exit that is to come clears the valid bit (SDM 25.8.3), so the next entry injects nothing. */
 void vmx_inject(struct vmx_vcpu *v)
 {
@@ -53,6 +65,7 @@ void vmx_inject(struct vmx_vcpu *v)
 		write_event(&v->injecting);
 	set_cpu_controls(v, CPU_INTERRUPT_WINDOW_EXITING, window.interrupt);
 	set_cpu_controls(v, CPU_NMI_WINDOW_EXITING, window.nmi);
+	set_tpr_threshold(v, window.task_priority);
 }
 
 /* An entry that failed leaves the event where it was: it must not be lost, nor injected twice. */

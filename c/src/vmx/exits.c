@@ -176,6 +176,12 @@ static int nmi_window(struct vmx_vcpu *v)
 	return EMUL_RESUME;
 }
 
+static int tpr_below_threshold(struct vmx_vcpu *v)
+{
+	guest_look_again(&v->guest);
+	return EMUL_RESUME;
+}
+
 static int triple_fault(struct vmx_vcpu *v)
 {
 	v->guest.events.shutdown = true;
@@ -369,6 +375,7 @@ static const struct exit_rule rules[] = {
 	[X86VCPU_VMX_EXIT_MWAIT] = {.handle = refuse_ud},
 	[X86VCPU_VMX_EXIT_MONITOR] = {.handle = refuse_ud},
 	[X86VCPU_VMX_EXIT_PAUSE] = {.handle = skip},
+	[X86VCPU_VMX_EXIT_TPR_BELOW_THRESHOLD] = {.handle = tpr_below_threshold},
 	[X86VCPU_VMX_EXIT_EPT_VIOLATION] = {.handle = ept_violation, .vectoring = true},
 	[X86VCPU_VMX_EXIT_EPT_MISCONFIGURATION] = {.handle = ept_misconfiguration, .vectoring = true},
 	[X86VCPU_VMX_EXIT_INVEPT] = {.handle = refuse_ud},

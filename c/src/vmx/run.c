@@ -49,8 +49,8 @@ static uint32_t enter(struct vmx_vcpu *v)
 	uint32_t entry;
 
 	/* With a window open too: the exit may have been one after which the event can go in at once. */
-	if (__atomic_load_n(&g->events.attention, __ATOMIC_ACQUIRE) ||
-	    v->cpu & (CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING))
+	if (__atomic_load_n(&g->events.attention, __ATOMIC_SEQ_CST) ||
+	    v->cpu & (CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING) || v->tpr_threshold)
 		vmx_inject(v);
 	if (g->dirty)
 		vmx_write_dirty(v);
@@ -101,6 +101,8 @@ static int loop(struct vmx_vcpu *v)
 	int result;
 
 	do {
+		if (guest_is_called(&v->guest))
+			return emul_report(&v->guest, X86VCPU_EXIT_NOTHING);
 		result = enter_and_handle(v);
 		if (v->guest.events.shutdown && result >= 0) {
 			emul_report(&v->guest, X86VCPU_EXIT_SYSTEM_DOWN);

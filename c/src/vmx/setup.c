@@ -91,6 +91,10 @@ static void write_addresses(struct vmx_vcpu *v)
 	vmcs_write64(VMCS_GUEST_DEBUGCTL, 0);
 	vmcs_writen(VMCS_HOST_RIP, (uintptr_t)vmx_exit_point);
 	/* Each exists only with its control. */
+	if (v->cpu & CPU_USE_TPR_SHADOW) {
+		vmcs_write64(VMCS_VIRTUAL_APIC_ADDRESS, v->guest.lapic.page_hpa);
+		vmcs_write32(VMCS_TPR_THRESHOLD, 0);
+	}
 	if (v->cpu2 & CPU2_ENABLE_XSAVES)
 		vmcs_write64(VMCS_XSS_EXITING_BITMAP, 0);
 	if (v->cpu2 & CPU2_ENCLS_EXITING)
@@ -102,6 +106,8 @@ static void take_controls(struct vmx_vcpu *v, const struct vmx_capability *capab
 	v->pin = capability->controls[VMX_CONTROL_PIN];
 	v->cpu = capability->controls[VMX_CONTROL_CPU];
 	v->cpu2 = capability->controls[VMX_CONTROL_CPU2];
+	if (v->cpu & CPU_USE_TPR_SHADOW)
+		v->cpu &= ~(uint32_t)(CPU_CR8_LOAD_EXITING | CPU_CR8_STORE_EXITING);
 	v->exit = capability->controls[VMX_CONTROL_EXIT];
 	v->entry = capability->controls[VMX_CONTROL_ENTRY];
 	/* Without a way to flush its tags a VPID must not be used. */
@@ -144,6 +150,7 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
 	g->dirty = 0;
 	g->drs_armed = false;
 	v->injecting.valid = false;
+	v->tpr_threshold = 0;
 	take_controls(v, &capability, setup->nested_root);
 	choose_masks(v);
 	v->has_timer = v->pin & PIN_PREEMPTION_TIMER;

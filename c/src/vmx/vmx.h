@@ -46,6 +46,7 @@ struct vmx_vcpu {
 
 	uint32_t reason;       /* of the exit under way, with bit 31 */
 	unsigned length;       /* bytes to skip; 0: ask the VMCS */
+	uint8_t tpr_threshold; /* as the VMCS holds it */
 	struct guest_event injecting; /* what the entry under way injects */
 	int acknowledged;      /* vector of the host's interrupt, -1 */
 

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A local APIC's state, out and in again. */
+#include "lapic/lapic.h"
+
+#include "emul/guest.h"
+#include "x86vcpu/apic.h"
+
+void lapic_save(struct guest *g, struct x86vcpu_apic_state *state)
+{
+	struct lapic *l = &g->lapic;
+
+	lapic_look(g);
+	*state = (struct x86vcpu_apic_state){
+		.size = sizeof(*state),
+		.lint = __atomic_load_n(&l->pins, __ATOMIC_RELAXED),
+		.base = l->base,
+		.tsc_deadline = l->timer.tsc_deadline,
+		.timer_remaining = l->timer.tsc_deadline ? 0 : lapic_timer_remaining(g),
+		.waits_for_sipi = g->events.waits_for_sipi,
+		.nmi_pending = __atomic_load_n(&g->events.nmi, __ATOMIC_RELAXED),
+	};
+	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++)
+		state->registers[reg] = lapic_register(g, reg);
+}
+
+static bool base_ok(const struct guest *g, uint64_t base)
+{
+	const uint64_t mode = APIC_BASE_EN | APIC_BASE_EXTD;
+	const uint64_t address = g->limits.physical_mask & ~UINT64_C(0xfff);
+
+	return !(base & ~(address | mode | APIC_BASE_BSP)) && (base & mode) != APIC_BASE_EXTD;
+}
+
+static bool registers_ok(const struct x86vcpu_apic_state *state)
+{
+	if (state->lint > 3 || state->waits_for_sipi > 1 || state->nmi_pending > 1)
+		return false;
+	/* Vectors that no message can bring. */
+	if ((state->registers[LAPIC_ISR] | state->registers[LAPIC_IRR] | state->registers[LAPIC_TMR]) & 0xffff)
+		return false;
+	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++)
+		if (!lapic_register_ok(reg, state->registers[reg]))
+			return false;
+	return true;
+}
+
+static void restore_set(uint64_t set[4], const uint32_t *registers)
+{
+	for (unsigned i = 0; i < 4; i++)
+		__atomic_store_n(&set[i], registers[2 * i] | (uint64_t)registers[2 * i + 1] << 32, __ATOMIC_RELEASE);
+}
+
+static void restore_registers(struct guest *g, const struct x86vcpu_apic_state *state)
+{
+	static const uint8_t local[] = {LAPIC_LVT_CMCI, LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_COUNTERS,
+					LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR};
+	const uint32_t *registers = state->registers;
+	struct lapic *l = &g->lapic;
+
+	lapic_set_tpr(g, registers[LAPIC_TPR]);
+	if (!lapic_in_x2apic_mode(l)) {
+		l->ldr = registers[LAPIC_LDR];
+		l->dfr = registers[LAPIC_DFR] | 0x0fffffff;
+	}
+	l->svr = registers[LAPIC_SVR];
+	restore_set(l->isr, registers + LAPIC_ISR);
+	restore_set(l->tmr, registers + LAPIC_TMR);
+	restore_set(l->irr, registers + LAPIC_IRR);
+	for (unsigned i = 0; i < sizeof(local); i++)
+		*lapic_lvt(l, local[i]) = registers[local[i]];
+	l->esr = registers[LAPIC_ESR];
+	l->icr = registers[LAPIC_ICR];
+	l->icr2 = registers[LAPIC_ICR2];
+	l->timer.initial = registers[LAPIC_TIMER_INITIAL];
+	l->timer.divide = registers[LAPIC_TIMER_DIVIDE];
+}
+
+bool lapic_restore(struct guest *g, const struct x86vcpu_apic_state *state)
+{
+	struct lapic *l = &g->lapic;
+
+	if (!base_ok(g, state->base) || !registers_ok(state))
+		return false;
+	lapic_reset(g);
+	l->base = (state->base & ~APIC_BASE_BSP) | (l->base & APIC_BASE_BSP);
+	if (lapic_in_x2apic_mode(l))
+		l->ldr = lapic_x2apic_ldr(l);
+	restore_registers(g, state);
+	l->pins = state->lint;
+	g->events.waits_for_sipi = state->waits_for_sipi;
+	__atomic_store_n(&g->events.nmi, state->nmi_pending, __ATOMIC_RELAXED);
+	if (state->tsc_deadline)
+		lapic_timer_write_deadline(g, state->tsc_deadline);
+	else
+		lapic_timer_resume(g, state->timer_remaining);
+	guest_look_again(g);
+	return true;
+}
