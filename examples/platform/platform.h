@@ -112,6 +112,10 @@ int32_t platform_timer_start(uint64_t deadline, x86vcpu_timer_function function,
 			     struct x86vcpu_timer *timer);
 int32_t platform_timer_cancel(const struct x86vcpu_timer *timer);
 
+/* An NMI to every CPU each `period_ns` (up to 50 ms), from the 8254. Vector 2 must have a handler. */
+void platform_nmi_start(uint64_t period_ns);
+void platform_nmi_stop(void);
+
 /* ---- Instructions that C has no word for ----------------------------------------------------------- */
 
 static inline void outb(uint16_t port, uint8_t value) { __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port)); }

@@ -5,7 +5,6 @@
 #define COM1 0x3f8
 #define DATA (COM1 + 0)
 #define IER (COM1 + 1)
-#define FCR (COM1 + 2)
 #define LCR (COM1 + 3)
 #define MCR (COM1 + 4)
 #define LSR (COM1 + 5)
@@ -14,6 +13,7 @@
 #define LSR_DATA 0x01
 #define NOBODY 0xff /* what a port without a device reads as */
 
+/* The FIFO stays off: switching it on would lose what has come already. */
 void input_init(void)
 {
 	outb(IER, 0);
@@ -21,7 +21,6 @@ void input_init(void)
 	outb(DATA, 1); /* 115200 baud */
 	outb(IER, 0);
 	outb(LCR, LCR_8_BITS);
-	outb(FCR, 0x01);
 	outb(MCR, 0x03); /* DTR, RTS: whoever sends may begin */
 }
 

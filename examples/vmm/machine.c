@@ -99,6 +99,15 @@ static void on_nmi(struct trap_frame *frame)
 	(void)frame; /* that it left the guest is all it is for */
 }
 
+/*
+ * vCPUs that share a CPU must leave it to each other also when they spin with interrupts off. VT-x has its time
+ * slices for that; under Bochs, SVM has but NMIs.
+ */
+static bool needs_nmis(const struct vm *vm)
+{
+	return vm->vcpus > vm->hosts && x86vcpu_extension() == X86VCPU_EXTENSION_SVM;
+}
+
 static void start_second_cpu(struct vm *vm)
 {
 	vm->cpus_left = vm->hosts - 1;
@@ -136,9 +145,12 @@ void machine_run(struct vm *vm, const struct loader *loader, uint64_t entry)
 	if (wrong)
 		finish(VERDICT_BAD_IMAGE, wrong);
 	start_second_cpu(vm);
+	if (needs_nmis(vm))
+		platform_nmi_start(TIME_SLICE_NS);
 	vm_run_cpu(vm);
 	unbind_own(vm);
 	wait_for_second_cpu(vm);
+	platform_nmi_stop();
 	for (unsigned i = 0; i < vm->vcpus; i++)
 		require(x86vcpu_destroy(vm->vcpu[i].handle), "x86vcpu_destroy");
 }
