@@ -33,7 +33,8 @@ struct rule {
 #define LVT_TIMER (LVT_PLAIN | LVT_TIMER_PERIODIC | LVT_TIMER_TSC_DEADLINE)
 #define ICR_BITS (APIC_VECTOR | LVT_DELIVERY | APIC_LOGICAL | APIC_LEVEL_ASSERT | APIC_TRIGGER_LEVEL | 3u << 18)
 
-static const struct rule rules[LAPIC_REGISTERS] = {.allowed = [LAPIC_ID] = {RO},
+static const struct rule rules[LAPIC_REGISTERS] = {
+	[LAPIC_ID] = {.allowed = RO},
 	[LAPIC_VERSION] = {.allowed = RO},
 	[LAPIC_TPR] = {.allowed = RW, .writable = 0xff},
 	[LAPIC_APR] = {.allowed = READ},
