@@ -17,6 +17,7 @@ guest_kernel() {
 }
 GUEST_KERNEL=${GUEST_KERNEL:-$(guest_kernel)}
 GUEST_MEMTEST=$CACHE/memtest86+/boot/memtest86+x64.bin
+GUEST_MACH=$CACHE/gnumach/boot/gnumach-1.8-486.gz
 
 die() {
 	local status=$1
