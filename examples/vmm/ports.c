@@ -3,6 +3,8 @@
 #include "vmm.h"
 
 #define EXIT_PORT 0xf4
+#define FIRMWARE_PORT 0x402 /* SeaBIOS writes its messages here if it reads back as */
+#define FIRMWARE_PORT_PRESENT 0xe9
 #define FAST_A20 0x92
 #define FAST_A20_RESET 0x01
 #define FAST_A20_ON 0x02
@@ -165,6 +167,20 @@ static void write_reset_control(struct vm *vm, uint16_t port, uint32_t value)
 		vm_end(vm, VERDICT_FAILED, "guest reset the machine through port 0xcf9");
 }
 
+static uint32_t read_firmware(struct vm *vm, uint16_t port)
+{
+	(void)vm;
+	(void)port;
+	return FIRMWARE_PORT_PRESENT;
+}
+
+static void write_firmware(struct vm *vm, uint16_t port, uint32_t value)
+{
+	(void)vm;
+	(void)port;
+	guest_console_putc((uint8_t)value);
+}
+
 static const struct port_device devices[] = {
 	{ UART_BASE, UART_LAST, true, read_uart, write_uart, 0 },
 	{ PIC_MASTER, PIC_MASTER + 1, true, read_pic, write_pic, 0 },
@@ -178,6 +194,7 @@ static const struct port_device devices[] = {
 	{ FAST_A20, FAST_A20, true, read_fast_a20, write_fast_a20, 0 },
 	{ RESET_CONTROL, RESET_CONTROL, true, NULL, write_reset_control, 0 },
 	{ EXIT_PORT, EXIT_PORT, false, NULL, write_exit, 0 },
+	{ FIRMWARE_PORT, FIRMWARE_PORT, true, read_firmware, write_firmware, 0 },
 	{ PM_EVENT, PM_LAST, false, read_pm, write_pm, 0 },
 	{ TESTDEV_DATA, TESTDEV_DATA + 3, true, read_testdev, write_testdev, JOB_TESTDEV },
 	{ TESTDEV_DATA_BYTES, TESTDEV_DATA_BYTES + 3, true, read_testdev, write_testdev, JOB_TESTDEV },
