@@ -34,7 +34,7 @@ class Bochs:
     triple_fault = re.compile(rb"PANIC.* 3rd \([0-9]+\) exception with no resolution")
 
     CONFIGURATION = """\
-cpu: model={cpu}, count=1, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=0
+cpu: model={cpu}, count={cpus}, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=0
 memory: guest={memory}, host={memory}
 romimage: file=vmm.rom
 optramimage1: file=job, address={address:#x}
@@ -46,7 +46,7 @@ error: action=report
 info: action=ignore
 debug: action=ignore
 clock: sync=none, time0=0
-log: /dev/stderr
+{serial}log: /dev/stderr
 """
     BLOCK = 128 << 10
 
@@ -70,9 +70,14 @@ log: /dev/stderr
         touches = [f"xp /1bx {address:#x}\n" for address in range(JOB_ADDRESS, JOB_ADDRESS + size, self.BLOCK)]
         return "".join(touches) + "c\nq\n"
 
-    def command(self, directory, rom, job, memory, cpu):
+    def command(self, directory, rom, job, memory, cpu, cpus, line):
+        """line: the pseudo-terminal at the machine's COM1, or None."""
         put(directory, "job", job)
-        put(directory, "bochsrc", self.CONFIGURATION.format(cpu=cpu, memory=memory, address=JOB_ADDRESS).encode())
+        configuration = self.CONFIGURATION.format(
+            cpu=cpu, cpus=cpus, memory=memory, address=JOB_ADDRESS,
+            serial=f"com1: enabled=1, mode=term, dev={line}\n" if line else "",
+        )
+        put(directory, "bochsrc", configuration.encode())
         put(directory, "rc", self.debugger_commands(len(job)).encode())
         shutil.copyfile(rom, os.path.join(directory, "vmm.rom"))
         return ["bochs", "-q", "-f", "bochsrc", "-rc", "rc"]
@@ -94,22 +99,25 @@ class Qemu:
         listing = first_output([self.program, "-cpu", "help"])
         return os.fsencode(model) in re.findall(rb"^x86 (\S+)", listing, re.M)
 
-    def command(self, directory, rom, job, memory, cpu):
+    def command(self, directory, rom, job, memory, cpu, cpus, line):
+        """line: the pseudo-terminal at the machine's COM1, or None."""
         put(directory, "job", job)
         shutil.copyfile(rom, os.path.join(directory, "vmm.rom"))
+        serial = ["-chardev", f"serial,id=in,path={line}", "-device", "isa-serial,index=0,chardev=in"] if line else []
         return [
-            self.program, "-machine", "pc", "-accel", "tcg", "-cpu", cpu, "-m", f"{memory}M", "-bios", "vmm.rom",
+            self.program, "-machine", "pc", "-accel", "tcg", "-cpu", cpu, "-smp", str(cpus),
+            "-m", f"{memory}M", "-bios", "vmm.rom",
             "-device", f"loader,file=job,addr={JOB_ADDRESS:#x},force-raw=on",
             "-chardev", "stdio,id=out,signal=off", "-device", "isa-debugcon,iobase=0xe9,chardev=out",
             "-device", "isa-debug-exit,iobase=0xf4",
             "-icount", "shift=1",  # time goes by instructions, as in Bochs: whatever else this computer does
             "-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot",
-        ]
+        ] + serial
 
 
 MACHINES = {
+    "qemu-svm": Qemu("max"),
     "bochs-vmx": Bochs("corei7_skylake_x", reports_triple_faults=True),
     "bochs-svm": Bochs("ryzen", reports_triple_faults=False),
-    "qemu-svm": Qemu("max"),
 }
-DEFAULT_MACHINE = "bochs-vmx"
+DEFAULT_MACHINE = "qemu-svm"

@@ -16,6 +16,8 @@ guest_kernel() {
 	[ ! -d "$CACHE/linux/boot" ] || find "$CACHE/linux/boot" -name 'vmlinuz-*-cloud-amd64' | sort -V | tail -n 1
 }
 GUEST_KERNEL=${GUEST_KERNEL:-$(guest_kernel)}
+GUEST_MEMTEST=$CACHE/memtest86+/boot/memtest86+x64.bin
+GUEST_MACH=$CACHE/gnumach/boot/gnumach-1.8-486.gz
 
 die() {
 	local status=$1

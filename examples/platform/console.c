@@ -6,6 +6,8 @@
 #define BOCHS_SHUTDOWN_PORT 0x8900
 #define QEMU_EXIT_PORT 0xf4
 
+struct spinlock console_lock;
+
 void console_putc(char c)
 {
 	outb(CONSOLE_PORT, (uint8_t)c);

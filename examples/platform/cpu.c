@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The start of the boot CPU in C, and of the second CPU (INIT, start-up IPI: SDM 9.4.4). */
+/* The start of the boot CPU in C, of the second CPU (INIT, start-up IPI: SDM 9.4.4), and what they share. */
 #include "platform.h"
 #include "internal.h"
 
 #define TRAMPOLINE 0x8000u
 #define ICR_INIT 0x4500u
 #define ICR_STARTUP 0x4600u
+#define ICR_FIXED 0x4000u
+#define ICR_NMI 0x4400u
+#define RFLAGS_IF (UINT64_C(1) << 9)
 #define START_MS 100u
 
 static void (*start_entry)(void *);
@@ -46,15 +49,61 @@ void cpu_started(void)
 		__asm__ volatile("cli; hlt");
 }
 
+static uint64_t irqs_off(void)
+{
+	uint64_t flags;
+
+	__asm__ volatile("pushfq; popq %0; cli" : "=r"(flags) : : "memory");
+	return flags;
+}
+
+static void irqs_restore(uint64_t flags)
+{
+	if (flags & RFLAGS_IF)
+		__asm__ volatile("sti" : : : "memory");
+}
+
+uint64_t spin_lock(struct spinlock *lock)
+{
+	const uint64_t flags = irqs_off();
+
+	while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))
+		cpu_pause();
+	return flags;
+}
+
+void spin_unlock(struct spinlock *lock, uint64_t flags)
+{
+	__atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
+	irqs_restore(flags);
+}
+
+void cpu_take_interrupts(void)
+{
+	__asm__ volatile("sti; nop; cli" : : : "memory");
+}
+
+void cpu_wait_for_interrupt(void)
+{
+	__asm__ volatile("sti; hlt; cli" : : : "memory");
+}
+
+/* The two halves belong together: an interrupt handler may send one too. */
 void cpu_send_ipi(unsigned id, uint32_t command)
 {
-	volatile uint32_t *high = (volatile uint32_t *)(uintptr_t)(LAPIC_BASE + LAPIC_ICR_HIGH);
-	volatile uint32_t *low = (volatile uint32_t *)(uintptr_t)(LAPIC_BASE + LAPIC_ICR_LOW);
+	const uint64_t flags = irqs_off();
 
-	*high = id << 24;
-	*low = command;
-	while (*low & (1u << 12))
+	lapic_write(LAPIC_ICR_HIGH, id << 24);
+	lapic_write(LAPIC_ICR_LOW, command);
+	while (lapic_read(LAPIC_ICR_LOW) & (1u << 12))
 		cpu_pause();
+	irqs_restore(flags);
+}
+
+void cpu_kick(unsigned index, bool nmi)
+{
+	if (index < PLATFORM_CPUS && index != cpu_index() && (index == 0 || started))
+		cpu_send_ipi(apic_ids[index], nmi ? ICR_NMI : ICR_FIXED | PLATFORM_KICK_VECTOR);
 }
 
 static void wait_ticks(uint64_t ticks)
@@ -72,6 +121,7 @@ bool cpu_start(unsigned id, void (*entry)(void *), void *arg)
 
 	if (started)
 		return false;
+	timer_init();
 	memcpy((void *)(uintptr_t)TRAMPOLINE, ap_trampoline, (size_t)(ap_trampoline_end - ap_trampoline));
 	start_entry = entry;
 	start_arg = arg;

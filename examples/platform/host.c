@@ -9,6 +9,8 @@
 #define CALIBRATION_MS 1u
 
 int32_t (*platform_read_guest)(uint64_t gpa, void *buf, uint64_t len);
+void (*platform_notify)(uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu);
+int32_t (*platform_acknowledge_interrupt)(uint64_t vm_id, uint32_t vcpu_id);
 uint32_t platform_log_level = 2;
 uint64_t platform_dispatched[256];
 
@@ -91,7 +93,7 @@ static void dispatch_external_interrupt(void *ctx, uint32_t vector)
 static void service_pending_interrupt(void *ctx)
 {
 	(void)ctx;
-	__asm__ volatile("sti; nop; cli");
+	cpu_take_interrupts();
 }
 
 static uint32_t current_cpu(void *ctx)
@@ -108,12 +110,59 @@ static int32_t read_msr(void *ctx, uint32_t msr, uint64_t *value)
 
 static void log_line(void *ctx, uint32_t level, const char *text, uint64_t len)
 {
+	uint64_t flags;
+
 	(void)ctx;
 	if (level > platform_log_level)
 		return;
+	flags = spin_lock(&console_lock);
 	console_printf("x86vcpu: ");
 	console_write(text, len);
 	console_putc('\n');
+	spin_unlock(&console_lock, flags);
+}
+
+/* Split, so that no product exceeds 64 bits. */
+uint64_t platform_time_ns(void)
+{
+	const uint64_t khz = platform_tsc_khz();
+	const uint64_t tsc = rdtsc();
+
+	return tsc / khz * 1000000 + tsc % khz * 1000000 / khz;
+}
+
+static uint64_t time_ns(void *ctx)
+{
+	(void)ctx;
+	return platform_time_ns();
+}
+
+static int32_t timer_start(void *ctx, uint64_t deadline, x86vcpu_timer_function function, void *arg,
+			   struct x86vcpu_timer *timer)
+{
+	(void)ctx;
+	return platform_timer_start(deadline, function, arg, timer);
+}
+
+static int32_t timer_cancel(void *ctx, const struct x86vcpu_timer *timer)
+{
+	(void)ctx;
+	return platform_timer_cancel(timer);
+}
+
+static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+{
+	(void)ctx;
+	if (platform_notify)
+		platform_notify(vm_id, vcpu_id, cpu);
+	else if (cpu != X86VCPU_NO_CPU)
+		cpu_kick(cpu, false);
+}
+
+static int32_t acknowledge_interrupt(void *ctx, uint64_t vm_id, uint32_t vcpu_id)
+{
+	(void)ctx;
+	return platform_acknowledge_interrupt ? platform_acknowledge_interrupt(vm_id, vcpu_id) : -1;
 }
 
 const struct x86vcpu_host_ops platform_host_ops = {
@@ -131,4 +180,9 @@ const struct x86vcpu_host_ops platform_host_ops = {
 	.current_cpu = current_cpu,
 	.read_msr = read_msr,
 	.log = log_line,
+	.time_ns = time_ns,
+	.timer_start = timer_start,
+	.timer_cancel = timer_cancel,
+	.notify = notify,
+	.acknowledge_interrupt = acknowledge_interrupt,
 };

@@ -15,7 +15,21 @@
 #define LAPIC_SVR 0xf0u
 #define LAPIC_ICR_LOW 0x300u
 #define LAPIC_ICR_HIGH 0x310u
+#define LAPIC_LVT_TIMER 0x320u
+#define LAPIC_INITIAL_COUNT 0x380u
+#define LAPIC_CURRENT_COUNT 0x390u
+#define LAPIC_DIVIDE_CONFIGURATION 0x3e0u
 #define SPURIOUS_VECTOR 0xffu
+
+static inline uint32_t lapic_read(uint32_t offset)
+{
+	return *(volatile uint32_t *)(uintptr_t)(LAPIC_BASE + offset);
+}
+
+static inline void lapic_write(uint32_t offset, uint32_t value)
+{
+	*(volatile uint32_t *)(uintptr_t)(LAPIC_BASE + offset) = value;
+}
 
 /* boot.S */
 void platform_start(void);
@@ -27,8 +41,8 @@ extern char trap_entries[];
 
 /* GDT, TSS, IDT and local APIC of the executing CPU, the `index`th that was started. */
 void trap_init_cpu(unsigned index);
-/* Number of the executing CPU in the order of start: 0 or 1. */
-unsigned cpu_index(void);
+/* Handler of the timers' interrupt; and their measure, taken on the boot CPU before there is a second one. */
+void timer_init(void);
 
 struct trap_frame;
 void trap_enter(struct trap_frame *frame);

@@ -62,6 +62,7 @@ size_t strlen(const char *s)
 
 static uint64_t used_map[MAX_FRAMES / 64];
 static uint64_t first_frame, frame_count, in_use;
+static struct spinlock lock;
 
 void frames_init(uint64_t first, uint64_t end)
 {
@@ -97,7 +98,7 @@ static void frames_mark(uint64_t i, uint64_t count, bool used)
 	}
 }
 
-uint64_t frame_alloc(uint64_t count, uint64_t align)
+static uint64_t find_frames(uint64_t count, uint64_t align)
 {
 	const uint64_t step = align > FRAME ? align / FRAME : 1;
 	uint64_t i = (first_frame + step - 1) / step * step - first_frame;
@@ -115,9 +116,19 @@ uint64_t frame_alloc(uint64_t count, uint64_t align)
 	return 0;
 }
 
+uint64_t frame_alloc(uint64_t count, uint64_t align)
+{
+	const uint64_t flags = spin_lock(&lock);
+	const uint64_t hpa = find_frames(count, align);
+
+	spin_unlock(&lock, flags);
+	return hpa;
+}
+
 void frame_free(uint64_t hpa, uint64_t count)
 {
 	const uint64_t i = hpa / FRAME - first_frame;
+	const uint64_t flags = spin_lock(&lock);
 
 	/* Freeing what is not in use is a bug of the caller that a run must not survive. */
 	if (hpa / FRAME < first_frame || i + count > frame_count || hpa % FRAME) {
@@ -131,6 +142,7 @@ void frame_free(uint64_t hpa, uint64_t count)
 		}
 	frames_mark(i, count, false);
 	in_use -= count;
+	spin_unlock(&lock, flags);
 }
 
 uint64_t frames_in_use(void)

@@ -30,6 +30,19 @@ void console_vprintf(const char *format, va_list args);
  * with 0x10 (ok) or 0x11. */
 _Noreturn void platform_exit(bool ok);
 
+/* ---- Locks --------------------------------------------------------------------------------------- */
+
+/* For both CPUs, IRQs and all: the holder keeps IRQs off, and what they were comes back at the end. */
+struct spinlock {
+	uint32_t held;
+};
+
+uint64_t spin_lock(struct spinlock *lock); /* answers the flags for spin_unlock */
+void spin_unlock(struct spinlock *lock, uint64_t flags);
+
+/* Held around what must come out in one piece; console_printf takes no lock itself. */
+extern struct spinlock console_lock;
+
 /* ---- Memory --------------------------------------------------------------------------------------- */
 
 /* Physical is virtual here. Frames come from RAM between the image's end (or a floor) and its top. */
@@ -53,6 +66,10 @@ struct trap_frame {
  */
 typedef void (*trap_handler)(struct trap_frame *frame);
 void trap_set_handler(unsigned vector, trap_handler handler);
+/* Takes what interrupts are waiting. IRQs are off before and after. */
+void cpu_take_interrupts(void);
+/* The same, after having waited for one (STI; HLT, which lets none slip by in between). */
+void cpu_wait_for_interrupt(void);
 /* Runs `vector`'s handler as if the interrupt had come (VT-x has acknowledged it), with EOI. */
 void trap_dispatch(unsigned vector);
 
@@ -61,6 +78,10 @@ void trap_dispatch(unsigned vector);
 /* Starts the other CPU (APIC ID `id`) in 64-bit mode on a stack of its own. False: no answer. */
 bool cpu_start(unsigned id, void (*entry)(void *), void *arg);
 unsigned cpu_id(void); /* initial APIC ID of the executing CPU */
+unsigned cpu_index(void); /* number of the executing CPU in the order of start: 0 or 1. current_cpu's answer */
+/* Interrupts CPU `index`, which may wait in cpu_wait_for_interrupt or run a guest. Nothing to do when it is this
+ * one. `nmi`: by an NMI, which also gets through to a guest that was entered with IRQs off under Bochs. */
+void cpu_kick(unsigned index, bool nmi);
 /* Writes the local APIC's interrupt command register (SDM 11.6.1): `command` is its low half. */
 void cpu_send_ipi(unsigned id, uint32_t command);
 
@@ -73,6 +94,27 @@ extern int32_t (*platform_read_guest)(uint64_t gpa, void *buf, uint64_t len);
 extern uint32_t platform_log_level;      /* 0 none (default 2: errors and warnings) */
 extern uint64_t platform_dispatched[256]; /* how often each vector was dispatched by the library */
 uint64_t platform_tsc_khz(void);          /* measured against the PIT at the first call */
+uint64_t platform_time_ns(void);          /* of the TSC, which the CPUs have in common */
+
+/* What ops.notify calls instead of kicking `cpu` when there is one. Any context. */
+extern void (*platform_notify)(uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu);
+/* What ops.acknowledge_interrupt calls; without it there is no 8259A: -1. */
+extern int32_t (*platform_acknowledge_interrupt)(uint64_t vm_id, uint32_t vcpu_id);
+
+/*
+ * The timers of ops.timer_start. They expire on the CPU that started them, in hard interrupt context,
+ * by the one-shot timer of its local APIC (vector PLATFORM_TIMER_VECTOR), which is theirs from the first on.
+ * Any CPU, IRQs on or off. timer_cancel waits for a function that is running on the other CPU.
+ */
+#define PLATFORM_TIMER_VECTOR 0xe0u
+#define PLATFORM_KICK_VECTOR 0xe1u
+int32_t platform_timer_start(uint64_t deadline, x86vcpu_timer_function function, void *arg,
+			     struct x86vcpu_timer *timer);
+int32_t platform_timer_cancel(const struct x86vcpu_timer *timer);
+
+/* An NMI to every CPU each `period_ns` (up to 50 ms), from the 8254. Vector 2 must have a handler. */
+void platform_nmi_start(uint64_t period_ns);
+void platform_nmi_stop(void);
 
 /* ---- Instructions that C has no word for ----------------------------------------------------------- */
 

@@ -76,11 +76,6 @@ static uint16_t add_tss(unsigned index)
 	return (uint16_t)selector;
 }
 
-static void lapic_write(uint32_t offset, uint32_t value)
-{
-	*(volatile uint32_t *)(uintptr_t)(LAPIC_BASE + offset) = value;
-}
-
 void trap_init_cpu(unsigned index)
 {
 	const struct table_register gdtr = {

@@ -28,6 +28,10 @@ static const char *complaint(const struct job *job)
 		return "its version is not this program's";
 	if (job->file_count == 0 || job->file_count > JOB_MAX_FILES)
 		return "it names no file, or too many";
+	if (job->vcpus == 0 || job->vcpus > JOB_MAX_VCPUS)
+		return "it asks for no vCPU, or for too many";
+	if (job->host_cpus == 0 || job->host_cpus > JOB_MAX_HOST_CPUS)
+		return "it asks for no CPU of this machine, or for too many";
 	if (job->host_memory <= JOB_ADDRESS || job->total_size > job->host_memory - JOB_ADDRESS)
 		return "it ends behind the host's memory";
 	for (uint32_t i = 0; i < job->file_count; i++) {

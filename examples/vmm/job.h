@@ -13,7 +13,7 @@
 
 #define JOB_ADDRESS UINT64_C(0x2000000) /* host-physical */
 #define JOB_MAGIC UINT64_C(0x31424f4a55504356) /* "VCPUJOB1" */
-#define JOB_VERSION 1u
+#define JOB_VERSION 2u
 #define JOB_MAX_FILES 32u
 
 enum job_kind {
@@ -23,7 +23,12 @@ enum job_kind {
 	JOB_ROM = 4,
 };
 
-#define JOB_TRACE (1u << 0) /* print every exit */
+#define JOB_MAX_VCPUS 8u
+#define JOB_MAX_HOST_CPUS 2u
+
+#define JOB_TRACE (1u << 0)   /* print every exit */
+#define JOB_TESTDEV (1u << 1) /* the ports and the memory of QEMU's pc-testdev */
+#define JOB_INPUT (1u << 2)   /* what comes in at this machine's COM1 is the guest's console input */
 
 /* A file in the block. Offsets count from the block's first byte; files are 4 KiB aligned. */
 struct job_file {
@@ -43,10 +48,13 @@ struct job {
 	uint64_t host_memory;  /* bytes of RAM from address 0 */
 	uint32_t flags;        /* JOB_* */
 	uint32_t file_count;
+	uint32_t vcpus;     /* 1 to JOB_MAX_VCPUS */
+	uint32_t host_cpus; /* 1 to JOB_MAX_HOST_CPUS, at most as many as the machine has */
+	uint64_t reserved;  /* 0 */
 	struct job_file files[JOB_MAX_FILES];
 };
 _Static_assert(sizeof(struct job_file) == 32, "layout shared with scripts/run-guest");
-_Static_assert(sizeof(struct job) == 48 + 32 * JOB_MAX_FILES, "layout shared with scripts/run-guest");
+_Static_assert(sizeof(struct job) == 64 + 32 * JOB_MAX_FILES, "layout shared with scripts/run-guest");
 
 /* The block at `address`, or NULL with *why set when it is not one or contradicts itself. */
 const struct job *job_open(uint64_t address, const char **why);

@@ -4,8 +4,6 @@
  * protected-mode part at its preferred address, entered 0x200 bytes in, in 64-bit mode with memory
  * mapped one to one and RSI at struct boot_params.
  */
-#include "platform.h"
-
 #include "vmm.h"
 
 /* Where the loader's own tables lie, all below 640 KiB. */
@@ -38,6 +36,7 @@
 #define HEADER_LIMIT 0x290    /* struct boot_params has other things from here on */
 
 /* The rest of struct boot_params that matters here. */
+#define ACPI_RSDP 0x070
 #define E820_ENTRIES 0x1e8
 #define E820_TABLE 0x2d0
 
@@ -54,16 +53,6 @@ struct kernel {
 	uint64_t base; /* guest-physical */
 	uint64_t end;  /* what it needs from base, before it has read the memory map */
 };
-
-static void put32(uint8_t *p, uint32_t value)
-{
-	memcpy(p, &value, sizeof(value));
-}
-
-static void put64(uint8_t *p, uint64_t value)
-{
-	memcpy(p, &value, sizeof(value));
-}
 
 static const char *parse(const struct vm *vm, struct kernel *k)
 {
@@ -153,6 +142,7 @@ static const char *fill_params(const struct vm *vm, const struct kernel *k)
 		end = HEADER_LIMIT;
 	memcpy(params + SETUP_SECTS, k->file + SETUP_SECTS, end - SETUP_SECTS);
 	params[TYPE_OF_LOADER] = LOADER_UNDEFINED;
+	put64(params + ACPI_RSDP, acpi_build(vm));
 	add_ram(params, 0, LOW_MEMORY_END);
 	add_ram(params, ONE_MIB, vm->ram_size);
 	wrong = place_command_line(vm, k, params);
@@ -219,12 +209,12 @@ static void set_segments(struct x86vcpu_state *state)
 	state->idtr = (struct x86vcpu_table){ 0 };
 }
 
-static const char *start(struct vm *vm)
+static const char *start(struct vm *vm, struct x86vcpu *vcpu)
 {
 	const uint64_t all = X86VCPU_STATE_GPRS | X86VCPU_STATE_RIP | X86VCPU_STATE_SEGMENTS | X86VCPU_STATE_CRS;
 	struct x86vcpu_state state = { .size = sizeof(state) };
 
-	if (x86vcpu_get_state(vm->vcpu, all, &state) != X86VCPU_OK)
+	if (x86vcpu_get_state(vcpu, all, &state) != X86VCPU_OK)
 		return "the library did not tell the reset state";
 	state.regs = (struct x86vcpu_regs){ .rsi = BOOT_PARAMS };
 	state.rsp = STACK_TOP;
@@ -235,7 +225,7 @@ static const char *start(struct vm *vm)
 	state.cr4 = 0x20;   /* PAE */
 	state.efer = 0x500; /* LMA, LME */
 	set_segments(&state);
-	return x86vcpu_set_state(vm->vcpu, all, &state) == X86VCPU_OK ? NULL : "the library refused the first state";
+	return x86vcpu_set_state(vcpu, all, &state) == X86VCPU_OK ? NULL : "the library refused the first state";
 }
 
-const struct loader linux_loader = { "Linux bzImage", load, start };
+const struct loader linux_loader = { "Linux bzImage", load, start, false };

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest-physical memory: RAM from 0, without the VGA's hole, and a ROM that ends at 4 GiB. All else
- * is nobody's: it reads as ones and swallows writes.
+ * Guest-physical memory: RAM from 0, the VGA's 0xa0000 included, and a ROM that ends at 4 GiB. All else
+ * is the I/O APIC's, or nobody's: that reads as ones and swallows writes.
  */
-#include "platform.h"
-
 #include "vmm.h"
 
 #define RAM_PERMISSIONS (X86VCPU_NESTED_READ | X86VCPU_NESTED_WRITE | X86VCPU_NESTED_EXECUTE)
 #define ROM_PERMISSIONS (X86VCPU_NESTED_READ | X86VCPU_NESTED_EXECUTE)
 #define TWO_MIB UINT64_C(0x200000)
+
+static uint8_t test_memory[TESTDEV_MEMORY_SIZE] __attribute__((aligned(4096)));
 
 /* Behind the job, 2 MiB aligned so that the nested tables get by with large pages. */
 static bool place_ram(struct vm *vm)
@@ -25,12 +25,6 @@ static bool place_ram(struct vm *vm)
 	return true;
 }
 
-static int32_t map_ram(struct vm *vm, uint64_t gpa, uint64_t end)
-{
-	return x86vcpu_nested_map(&vm->nested, gpa, (uintptr_t)vm->ram + gpa, end - gpa, RAM_PERMISSIONS,
-				  X86VCPU_MEMORY_WB);
-}
-
 static int32_t map_rom(struct vm *vm)
 {
 	if (vm->job->kind != JOB_ROM)
@@ -39,6 +33,14 @@ static int32_t map_rom(struct vm *vm)
 	vm->rom_size = vm->job->files[0].length;
 	return x86vcpu_nested_map(&vm->nested, FOUR_GIB - vm->rom_size, (uintptr_t)vm->rom, vm->rom_size,
 				  ROM_PERMISSIONS, X86VCPU_MEMORY_WB);
+}
+
+static int32_t map_test_memory(struct vm *vm)
+{
+	if (!(vm->job->flags & JOB_TESTDEV))
+		return X86VCPU_OK;
+	return x86vcpu_nested_map(&vm->nested, TESTDEV_MEMORY, (uintptr_t)test_memory, TESTDEV_MEMORY_SIZE,
+				  RAM_PERMISSIONS, X86VCPU_MEMORY_WB);
 }
 
 int32_t memory_create(struct vm *vm)
@@ -52,40 +54,40 @@ int32_t memory_create(struct vm *vm)
 	if (status == X86VCPU_OK)
 		status = x86vcpu_nested_init(&vm->nested, &platform_host_ops, NULL, format, X86VCPU_NESTED_2M);
 	if (status == X86VCPU_OK)
-		status = map_ram(vm, 0, VGA_HOLE);
-	if (status == X86VCPU_OK)
-		status = map_ram(vm, VGA_HOLE_END, vm->ram_size);
+		status = x86vcpu_nested_map(&vm->nested, 0, (uintptr_t)vm->ram, vm->ram_size, RAM_PERMISSIONS,
+					    X86VCPU_MEMORY_WB);
 	if (status == X86VCPU_OK)
 		status = map_rom(vm);
+	if (status == X86VCPU_OK)
+		status = map_test_memory(vm);
 	return status;
 }
 
 void memory_describe(const struct vm *vm, struct x86vcpu_setup_config *config)
 {
-	/* setup copies them, so one set serves any number of machines, one after the other. */
+	/* setup copies them, so one set serves all vCPUs, one after the other. */
 	static struct x86vcpu_memory_region regions[3];
-	static struct x86vcpu_mmio_range holes[2];
+	static struct x86vcpu_mmio_range hole;
+	uint32_t count = 0;
 
-	regions[0] = (struct x86vcpu_memory_region){ 0, vm->ram, VGA_HOLE };
-	regions[1] = (struct x86vcpu_memory_region){ VGA_HOLE_END, vm->ram + VGA_HOLE_END,
-						     vm->ram_size - VGA_HOLE_END };
-	regions[2] = (struct x86vcpu_memory_region){ FOUR_GIB - vm->rom_size, vm->rom, vm->rom_size };
-	holes[0] = (struct x86vcpu_mmio_range){ VGA_HOLE, VGA_HOLE_END - VGA_HOLE };
-	holes[1] = (struct x86vcpu_mmio_range){ vm->ram_size, (UINT64_C(1) << 48) - vm->ram_size };
+	regions[count++] = (struct x86vcpu_memory_region){ 0, vm->ram, vm->ram_size };
+	if (vm->rom)
+		regions[count++] = (struct x86vcpu_memory_region){ FOUR_GIB - vm->rom_size, vm->rom,
+								   vm->rom_size };
+	if (vm->job->flags & JOB_TESTDEV)
+		regions[count++] = (struct x86vcpu_memory_region){ TESTDEV_MEMORY, test_memory,
+								   TESTDEV_MEMORY_SIZE };
+	hole = (struct x86vcpu_mmio_range){ vm->ram_size, (UINT64_C(1) << 48) - vm->ram_size };
 
 	config->memory = regions;
-	config->memory_count = vm->rom ? 3 : 2;
-	config->mmio = holes;
-	config->mmio_count = 2;
+	config->memory_count = count;
+	config->mmio = &hole;
+	config->mmio_count = 1;
 }
 
 void *memory_at(const struct vm *vm, uint64_t gpa, uint64_t size)
 {
-	if (gpa >= vm->ram_size || size > vm->ram_size - gpa)
-		return NULL;
-	if (gpa < VGA_HOLE_END && gpa + size > VGA_HOLE)
-		return NULL;
-	return vm->ram + gpa;
+	return gpa < vm->ram_size && size <= vm->ram_size - gpa ? vm->ram + gpa : NULL;
 }
 
 uint8_t memory_read8(const struct vm *vm, uint64_t gpa)

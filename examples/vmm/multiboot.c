@@ -3,8 +3,6 @@
  * Multiboot 1 (Multiboot Specification 0.6.96): an ELF32 kernel, or one whose header says itself where
  * it goes (flag 16), entered in 32-bit protected mode without paging.
  */
-#include "platform.h"
-
 #include "vmm.h"
 
 #define HEADER_MAGIC 0x1badb002u
@@ -265,19 +263,19 @@ static void set_segments(struct x86vcpu_state *state)
 	state->segments[X86VCPU_SEGMENT_CS] = code;
 }
 
-static const char *start(struct vm *vm)
+static const char *start(struct vm *vm, struct x86vcpu *vcpu)
 {
 	const uint64_t all = X86VCPU_STATE_GPRS | X86VCPU_STATE_RIP | X86VCPU_STATE_SEGMENTS | X86VCPU_STATE_CRS;
 	struct x86vcpu_state state = { .size = sizeof(state) };
 
-	if (x86vcpu_get_state(vm->vcpu, all, &state) != X86VCPU_OK)
+	if (x86vcpu_get_state(vcpu, all, &state) != X86VCPU_OK)
 		return "the library did not tell the reset state";
 	state.regs = (struct x86vcpu_regs){ .rax = LOADER_MAGIC, .rbx = INFO_AREA };
 	state.rip = vm->first_rip;
 	state.rflags = 0x2;
 	state.cr0 = 0x11; /* ET, PE */
 	set_segments(&state);
-	return x86vcpu_set_state(vm->vcpu, all, &state) == X86VCPU_OK ? NULL : "the library refused the first state";
+	return x86vcpu_set_state(vcpu, all, &state) == X86VCPU_OK ? NULL : "the library refused the first state";
 }
 
-const struct loader multiboot_loader = { "Multiboot", load, start };
+const struct loader multiboot_loader = { "Multiboot", load, start, false };

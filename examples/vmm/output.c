@@ -5,8 +5,6 @@
  * low half; everybody else writes ASCII. So no guest can forge a verdict, and nothing is lost when
  * the debugger writes in between.
  */
-#include "platform.h"
-
 #include "vmm.h"
 
 void guest_console_putc(uint8_t byte)
@@ -17,6 +15,7 @@ void guest_console_putc(uint8_t byte)
 
 void say(const char *format, ...)
 {
+	const uint64_t flags = spin_lock(&console_lock);
 	va_list args;
 
 	console_printf("vmm: ");
@@ -24,10 +23,12 @@ void say(const char *format, ...)
 	console_vprintf(format, args);
 	va_end(args);
 	console_putc('\n');
+	spin_unlock(&console_lock, flags);
 }
 
 _Noreturn void finish(enum verdict verdict, const char *reason)
 {
+	spin_lock(&console_lock);
 	console_printf("vmm-verdict: %u %s\n", (unsigned)verdict, reason);
 	platform_exit(verdict != VERDICT_BROKEN);
 }

@@ -7,22 +7,29 @@
 #include "pit.h"
 
 #define PIT_HZ UINT64_C(1193182)
+#define SECOND_NS UINT64_C(1000000000)
 #define READ_BACK 3
 #define SPEAKER_GATE 0x01
 #define SPEAKER_REFRESH 0x10
 #define SPEAKER_OUTPUT 0x20
 
 /* Split, so that no product exceeds 64 bits. */
-static uint64_t pit_now(const struct pit *pit, uint64_t tsc)
+static uint64_t pit_now(const struct pit *pit, uint64_t now_ns)
 {
-	const uint64_t elapsed = tsc - pit->tsc_base;
+	const uint64_t elapsed = now_ns - pit->base_ns;
 
-	return elapsed / pit->tsc_hz * PIT_HZ + elapsed % pit->tsc_hz * PIT_HZ / pit->tsc_hz;
+	return elapsed / SECOND_NS * PIT_HZ + elapsed % SECOND_NS * PIT_HZ / SECOND_NS;
 }
 
-void pit_reset(struct pit *pit, uint64_t tsc_hz, uint64_t tsc)
+/* The first nanosecond of a tick. */
+static uint64_t tick_ns(const struct pit *pit, uint64_t tick)
 {
-	*pit = (struct pit){ .tsc_hz = tsc_hz ? tsc_hz : 1, .tsc_base = tsc };
+	return pit->base_ns + tick / PIT_HZ * SECOND_NS + (tick % PIT_HZ * SECOND_NS + PIT_HZ - 1) / PIT_HZ;
+}
+
+void pit_reset(struct pit *pit, uint64_t now_ns)
+{
+	*pit = (struct pit){ .base_ns = now_ns };
 	for (unsigned i = 0; i < 3; i++) {
 		pit->channel[i].access = 3;
 		pit->channel[i].reload = 0x10000;
@@ -157,9 +164,9 @@ static void write_speaker(struct pit *pit, uint8_t value, uint64_t now)
 	pit->speaker = value & 3;
 }
 
-void pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t tsc)
+void pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t now_ns)
 {
-	const uint64_t now = pit_now(pit, tsc);
+	const uint64_t now = pit_now(pit, now_ns);
 
 	if (port == PIT_SPEAKER)
 		write_speaker(pit, value, now);
@@ -189,9 +196,9 @@ static uint8_t read_speaker(const struct pit *pit, uint64_t now)
 	return pit->speaker | refresh | (output(&pit->channel[2], now) ? SPEAKER_OUTPUT : 0);
 }
 
-uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t tsc)
+uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t now_ns)
 {
-	const uint64_t now = pit_now(pit, tsc);
+	const uint64_t now = pit_now(pit, now_ns);
 	struct pit_channel *ch;
 
 	if (port == PIT_SPEAKER)
@@ -215,21 +222,26 @@ static uint64_t edges(const struct pit_channel *ch, uint64_t now)
 	return (ch->mode == 0 || ch->mode == 4) && ticks >= ch->reload;
 }
 
-bool pit_take_edge(struct pit *pit, uint64_t tsc)
+bool pit_take_edge(struct pit *pit, uint64_t now_ns)
 {
 	struct pit_channel *ch = &pit->channel[0];
-	const uint64_t so_far = edges(ch, pit_now(pit, tsc));
+	const uint64_t so_far = edges(ch, pit_now(pit, now_ns));
 	const bool rose = so_far > ch->edges;
 
 	ch->edges = so_far;
 	return rose;
 }
 
-bool pit_is_armed(const struct pit *pit)
+uint64_t pit_deadline(const struct pit *pit, uint64_t now_ns)
 {
 	const struct pit_channel *ch = &pit->channel[0];
+	uint64_t periods = 1;
 
 	if (!ch->counting)
-		return false;
-	return is_periodic(ch) || ((ch->mode == 0 || ch->mode == 4) && ch->edges == 0);
+		return UINT64_MAX;
+	if (is_periodic(ch))
+		periods = elapsed(ch, pit_now(pit, now_ns)) / ch->reload + 1;
+	else if ((ch->mode != 0 && ch->mode != 4) || ch->edges)
+		return UINT64_MAX;
+	return tick_ns(pit, ch->start + periods * ch->reload);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The PC's 8254 timer, and port 0x61, which gates and shows its channel 2. Time is the host's TSC. */
+/* The PC's 8254 timer, and port 0x61, which gates and shows its channel 2. Time is in nanoseconds. */
 #ifndef VMM_PIT_H
 #define VMM_PIT_H
 
@@ -30,17 +30,16 @@ struct pit_channel {
 struct pit {
 	struct pit_channel channel[3];
 	uint8_t speaker; /* port 0x61, bits 1:0 */
-	uint64_t tsc_hz;
-	uint64_t tsc_base;
+	uint64_t base_ns; /* its tick 0 */
 };
 
-void pit_reset(struct pit *pit, uint64_t tsc_hz, uint64_t tsc);
-void pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t tsc);
-uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t tsc);
+void pit_reset(struct pit *pit, uint64_t now_ns);
+void pit_write(struct pit *pit, uint16_t port, uint8_t value, uint64_t now_ns);
+uint8_t pit_read(struct pit *pit, uint16_t port, uint64_t now_ns);
 
 /* Whether channel 0's output rose since the last call. Edges that were missed count as one. */
-bool pit_take_edge(struct pit *pit, uint64_t tsc);
-/* Whether it will rise some day. */
-bool pit_is_armed(const struct pit *pit);
+bool pit_take_edge(struct pit *pit, uint64_t now_ns);
+/* When it will rise next; UINT64_MAX: never. */
+uint64_t pit_deadline(const struct pit *pit, uint64_t now_ns);
 
 #endif

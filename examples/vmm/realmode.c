@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A raw real-mode image, loaded and entered as a BIOS does with a boot sector. */
-#include "platform.h"
-
 #include "vmm.h"
 
 #define LOAD_ADDRESS 0x7c00
@@ -21,12 +19,13 @@ static const char *load(struct vm *vm, uint64_t *entry)
 	return NULL;
 }
 
-static const char *start(struct vm *vm)
+static const char *start(struct vm *vm, struct x86vcpu *vcpu)
 {
-	if (x86vcpu_set_gpr(vm->vcpu, RDX, FIRST_HARD_DISK) != X86VCPU_OK ||
-	    x86vcpu_set_gpr(vm->vcpu, RSP, LOAD_ADDRESS) != X86VCPU_OK)
+	(void)vm;
+	if (x86vcpu_set_gpr(vcpu, RDX, FIRST_HARD_DISK) != X86VCPU_OK ||
+	    x86vcpu_set_gpr(vcpu, RSP, LOAD_ADDRESS) != X86VCPU_OK)
 		return "the library refused the first state";
 	return NULL;
 }
 
-const struct loader real_mode_loader = { "real-mode image", load, start };
+const struct loader real_mode_loader = { "real-mode image", load, start, false };

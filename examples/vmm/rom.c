@@ -3,8 +3,6 @@
  * A PC's ROM. It is mapped read-only below 4 GiB (memory.c), where the reset vector is; its last
  * 128 KiB are also below 1 MiB, in RAM, as behind a chipset whose shadow RAM is switched on.
  */
-#include "platform.h"
-
 #include "vmm.h"
 
 #define RESET_VECTOR UINT64_C(0xfffffff0)
@@ -27,10 +25,11 @@ static const char *load(struct vm *vm, uint64_t *entry)
 }
 
 /* The reset state is all that a ROM wants. */
-static const char *start(struct vm *vm)
+static const char *start(struct vm *vm, struct x86vcpu *vcpu)
 {
 	(void)vm;
+	(void)vcpu;
 	return NULL;
 }
 
-const struct loader rom_loader = { "PC ROM", load, start };
+const struct loader rom_loader = { "PC ROM", load, start, true };

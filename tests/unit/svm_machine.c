@@ -22,7 +22,7 @@ static void svm_cpuid_leaf(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 
 /* ---- The machine ---------------------------------------------------------------------------------------- */
 
-static _Alignas(4096) uint8_t pool[32][4096];
+static _Alignas(4096) uint8_t pool[40][4096];
 static unsigned pool_used;
 static uint32_t svm_features;
 static struct guest_cpuid_entry cpuid_table[CPUID_TABLE_SIZE];
@@ -55,7 +55,7 @@ static uint64_t alloc_contiguous(void *ctx, uint64_t count, uint64_t align)
 {
 	(void)ctx;
 	(void)align;
-	ck_assert_uint_le(pool_used + count, 32);
+	ck_assert_uint_le(pool_used + count, 40);
 	pool_used += (unsigned)count;
 	return (uintptr_t)pool[pool_used - count];
 }
@@ -118,6 +118,7 @@ void machine_make_vcpu(struct svm_vcpu *v)
 	g->memory_count = 1;
 	g->mmio = &device;
 	g->mmio_count = 1;
+	ck_assert_int_eq(lapic_create(g), 0);
 	ck_assert_int_eq(svm_backend.create(g), 0);
 	svm_backend.cpuid_features(g, &config);
 	cpuid_attach(g, cpuid_table, cpuid_build(cpuid_table, CPUID_TABLE_SIZE, &config, &g->limits));

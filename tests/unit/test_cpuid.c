@@ -198,6 +198,7 @@ static struct guest *guest_with(const struct cpuid_config *config)
 	table_count = cpuid_build(table, CPUID_TABLE_SIZE, config, &g->limits);
 	ck_assert_uint_gt(table_count, 0);
 	cpuid_attach(g, table, table_count);
+	lapic_reset(g);
 	return g;
 }
 

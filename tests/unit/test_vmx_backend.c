@@ -41,14 +41,14 @@ static const struct fake_msr capabilities[] = {
 	{0x48e, 0xf7f9fffe04006172}, {0x48f, 0x007fffff00036dfb}, {0x490, 0x0000ffff000011fb},
 };
 
-static _Alignas(4096) uint8_t pool[32][4096];
+static _Alignas(4096) uint8_t pool[40][4096];
 static unsigned pool_used;
 
 static uint64_t alloc_contiguous(void *ctx, uint64_t count, uint64_t align)
 {
 	(void)ctx;
 	(void)align;
-	ck_assert_uint_le(pool_used + count, 32);
+	ck_assert_uint_le(pool_used + count, 40);
 	pool_used += (unsigned)count;
 	return (uintptr_t)pool[pool_used - count];
 }
@@ -141,6 +141,7 @@ static int32_t make_vcpu(void)
 	g->exit = &reported;
 	for (int i = 0; i < 2; i++)
 		cpus[i] = (struct backend_cpu){.host = &host, .next_tag = 1, .last_tag = 0xffff, .tag_generation = 1};
+	ck_assert_int_eq(lapic_create(g), 0);
 	ck_assert_int_eq(vmx_backend.create(g), 0);
 	vmx_backend.cpuid_features(g, &config);
 	cpuid_attach(g, cpuid_table, cpuid_build(cpuid_table, CPUID_TABLE_SIZE, &config, &g->limits));
@@ -263,7 +264,7 @@ static const struct optional_field optional_fields[] = {
 	{0x48b, 32 + 5, 0x0000},  /* VPID */
 	{0x48d, 32 + 6, 0x482e},  /* preemption timer */
 	{0, 0, 0x202e},           /* ENCLS bitmap: not on this CPU */
-	{0, 0, 0x2012}, {0, 0, 0x2014}, {0, 0, 0x401c},                         /* TPR shadow, APIC access */
+	{0x48e, 32 + 21, 0x2012}, {0x48e, 32 + 21, 0x401c}, {0, 0, 0x2014},      /* TPR shadow, APIC access */
 	{0, 0, 0x201c}, {0, 0, 0x201e}, {0, 0, 0x2020}, {0, 0, 0x2022}, {0, 0, 0x0810}, /* VID */
 	{0, 0, 0x0002}, {0, 0, 0x2016}, {0, 0, 0x2018}, {0, 0, 0x200e}, {0, 0, 0x2032}, {0, 0, 0x4020},
 };
@@ -289,9 +290,9 @@ static const struct {
 } words[] = {
 	{0x4000, 1u << 0 | 1u << 3 | 1u << 5 | 1u << 6, 1u << 7},
 	{0x4002,
-	 1u << 3 | 1u << 7 | 1u << 10 | 1u << 11 | 1u << 19 | 1u << 20 | 1u << 23 | 1u << 25 | 1u << 28 | 1u << 29 |
+	 1u << 3 | 1u << 7 | 1u << 10 | 1u << 11 | 1u << 21 | 1u << 23 | 1u << 25 | 1u << 28 | 1u << 29 |
 		 1u << 31,
-	 1u << 2 | 1u << 9 | 1u << 12 | 1u << 15 | 1u << 16 | 1u << 21 | 1u << 22 | 1u << 27 | 1u << 30},
+	 1u << 2 | 1u << 9 | 1u << 12 | 1u << 15 | 1u << 16 | 1u << 19 | 1u << 20 | 1u << 22 | 1u << 27 | 1u << 30},
 	{0x401e, 1u << 1 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 7 | 1u << 12 | 1u << 20,
 	 1u << 0 | 1u << 4 | 1u << 8 | 1u << 9 | 1u << 13 | 1u << 17 | 1u << 18 | 1u << 26 | 1u << 27},
 	{0x400c, 1u << 2 | 1u << 9 | 1u << 15 | 1u << 18 | 1u << 19 | 1u << 20 | 1u << 21, 1u << 12},
@@ -414,7 +415,7 @@ START_TEST(instruction_is_refused_or_skipped)
 END_TEST
 
 /* V-08: reasons without a meaning, now or in this library. Task switches among them: V-07b. */
-static const uint32_t unknown[] = {4, 5, 6, 9, 14, 16, 35, 37, 38, 42, 43, 44, 45, 46, 51, 56, 58, 61, 62, 63,
+static const uint32_t unknown[] = {4, 5, 6, 9, 14, 16, 35, 37, 38, 42, 44, 45, 46, 51, 56, 58, 61, 62, 63,
 				   66, 71, 80, 81, 255, 0x7fff, 0xffff};
 
 START_TEST(unknown_exit_is_an_error)

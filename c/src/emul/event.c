@@ -132,8 +132,8 @@ void guest_publish_outside(struct guest *g)
 	__atomic_store_n(&g->events.run_state, X86VCPU_OUTSIDE, __ATOMIC_SEQ_CST);
 }
 
-/* From now on whoever posts interrupts this CPU again. */
-static void begin_look(struct guest *g)
+/* Whoever posts after this interrupts the CPU again. */
+void guest_look(struct guest *g)
 {
 	struct guest_events *events = &g->events;
 	const uint64_t state = __atomic_load_n(&events->run_state, __ATOMIC_RELAXED);
@@ -282,7 +282,7 @@ bool guest_wakes(struct guest *g)
 /* What was pending is looked at again before the entry. */
 bool guest_wake(struct guest *g)
 {
-	begin_look(g);
+	guest_look(g);
 	if (!guest_wakes(g))
 		return false;
 	g->events.halted = false;
@@ -346,7 +346,7 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	struct guest_event event;
 
 	/* Before the look: what is posted after it asks for another. */
-	begin_look(g);
+	guest_look(g);
 	if (events->reinject.valid) {
 		event = without_real_mode_code(g, events->reinject);
 		events->reinject.valid = false;

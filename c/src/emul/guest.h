@@ -361,6 +361,10 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 void guest_reinject(struct guest *g, struct guest_event event);
 /* False while the guest is halted and nothing has come that wakes it. */
 bool guest_wakes(struct guest *g);
+/* Takes notice of what was posted: whoever posts from now on asks for another look. */
+void guest_look(struct guest *g);
+/* Takes notice of what was posted: whoever posts from now on asks for another look. */
+void guest_look(struct guest *g);
 /* A halted guest wakes if there is a reason. False: it sleeps on. */
 bool guest_wake(struct guest *g);
 

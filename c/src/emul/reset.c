@@ -104,6 +104,7 @@ static void start_up(struct guest *g, uint8_t page)
 	guest_set(g, (enum guest_field)(G_BASE + X86VCPU_SEGMENT_CS), (uint64_t)page << 12);
 	guest_set(g, G_RIP, 0);
 	g->events.waits_for_sipi = false;
+	guest_look_again(g);
 }
 
 bool guest_take_startup(struct guest *g)

@@ -392,8 +392,10 @@ static int32_t run(struct x86vcpu *vcpu)
 	}
 	if (guest_must_leave(g))
 		return X86VCPU_OK;
-	if (g->events.waits_for_sipi)
+	if (g->events.waits_for_sipi) {
+		guest_look(g);
 		return report(g, X86VCPU_EXIT_WAIT_FOR_SIPI);
+	}
 	if (g->events.halted && !guest_wake(g))
 		return report(g, X86VCPU_EXIT_HALT);
 	if (lapic_timer_is_polled(g))

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Linux shell that scripts/run-guest ends in without IMAGE: an initial RAM disk around Debian's
+busybox, made from nothing but constants and that one file, and the kernel's command line for it."""
+
+import hashlib
+
+# What the self-running demonstration adds up: this block as often as it takes for 16 MiB.
+BLOCK_BYTES = 64 << 10
+DOUBLINGS = 8
+
+PROMPT = b"guest:/# "
+
+INIT = """\
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir /dev/pts
+mount -t devpts devpts /dev/pts
+hostname guest
+export PATH=/bin HOME=/ PS1='guest:\\w# '
+# busybox' poweroff, halt and reboot ask process 1, which is this script.
+trap 'exec busybox poweroff -f' USR1 USR2
+trap 'exec busybox reboot -f' TERM
+if [ "$run" ]; then
+	sh "/$run" || exec busybox reboot -f
+else
+	[ -z "$COLUMNS" ] || stty -F /dev/console cols "$COLUMNS" rows "$LINES"
+	unset COLUMNS LINES
+	echo
+	echo "Linux $(uname -r) with busybox; 'poweroff' or Ctrl-D ends it"
+	setsid cttyhack sh &
+	wait $!
+fi
+exec busybox poweroff -f
+"""
+
+DEMO = """\
+uname -a
+grep -E '^(processor|model name)' /proc/cpuinfo
+cat /proc/interrupts
+set -- /block
+for twice in {doublings}; do set -- "$@" "$@"; done
+cat "$@" >/tmp/file
+ls -l /tmp/file
+sum=$(sha256sum /tmp/file)
+echo "$sum"
+cat /proc/interrupts
+[ "$sum" = "{sum}  /tmp/file" ] && echo "the sum is right"
+"""
+
+
+def block():
+    digests = (hashlib.sha256(i.to_bytes(4, "little")).digest() for i in range(BLOCK_BYTES // 32))
+    return b"".join(digests)
+
+
+def file_sum():
+    return hashlib.sha256(block() * (1 << DOUBLINGS)).hexdigest()
+
+
+def entry(name, mode, data=b"", device=(0, 0)):
+    """Documentation/driver-api/early-userspace/buffer-format.rst in the kernel's source."""
+    name = name.encode() + b"\0"
+    fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(name), 0)
+    header = b"070701" + b"".join(b"%08x" % field for field in fields) + name
+    return header + bytes(-len(header) % 4) + data + bytes(-len(data) % 4)
+
+
+def archive(busybox, init, files=()):
+    """A RAM disk with busybox, the script /init, and (name, mode, content) of other files."""
+    parts = [entry(folder, 0o40755) for folder in ("bin", "dev", "proc", "sys", "tmp")]
+    parts += [
+        entry("dev/console", 0o20600, device=(5, 1)),
+        entry("bin/busybox", 0o100755, busybox),
+        entry("bin/sh", 0o120777, b"busybox"),
+        entry("init", 0o100755, init.encode()),
+    ]
+    parts += [entry(name, mode, content) for name, mode, content in files]
+    return b"".join(parts + [entry("TRAILER!!!", 0)])
+
+
+def initrd(busybox):
+    demo = DEMO.format(doublings="x " * DOUBLINGS, sum=file_sum())
+    files = [("demo", 0o100755, demo.encode()), ("block", 0o100644, block())]
+    return archive(busybox, INIT, files)
+
+
+# A console from the first line on, and without what costs seconds on an emulated CPU and shows nothing there:
+# self-tests of ciphers, certificates, mitigations, address randomization.
+COMMAND_LINE = (
+    "console=uart8250,io,0x3f8,115200n8 8250.nr_uarts=1 panic=-1 nokaslr mitigations=off no_timer_check tsc=reliable"
+    " cryptomgr.notests initcall_blacklist=load_system_certificate_list apparmor=0"
+)
