@@ -831,6 +831,8 @@ fn a_timer_that_the_host_cannot_cancel_does_nothing() {
     let (_, timer) = start(&ticks);
     CANCEL_FAILS.store(true, Ordering::SeqCst);
     assert_eq!(cancel(&timer), 0);
+    assert_eq!(cancel(&timer), 0);
+    assert_eq!(*lock(&CALLS), ["timer 1000", "cancel"], "the host is asked once");
     assert_eq!(fire(timer_id()), Some(X86TimerAction::Complete));
     assert_eq!(ticks.calls(), 0);
 }
