@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![allow(non_camel_case_types)]
+
+pub mod apic;
+pub mod exit;
+pub mod host;
+pub mod msr;
+pub mod nested;
+pub mod percpu;
+pub mod regs;
+pub mod status;
+pub mod svm;
+pub mod vcpu;
+pub mod version;
+pub mod vmx;
+
+pub use apic::*;
+pub use exit::*;
+pub use host::*;
+pub use msr::*;
+pub use nested::*;
+pub use percpu::*;
+pub use regs::*;
+pub use status::*;
+pub use svm::*;
+pub use vcpu::*;
+pub use version::*;
+pub use vmx::*;
+
+// What the headers promise of their sizes.
+const _: () = {
+    assert!(size_of::<x86vcpu_regs>() == 128);
+    assert!(size_of::<x86vcpu_exit>() == 128);
+    assert!(size_of::<x86vcpu_timer>() == 16);
+};

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Exit codes of SVM: `x86vcpu/svm.h`.
+
+use core::ffi::c_char;
+
+// enum x86vcpu_svm_exit_code
+pub const X86VCPU_SVM_EXIT_CR0_READ: u32 = 0x00;
+pub const X86VCPU_SVM_EXIT_CR15_READ: u32 = 0x0f;
+pub const X86VCPU_SVM_EXIT_CR0_WRITE: u32 = 0x10;
+pub const X86VCPU_SVM_EXIT_CR15_WRITE: u32 = 0x1f;
+pub const X86VCPU_SVM_EXIT_DR0_READ: u32 = 0x20;
+pub const X86VCPU_SVM_EXIT_DR0_WRITE: u32 = 0x30;
+pub const X86VCPU_SVM_EXIT_DR15_WRITE: u32 = 0x3f;
+pub const X86VCPU_SVM_EXIT_EXCEPTION: u32 = 0x40;
+pub const X86VCPU_SVM_EXIT_EXCEPTION_LAST: u32 = 0x5f;
+pub const X86VCPU_SVM_EXIT_INTR: u32 = 0x60;
+pub const X86VCPU_SVM_EXIT_NMI: u32 = 0x61;
+pub const X86VCPU_SVM_EXIT_SMI: u32 = 0x62;
+pub const X86VCPU_SVM_EXIT_INIT: u32 = 0x63;
+pub const X86VCPU_SVM_EXIT_VINTR: u32 = 0x64;
+pub const X86VCPU_SVM_EXIT_CR0_SEL_WRITE: u32 = 0x65;
+pub const X86VCPU_SVM_EXIT_IDTR_READ: u32 = 0x66;
+pub const X86VCPU_SVM_EXIT_GDTR_READ: u32 = 0x67;
+pub const X86VCPU_SVM_EXIT_LDTR_READ: u32 = 0x68;
+pub const X86VCPU_SVM_EXIT_TR_READ: u32 = 0x69;
+pub const X86VCPU_SVM_EXIT_IDTR_WRITE: u32 = 0x6a;
+pub const X86VCPU_SVM_EXIT_GDTR_WRITE: u32 = 0x6b;
+pub const X86VCPU_SVM_EXIT_LDTR_WRITE: u32 = 0x6c;
+pub const X86VCPU_SVM_EXIT_TR_WRITE: u32 = 0x6d;
+pub const X86VCPU_SVM_EXIT_RDTSC: u32 = 0x6e;
+pub const X86VCPU_SVM_EXIT_RDPMC: u32 = 0x6f;
+pub const X86VCPU_SVM_EXIT_PUSHF: u32 = 0x70;
+pub const X86VCPU_SVM_EXIT_POPF: u32 = 0x71;
+pub const X86VCPU_SVM_EXIT_CPUID: u32 = 0x72;
+pub const X86VCPU_SVM_EXIT_RSM: u32 = 0x73;
+pub const X86VCPU_SVM_EXIT_IRET: u32 = 0x74;
+pub const X86VCPU_SVM_EXIT_INTN: u32 = 0x75;
+pub const X86VCPU_SVM_EXIT_INVD: u32 = 0x76;
+pub const X86VCPU_SVM_EXIT_PAUSE: u32 = 0x77;
+pub const X86VCPU_SVM_EXIT_HLT: u32 = 0x78;
+pub const X86VCPU_SVM_EXIT_INVLPG: u32 = 0x79;
+pub const X86VCPU_SVM_EXIT_INVLPGA: u32 = 0x7a;
+pub const X86VCPU_SVM_EXIT_IOIO: u32 = 0x7b;
+pub const X86VCPU_SVM_EXIT_MSR: u32 = 0x7c;
+pub const X86VCPU_SVM_EXIT_TASK_SWITCH: u32 = 0x7d;
+pub const X86VCPU_SVM_EXIT_FERR_FREEZE: u32 = 0x7e;
+pub const X86VCPU_SVM_EXIT_SHUTDOWN: u32 = 0x7f;
+pub const X86VCPU_SVM_EXIT_VMRUN: u32 = 0x80;
+pub const X86VCPU_SVM_EXIT_VMMCALL: u32 = 0x81;
+pub const X86VCPU_SVM_EXIT_VMLOAD: u32 = 0x82;
+pub const X86VCPU_SVM_EXIT_VMSAVE: u32 = 0x83;
+pub const X86VCPU_SVM_EXIT_STGI: u32 = 0x84;
+pub const X86VCPU_SVM_EXIT_CLGI: u32 = 0x85;
+pub const X86VCPU_SVM_EXIT_SKINIT: u32 = 0x86;
+pub const X86VCPU_SVM_EXIT_RDTSCP: u32 = 0x87;
+pub const X86VCPU_SVM_EXIT_ICEBP: u32 = 0x88;
+pub const X86VCPU_SVM_EXIT_WBINVD: u32 = 0x89;
+pub const X86VCPU_SVM_EXIT_MONITOR: u32 = 0x8a;
+pub const X86VCPU_SVM_EXIT_MWAIT: u32 = 0x8b;
+pub const X86VCPU_SVM_EXIT_MWAIT_ARMED: u32 = 0x8c;
+pub const X86VCPU_SVM_EXIT_XSETBV: u32 = 0x8d;
+pub const X86VCPU_SVM_EXIT_RDPRU: u32 = 0x8e;
+pub const X86VCPU_SVM_EXIT_EFER_WRITE_TRAP: u32 = 0x8f;
+pub const X86VCPU_SVM_EXIT_CR0_WRITE_TRAP: u32 = 0x90;
+pub const X86VCPU_SVM_EXIT_CR15_WRITE_TRAP: u32 = 0x9f;
+pub const X86VCPU_SVM_EXIT_INVLPGB: u32 = 0xa0;
+pub const X86VCPU_SVM_EXIT_INVLPGB_ILLEGAL: u32 = 0xa1;
+pub const X86VCPU_SVM_EXIT_INVPCID: u32 = 0xa2;
+pub const X86VCPU_SVM_EXIT_MCOMMIT: u32 = 0xa3;
+pub const X86VCPU_SVM_EXIT_TLBSYNC: u32 = 0xa4;
+pub const X86VCPU_SVM_EXIT_BUS_LOCK: u32 = 0xa5;
+pub const X86VCPU_SVM_EXIT_IDLE_HLT: u32 = 0xa6;
+pub const X86VCPU_SVM_EXIT_NPF: u32 = 0x400;
+pub const X86VCPU_SVM_EXIT_AVIC_INCOMPLETE_IPI: u32 = 0x401;
+pub const X86VCPU_SVM_EXIT_AVIC_NOACCEL: u32 = 0x402;
+pub const X86VCPU_SVM_EXIT_VMGEXIT: u32 = 0x403;
+
+pub const X86VCPU_SVM_EXIT_INVALID: u64 = u64::MAX;
+pub const X86VCPU_SVM_EXIT_BUSY: u64 = u64::MAX - 1;
+pub const X86VCPU_SVM_EXIT_IDLE_REQUIRED: u64 = u64::MAX - 2;
+
+unsafe extern "C" {
+    pub fn x86vcpu_svm_exit_name(code: u64) -> *const c_char;
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which extension the system uses.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use x86_vcpu_sys as ffi;
+
+use crate::status::check;
+use crate::{X86_LOCAL_APIC_GPA, X86GuestPhysAddr, X86HostOps, X86HostPhysAddr, X86VcpuError, X86VcpuResult};
+
+/// The layout of nested page tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum X86NestedPagingFormat {
+    /// Intel's extended page tables.
+    Ept,
+    /// AMD's nested page tables.
+    Npt,
+}
+
+/// What `initialize_hardware_support` chose. (The C library chooses with the first CPU that is enabled, which
+/// is later.)
+static SELECTED: AtomicU32 = AtomicU32::new(ffi::X86VCPU_EXTENSION_NONE);
+
+fn detect() -> X86VcpuResult<u32> {
+    let mut extension = ffi::X86VCPU_EXTENSION_NONE;
+    // SAFETY: a place for the answer; executes CPUID only.
+    check(unsafe { ffi::x86vcpu_detect(&mut extension) })?;
+    Ok(extension)
+}
+
+fn select(selected: &AtomicU32, detected: u32) -> X86VcpuResult {
+    let none = ffi::X86VCPU_EXTENSION_NONE;
+    match selected.compare_exchange(none, detected, Ordering::AcqRel, Ordering::Acquire) {
+        Err(other) if other != detected => Err(X86VcpuError::BadState),
+        _ => Ok(()),
+    }
+}
+
+/// The chosen extension.
+pub(crate) fn selected() -> X86VcpuResult<u32> {
+    match SELECTED.load(Ordering::Acquire) {
+        ffi::X86VCPU_EXTENSION_NONE => Err(X86VcpuError::BadState),
+        extension => Ok(extension),
+    }
+}
+
+/// The executing CPU has the chosen extension.
+pub(crate) fn validate_this_cpu() -> X86VcpuResult {
+    let selected = selected()?;
+    if detect()? == selected {
+        Ok(())
+    } else {
+        Err(X86VcpuError::BadState)
+    }
+}
+
+/// Whether the executing CPU has VT-x or SVM, and not both. Asks CPUID; chooses nothing.
+pub fn has_hardware_support() -> bool {
+    detect().is_ok()
+}
+
+/// Chooses the executing CPU's extension for the whole system.
+///
+/// # Errors
+///
+/// `Unsupported`: it has neither VT-x nor SVM; `InvalidData`: it claims both; `BadState`: another CPU has chosen the
+/// other one.
+pub fn initialize_hardware_support() -> X86VcpuResult {
+    select(&SELECTED, detect()?)
+}
+
+/// The table format of the chosen extension.
+///
+/// # Errors
+///
+/// `BadState`: none is chosen.
+pub fn selected_nested_paging_format() -> X86VcpuResult<X86NestedPagingFormat> {
+    Ok(match selected()? {
+        ffi::X86VCPU_EXTENSION_VMX => X86NestedPagingFormat::Ept,
+        _ => X86NestedPagingFormat::Npt,
+    })
+}
+
+/// Whether the VMM must map the APIC-access page. Not with this library: the local APIC's addresses must not be
+/// mapped.
+///
+/// # Errors
+///
+/// `BadState`: no extension is chosen.
+pub fn requires_apic_access_page() -> X86VcpuResult<bool> {
+    selected()?;
+    let mut needed = 0;
+    // SAFETY: a place for the answer. Before the first CPU is enabled the library does not answer; no backend of its
+    // needs the page.
+    let status = unsafe { ffi::x86vcpu_needs_apic_access_page(&mut needed) };
+    Ok(status == ffi::X86VCPU_OK && needed != 0)
+}
+
+/// Where the APIC-access page belongs.
+///
+/// # Errors
+///
+/// `BadState`: no extension is chosen; `Unsupported`: there is no such page (`requires_apic_access_page`).
+pub fn apic_access_page_gpa() -> X86VcpuResult<X86GuestPhysAddr> {
+    if requires_apic_access_page()? {
+        Ok(X86GuestPhysAddr::from_usize(X86_LOCAL_APIC_GPA))
+    } else {
+        Err(X86VcpuError::Unsupported)
+    }
+}
+
+/// The APIC-access page.
+///
+/// # Errors
+///
+/// `BadState`: no extension is chosen; `Unsupported`: there is no such page (`requires_apic_access_page`).
+pub fn apic_access_page_addr<H: X86HostOps>() -> X86VcpuResult<X86HostPhysAddr> {
+    selected()?;
+    Err(X86VcpuError::Unsupported)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_choice_stays() {
+        let selected = AtomicU32::new(ffi::X86VCPU_EXTENSION_NONE);
+        assert_eq!(select(&selected, ffi::X86VCPU_EXTENSION_SVM), Ok(()));
+        assert_eq!(select(&selected, ffi::X86VCPU_EXTENSION_SVM), Ok(()));
+        assert_eq!(
+            select(&selected, ffi::X86VCPU_EXTENSION_VMX),
+            Err(X86VcpuError::BadState)
+        );
+        assert_eq!(selected.into_inner(), ffi::X86VCPU_EXTENSION_SVM);
+    }
+}

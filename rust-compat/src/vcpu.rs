@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Virtual CPUs.
+
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::ptr::{self, NonNull};
+
+use x86_vcpu_sys as ffi;
+
+use crate::runtime::selected;
+use crate::status::check;
+use crate::{
+    GeneralRegisters, X86AccessWidth, X86ByteRegister, X86GuestPhysAddr, X86HostOps, X86HostPhysAddr,
+    X86HostVirtAddr, X86InterceptedMmioRange, X86NestedPagingConfig, X86PortIoStringExit,
+    X86VcpuCreateConfig, X86VcpuError, X86VcpuResult, X86VcpuSetupConfig, X86VmExit, ops,
+};
+
+/// Upstream decodes accesses to a PC's I/O APIC whether or not the configuration names its addresses.
+const IO_APIC: X86InterceptedMmioRange = X86InterceptedMmioRange {
+    base: X86GuestPhysAddr::from_usize(0xfec0_0000),
+    size: 0x1000,
+};
+
+const RSP: usize = 4;
+
+/// A virtual CPU.
+pub struct X86Vcpu<H: X86HostOps> {
+    handle: UnsafeCell<Handle>,
+    /// As the crate that this one stands in for: not to be carried over a caught panic.
+    _not_unwind_safe: PhantomData<&'static mut ()>,
+    _host: PhantomData<fn() -> H>,
+    entry: Option<X86GuestPhysAddr>,
+    nested_root: Option<X86HostPhysAddr>,
+    launched: bool,
+    /// The string port access that `run` returned last, whole.
+    open_string: Option<ffi::x86vcpu_port_io_string>,
+    #[cfg(feature = "tracing")]
+    regs_at_exit: GeneralRegisters,
+}
+
+struct Handle(NonNull<ffi::x86vcpu>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let vcpu = self.0.as_ptr();
+        // SAFETY: ours, and gone when destroy answers 0.
+        unsafe {
+            if ffi::x86vcpu_destroy(vcpu) == ffi::X86VCPU_OK {
+                return;
+            }
+            log::warn!("a vCPU is dropped while it is bound: unbinding it");
+            let status = ffi::x86vcpu_unbind(vcpu);
+            if status != ffi::X86VCPU_OK || ffi::x86vcpu_destroy(vcpu) != ffi::X86VCPU_OK {
+                log::error!(
+                    "cannot unbind it here ({:?}): its memory stays in use",
+                    check(status)
+                );
+            }
+        }
+    }
+}
+
+/// For the methods whose signature has no error.
+fn log_failure(what: &str, status: i32) {
+    if let Err(error) = check(status) {
+        log::warn!("{what} is ignored: {error:?}");
+    }
+}
+
+/// An array for C: a pointer and a count.
+fn array<T>(items: &[T]) -> X86VcpuResult<(*const T, u32)> {
+    Ok((
+        items.as_ptr(),
+        u32::try_from(items.len()).map_err(|_| X86VcpuError::InvalidInput)?,
+    ))
+}
+
+impl<H: X86HostOps> X86Vcpu<H> {
+    fn raw(&self) -> *mut ffi::x86vcpu {
+        // SAFETY: the pointer in the cell never changes.
+        unsafe { (*self.handle.get()).0.as_ptr() }
+    }
+
+    /// Makes vCPU `vcpu_id`, 0 to 63, of machine `vm_id`.
+    ///
+    /// # Errors
+    ///
+    /// `BadState`: no extension is chosen, or not one CPU has been enabled; `InvalidInput`: `vcpu_id`; `NoMemory`.
+    pub fn new_with_config(
+        vm_id: usize,
+        vcpu_id: usize,
+        _config: X86VcpuCreateConfig,
+    ) -> X86VcpuResult<Self> {
+        selected()?;
+        let config = ffi::x86vcpu_create_config {
+            size: size_of::<ffi::x86vcpu_create_config>() as u32,
+            vcpu_id: u32::try_from(vcpu_id).map_err(|_| X86VcpuError::InvalidInput)?,
+            vm_id: vm_id as u64,
+        };
+        let mut vcpu = ptr::null_mut();
+        // SAFETY: the table lives for ever, the configuration for the call.
+        check(unsafe { ffi::x86vcpu_create(ops::table::<H>(), ptr::null_mut(), &config, &mut vcpu) })?;
+        Ok(Self {
+            handle: UnsafeCell::new(Handle(NonNull::new(vcpu).ok_or(X86VcpuError::NoMemory)?)),
+            _not_unwind_safe: PhantomData,
+            _host: PhantomData,
+            entry: None,
+            nested_root: None,
+            launched: false,
+            open_string: None,
+            #[cfg(feature = "tracing")]
+            regs_at_exit: GeneralRegisters::default(),
+        })
+    }
+
+    /// Where the guest begins in real mode: below 64 KiB, or 0xfffffff0 for the reset vector. For the next `setup`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: anywhere else.
+    pub fn set_entry(&mut self, entry: X86GuestPhysAddr) -> X86VcpuResult {
+        // SAFETY: a live vCPU, as in all that follows.
+        check(unsafe { ffi::x86vcpu_set_entry(self.raw(), entry.as_usize() as u64) })?;
+        self.entry = Some(entry);
+        Ok(())
+    }
+
+    /// The nested tables. For the next `setup`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: a root that is not a frame, or a layout other than 4 levels and 48 bits.
+    pub fn set_nested_page_table(&mut self, config: X86NestedPagingConfig) -> X86VcpuResult {
+        let table = ffi::x86vcpu_nested_paging {
+            root_hpa: config.root_paddr.as_usize() as u64,
+            levels: u32::try_from(config.levels).map_err(|_| X86VcpuError::InvalidInput)?,
+            gpa_bits: u32::try_from(config.gpa_bits).map_err(|_| X86VcpuError::InvalidInput)?,
+            mode: config.mode as u64,
+        };
+        // SAFETY: the configuration lives for the call.
+        check(unsafe { ffi::x86vcpu_set_nested_page_table(self.raw(), &table) })?;
+        self.nested_root = Some(config.root_paddr);
+        Ok(())
+    }
+
+    /// Brings the vCPU to its reset state with this configuration. On a CPU whose extension is on, pinned.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: entry or nested table are not set, a bad range, too many of them; `BadState`: the extension is not
+    /// on here; `ResourceBusy`: the vCPU is bound; `Unsupported`; `NoMemory`.
+    pub fn setup(&mut self, config: X86VcpuSetupConfig) -> X86VcpuResult {
+        let ports: Vec<_> = config
+            .intercepted_port_ranges()
+            .map(|range| ffi::x86vcpu_port_range {
+                base: range.base,
+                length: range.length,
+            })
+            .collect();
+        let mmio = mmio_ranges(&config);
+        let memory: Vec<_> = config
+            .guest_memory_regions
+            .iter()
+            .map(|region| ffi::x86vcpu_memory_region {
+                gpa: region.gpa.as_usize() as u64,
+                hva: region.hva.as_ptr::<c_void>(),
+                size: region.size as u64,
+            })
+            .collect();
+        let (ports, port_count) = array(&ports)?;
+        let (mmio, mmio_count) = array(&mmio)?;
+        let (memory, memory_count) = array(&memory)?;
+        let setup = ffi::x86vcpu_setup_config {
+            size: size_of::<ffi::x86vcpu_setup_config>() as u32,
+            port_count,
+            ports,
+            mmio,
+            memory,
+            msrs: ptr::null(),
+            mmio_count,
+            memory_count,
+            msr_count: 0,
+            passthrough_port_count: 0,
+            passthrough_ports: ptr::null(),
+            time_slice_ns: 0,
+            start: ffi::X86VCPU_START_AT_ENTRY,
+            flags: 0,
+        };
+        self.open_string = None;
+        self.launched = false;
+        // SAFETY: the arrays live for the call; the memory regions are the caller's promise.
+        check(unsafe { ffi::x86vcpu_setup(self.raw(), &setup) })
+    }
+
+    /// Runs the guest until something is left for the VMM to do. The vCPU is bound to the executing CPU, IRQs are off
+    /// during the whole call.
+    ///
+    /// # Errors
+    ///
+    /// `BadState`: not bound here, IRQs are on, or the vCPU has shut down; `Unsupported`: the guest did something that
+    /// the library cannot go on from; `InvalidData`: the nested tables, or hardware, hold nonsense.
+    pub fn run(&mut self) -> X86VcpuResult<X86VmExit> {
+        #[cfg(feature = "tracing")]
+        self.trace_changes();
+        self.open_string = None;
+        let mut exit = MaybeUninit::<ffi::x86vcpu_exit>::zeroed();
+        // SAFETY: the library fills it in; zeros are a valid value, too.
+        let (status, exit) = unsafe {
+            (
+                ffi::x86vcpu_run(self.raw(), exit.as_mut_ptr()),
+                exit.assume_init(),
+            )
+        };
+        #[cfg(feature = "tracing")]
+        {
+            self.regs_at_exit = self.regs();
+        }
+        check(status)?;
+        self.launched = true;
+        if exit.kind == ffi::X86VCPU_EXIT_PORT_IO_STRING {
+            // SAFETY: the kind says so.
+            self.open_string = Some(unsafe { exit.u.port_io_string });
+        }
+        X86VmExit::from_raw(&exit)
+    }
+
+    /// Makes the executing CPU the vCPU's. Pinned from here to `unbind`.
+    ///
+    /// # Errors
+    ///
+    /// `BadState`: not set up, or the extension is off here; `ResourceBusy`: bound already.
+    pub fn bind(&mut self) -> X86VcpuResult {
+        // SAFETY: see set_entry.
+        check(unsafe { ffi::x86vcpu_bind(self.raw()) })
+    }
+
+    /// Releases it.
+    ///
+    /// # Errors
+    ///
+    /// `BadState`: not bound here.
+    pub fn unbind(&mut self) -> X86VcpuResult {
+        // SAFETY: see set_entry.
+        check(unsafe { ffi::x86vcpu_unbind(self.raw()) })
+    }
+
+    /// Sets general register `reg`, 0 to 15 in the order of the instruction encoding. 4, RSP, needs the vCPU bound here.
+    /// Register 0 answers an open `PortIoRead` or `MsrRead`. What cannot be done is ignored, with a log line.
+    pub fn set_gpr(&mut self, reg: usize, value: usize) {
+        let index = u32::try_from(reg).unwrap_or(u32::MAX);
+        // SAFETY: see set_entry.
+        log_failure("set_gpr", unsafe {
+            ffi::x86vcpu_set_gpr(self.raw(), index, value as u64)
+        });
+    }
+
+    /// Sets an 8-bit register; the rest stays.
+    pub fn set_gpr_byte(&mut self, reg: X86ByteRegister, value: u8) {
+        let index = reg.gpr.into();
+        // SAFETY: see set_entry.
+        let status = unsafe {
+            if reg.high {
+                ffi::x86vcpu_set_gpr_high_byte(self.raw(), index, value)
+            } else {
+                ffi::x86vcpu_set_gpr_width(self.raw(), index, ffi::X86VCPU_WIDTH_BYTE, value.into())
+            }
+        };
+        log_failure("set_gpr_byte", status);
+    }
+
+    /// Sets the low 16 bits of register `reg`; the rest stays.
+    pub fn set_gpr_word(&mut self, reg: usize, value: u16) {
+        self.set_width("set_gpr_word", reg, X86AccessWidth::Word, value.into());
+    }
+
+    /// Sets RSP as an instruction with an operand of `width` does. The vCPU is bound here.
+    pub fn set_gpr_rsp(&mut self, width: X86AccessWidth, value: u64) {
+        self.set_width("set_gpr_rsp", RSP, width, value);
+    }
+
+    fn set_width(&mut self, what: &str, reg: usize, width: X86AccessWidth, value: u64) {
+        let index = u32::try_from(reg).unwrap_or(u32::MAX);
+        // SAFETY: see set_entry.
+        log_failure(what, unsafe {
+            ffi::x86vcpu_set_gpr_width(self.raw(), index, width.to_raw(), value)
+        });
+    }
+
+    /// Commits the element of a string port access that `run` returned last.
+    ///
+    /// # Errors
+    ///
+    /// `BadState`: it is not that element, or the vCPU is not bound here.
+    pub fn complete_port_io_string(&mut self, exit: X86PortIoStringExit) -> X86VcpuResult {
+        let open = self.open_string.as_ref().ok_or(X86VcpuError::BadState)?;
+        if X86PortIoStringExit::from_raw(open) != Ok(exit) {
+            return Err(X86VcpuError::BadState);
+        }
+        // SAFETY: see set_entry.
+        check(unsafe { ffi::x86vcpu_complete_port_io_string(self.raw(), open) })?;
+        self.open_string = None;
+        Ok(())
+    }
+
+    /// Makes an edge-triggered interrupt pending.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: the vector is 0 or above 255.
+    pub fn inject_interrupt(&mut self, vector: usize) -> X86VcpuResult {
+        self.inject_interrupt_with_trigger(vector, false)
+    }
+
+    /// Makes an interrupt pending, edge- or level-triggered.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput`: the vector is 0 or above 255.
+    pub fn inject_interrupt_with_trigger(&mut self, vector: usize, level_triggered: bool) -> X86VcpuResult {
+        let vector = u32::try_from(vector).map_err(|_| X86VcpuError::InvalidInput)?;
+        // SAFETY: see set_entry.
+        check(unsafe {
+            ffi::x86vcpu_inject_interrupt_with_trigger(self.raw(), vector, level_triggered.into())
+        })
+    }
+
+    /// Whether an event waits to be taken by the guest.
+    pub fn has_pending_event(&self) -> bool {
+        // SAFETY: see set_entry.
+        unsafe { ffi::x86vcpu_has_pending_event(self.raw()) != 0 }
+    }
+
+    /// Ends the interrupt in service. The vector, if it was level-triggered.
+    pub fn handle_eoi(&mut self) -> Option<u8> {
+        let mut vector = -1;
+        // SAFETY: a place for the answer.
+        log_failure("handle_eoi", unsafe {
+            ffi::x86vcpu_handle_eoi(self.raw(), &mut vector)
+        });
+        u8::try_from(vector).ok()
+    }
+
+    /// Sets RAX, where a hypercall's caller looks for its result.
+    pub fn set_return_value(&mut self, value: usize) {
+        // SAFETY: see set_entry.
+        log_failure("set_return_value", unsafe {
+            ffi::x86vcpu_set_return_value(self.raw(), value as u64)
+        });
+    }
+
+    /// The components of the guest's state in `mask`. Bound here.
+    fn state(&self, mask: u64) -> X86VcpuResult<ffi::x86vcpu_state> {
+        // SAFETY: plain numbers, of which zeros are a valid value.
+        let mut state: ffi::x86vcpu_state = unsafe { MaybeUninit::zeroed().assume_init() };
+        state.size = size_of::<ffi::x86vcpu_state>() as u32;
+        // SAFETY: the vCPU is not running: that takes `&mut self`, and it is not Sync.
+        check(unsafe { ffi::x86vcpu_get_state(self.raw(), mask, &mut state) })?;
+        Ok(state)
+    }
+
+    /// The general registers without RSP, bound or not.
+    fn regs(&self) -> GeneralRegisters {
+        let mut regs = GeneralRegisters::default();
+        for index in (0..16u8).filter(|&index| index as usize != RSP) {
+            let mut value = 0;
+            // SAFETY: as in `state`.
+            let status = unsafe { ffi::x86vcpu_get_gpr(self.raw(), index.into(), &mut value) };
+            log_failure("get_gpr", status);
+            regs.set_reg_of_index(index, value);
+        }
+        regs
+    }
+
+    #[cfg(feature = "tracing")]
+    fn trace_changes(&self) {
+        let diff = crate::regs::GeneralRegistersDiff {
+            old: self.regs_at_exit,
+            new: self.regs(),
+        };
+        if diff.is_same() {
+            log::debug!("VCpu registers unchanged during handling VM-exit");
+        } else {
+            log::debug!("VCpu registers changed during handling VM-exit: {diff:#x?}");
+        }
+    }
+
+    fn fmt_vmx(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = ffi::X86VCPU_STATE_GPRS
+            | ffi::X86VCPU_STATE_RIP
+            | ffi::X86VCPU_STATE_SEGMENTS
+            | ffi::X86VCPU_STATE_CRS;
+        let mut text = f.debug_struct("VmxVcpu");
+        let Ok(state) = self.state(parts) else {
+            return text.field("guest_regs", &self.regs()).finish_non_exhaustive();
+        };
+        let segment = |index: u32| &state.segments[index as usize];
+        text.field("guest_regs", &GeneralRegisters::from_raw(state.regs))
+            .field("rip", &state.rip)
+            .field("rsp", &state.rsp)
+            .field("rflags", &state.rflags)
+            .field("rflags_if", &interrupts_enabled(&state))
+            .field("cr0", &state.cr0)
+            .field("cr3", &state.cr3)
+            .field("cr4", &state.cr4)
+            .field("cs", &segment(ffi::X86VCPU_SEGMENT_CS).selector)
+            .field("fs_base", &segment(ffi::X86VCPU_SEGMENT_FS).base)
+            .field("gs_base", &segment(ffi::X86VCPU_SEGMENT_GS).base)
+            .field("tss", &segment(ffi::X86VCPU_SEGMENT_TR).selector)
+            .finish()
+    }
+
+    fn fmt_svm(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("SvmVcpu");
+        text.field("entry", &self.entry)
+            .field("npt_root", &self.nested_root)
+            // The object that has the VMCB.
+            .field("vmcb", &X86HostVirtAddr::from_usize(self.raw() as usize))
+            .field("launched", &self.launched);
+        match self.state(ffi::X86VCPU_STATE_RIP) {
+            Ok(state) => text
+                .field("rip", &state.rip)
+                .field("rflags", &state.rflags)
+                .field("rflags_if", &interrupts_enabled(&state))
+                .finish(),
+            Err(_) => text.finish_non_exhaustive(),
+        }
+    }
+}
+
+fn interrupts_enabled(state: &ffi::x86vcpu_state) -> bool {
+    state.rflags & 1 << 9 != 0
+}
+
+fn mmio_ranges(config: &X86VcpuSetupConfig) -> Vec<ffi::x86vcpu_mmio_range> {
+    let io_apic_is_named = config
+        .intercepted_mmio_ranges()
+        .any(|range| range.contains(IO_APIC.base));
+    let room = config.intercepted_mmio.len() < ffi::X86VCPU_MAX_MMIO_RANGES as usize;
+    config
+        .intercepted_mmio_ranges()
+        .chain((!io_apic_is_named && room).then_some(IO_APIC))
+        .map(|range| ffi::x86vcpu_mmio_range {
+            base: range.base.as_usize() as u64,
+            size: range.size as u64,
+        })
+        .collect()
+}
+
+/// What upstream prints; of a vCPU that is not bound here, only what can be known.
+impl<H: X86HostOps> fmt::Debug for X86Vcpu<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if selected() == Ok(ffi::X86VCPU_EXTENSION_SVM) {
+            self.fmt_svm(f)
+        } else {
+            self.fmt_vmx(f)
+        }
+    }
+}
