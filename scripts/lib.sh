@@ -36,10 +36,11 @@ run_quietly() {
 	return "$status"
 }
 
-# build_targets [TARGET...]: configures $BUILD once and builds (everything by default).
-build_targets() {
+# build_targets [TARGET...]: configures $BUILD once and builds (everything by default). One at a time.
+build_targets() (
+	mkdir -p "$BUILD" && exec 9>"$BUILD/.lock" && flock 9 || return
 	if [ ! -f "$BUILD/build.ninja" ]; then
 		run_quietly cmake -G Ninja -S "$ROOT" -B "$BUILD" || return
 	fi
 	run_quietly ninja --quiet -C "$BUILD" "$@"
-}
+)

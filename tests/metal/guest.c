@@ -232,7 +232,7 @@ static void first_state(const struct guest *g, struct x86vcpu_state *s)
 
 void guest_init(struct guest *g, uint32_t id)
 {
-	const struct x86vcpu_create_config create = { .size = sizeof(create), .vcpu_id = id, .vm_id = 1 };
+	const struct x86vcpu_create_config create = { .size = sizeof(create), .vcpu_id = id, .vm_id = (uintptr_t)g };
 	uint32_t format;
 
 	memset(g, 0, sizeof(*g));

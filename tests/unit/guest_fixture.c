@@ -29,6 +29,11 @@ static int32_t read_far(void *ctx, uint64_t gpa, void *buf, uint64_t len)
 	return X86VCPU_OK;
 }
 
+static uint64_t no_time(void)
+{
+	return 0;
+}
+
 static uint64_t nanos_to_ticks(void *ctx, uint64_t nanos)
 {
 	(void)ctx;
@@ -117,6 +122,7 @@ struct guest_fixture *fixture_reset(enum fixture_mode mode)
 	f->g.read_field = read_hardware;
 	f->g.exit = &f->exit;
 	f->g.lapic.tpr = &f->tpr;
+	f->g.host_tsc = no_time;
 	f->g.xcr0 = XCR0_X87;
 	set_memory(f);
 	set_limits(&f->g.limits);
