@@ -6,6 +6,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod answer;
 mod config;
 mod exit;
 pub mod host;
@@ -14,6 +15,7 @@ mod percpu;
 mod port_io;
 mod regs;
 mod runtime;
+mod setup;
 mod status;
 mod timer;
 mod types;

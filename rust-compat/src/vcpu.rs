@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Virtual CPUs.
 
-use alloc::vec::Vec;
 use core::cell::UnsafeCell;
-use core::ffi::c_void;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
@@ -11,21 +9,14 @@ use core::ptr::{self, NonNull};
 
 use x86_vcpu_sys as ffi;
 
+use crate::answer::{Open, RSP, Write, later};
 use crate::runtime::selected;
 use crate::status::check;
 use crate::{
     GeneralRegisters, X86AccessWidth, X86ByteRegister, X86GuestPhysAddr, X86HostOps, X86HostPhysAddr,
-    X86HostVirtAddr, X86InterceptedMmioRange, X86NestedPagingConfig, X86PortIoStringExit,
-    X86VcpuCreateConfig, X86VcpuError, X86VcpuResult, X86VcpuSetupConfig, X86VmExit, ops,
+    X86HostVirtAddr, X86NestedPagingConfig, X86PortIoStringExit, X86VcpuCreateConfig, X86VcpuError,
+    X86VcpuResult, X86VcpuSetupConfig, X86VmExit, ops, setup,
 };
-
-/// Upstream decodes accesses to a PC's I/O APIC whether or not the configuration names its addresses.
-const IO_APIC: X86InterceptedMmioRange = X86InterceptedMmioRange {
-    base: X86GuestPhysAddr::from_usize(0xfec0_0000),
-    size: 0x1000,
-};
-
-const RSP: usize = 4;
 
 /// A virtual CPU.
 pub struct X86Vcpu<H: X86HostOps> {
@@ -36,8 +27,11 @@ pub struct X86Vcpu<H: X86HostOps> {
     entry: Option<X86GuestPhysAddr>,
     nested_root: Option<X86HostPhysAddr>,
     launched: bool,
-    /// The string port access that `run` returned last, whole.
-    open_string: Option<ffi::x86vcpu_port_io_string>,
+    bound: bool,
+    /// The exit that `run` returned last, as long as it is not answered.
+    open: Open,
+    /// What was written to RSP while the vCPU was not bound.
+    rsp: Option<(X86AccessWidth, u64)>,
     #[cfg(feature = "tracing")]
     regs_at_exit: GeneralRegisters,
 }
@@ -69,14 +63,6 @@ fn log_failure(what: &str, status: i32) {
     if let Err(error) = check(status) {
         log::warn!("{what} is ignored: {error:?}");
     }
-}
-
-/// An array for C: a pointer and a count.
-fn array<T>(items: &[T]) -> X86VcpuResult<(*const T, u32)> {
-    Ok((
-        items.as_ptr(),
-        u32::try_from(items.len()).map_err(|_| X86VcpuError::InvalidInput)?,
-    ))
 }
 
 impl<H: X86HostOps> X86Vcpu<H> {
@@ -111,7 +97,9 @@ impl<H: X86HostOps> X86Vcpu<H> {
             entry: None,
             nested_root: None,
             launched: false,
-            open_string: None,
+            bound: false,
+            open: Open::None,
+            rsp: None,
             #[cfg(feature = "tracing")]
             regs_at_exit: GeneralRegisters::default(),
         })
@@ -147,53 +135,24 @@ impl<H: X86HostOps> X86Vcpu<H> {
         Ok(())
     }
 
-    /// Brings the vCPU to its reset state with this configuration. On a CPU whose extension is on, pinned.
+    /// Brings the vCPU to its reset state with this configuration. On a CPU whose extension is on, pinned. A vCPU that is
+    /// bound here stays so.
     ///
     /// # Errors
     ///
     /// `InvalidInput`: entry or nested table are not set, a bad range, too many of them; `BadState`: the extension is not
-    /// on here; `ResourceBusy`: the vCPU is bound; `Unsupported`; `NoMemory`.
+    /// on here; `ResourceBusy`: the vCPU is bound to another CPU; `Unsupported`; `NoMemory`.
     pub fn setup(&mut self, config: X86VcpuSetupConfig) -> X86VcpuResult {
-        let ports: Vec<_> = config
-            .intercepted_port_ranges()
-            .map(|range| ffi::x86vcpu_port_range {
-                base: range.base,
-                length: range.length,
-            })
-            .collect();
-        let mmio = mmio_ranges(&config);
-        let memory: Vec<_> = config
-            .guest_memory_regions
-            .iter()
-            .map(|region| ffi::x86vcpu_memory_region {
-                gpa: region.gpa.as_usize() as u64,
-                hva: region.hva.as_ptr::<c_void>(),
-                size: region.size as u64,
-            })
-            .collect();
-        let (ports, port_count) = array(&ports)?;
-        let (mmio, mmio_count) = array(&mmio)?;
-        let (memory, memory_count) = array(&memory)?;
-        let setup = ffi::x86vcpu_setup_config {
-            size: size_of::<ffi::x86vcpu_setup_config>() as u32,
-            port_count,
-            ports,
-            mmio,
-            memory,
-            msrs: ptr::null(),
-            mmio_count,
-            memory_count,
-            msr_count: 0,
-            passthrough_port_count: 0,
-            passthrough_ports: ptr::null(),
-            time_slice_ns: 0,
-            start: ffi::X86VCPU_START_AT_ENTRY,
-            flags: 0,
-        };
-        self.open_string = None;
+        let bound = self.bound;
+        if bound && self.unbind().is_err() {
+            return Err(X86VcpuError::ResourceBusy);
+        }
+        self.open = Open::None;
+        self.rsp = None;
         self.launched = false;
-        // SAFETY: the arrays live for the call; the memory regions are the caller's promise.
-        check(unsafe { ffi::x86vcpu_setup(self.raw(), &setup) })
+        // SAFETY: see set_entry; the memory regions are the caller's promise.
+        unsafe { setup::setup(self.raw(), &config) }?;
+        if bound { self.bind() } else { Ok(()) }
     }
 
     /// Runs the guest until something is left for the VMM to do. The vCPU is bound to the executing CPU, IRQs are off
@@ -206,7 +165,7 @@ impl<H: X86HostOps> X86Vcpu<H> {
     pub fn run(&mut self) -> X86VcpuResult<X86VmExit> {
         #[cfg(feature = "tracing")]
         self.trace_changes();
-        self.open_string = None;
+        self.open = Open::None;
         let mut exit = MaybeUninit::<ffi::x86vcpu_exit>::zeroed();
         // SAFETY: the library fills it in; zeros are a valid value, too.
         let (status, exit) = unsafe {
@@ -221,72 +180,100 @@ impl<H: X86HostOps> X86Vcpu<H> {
         }
         check(status)?;
         self.launched = true;
-        if exit.kind == ffi::X86VCPU_EXIT_PORT_IO_STRING {
-            // SAFETY: the kind says so.
-            self.open_string = Some(unsafe { exit.u.port_io_string });
-        }
+        self.open = Open::left_by(&exit);
         X86VmExit::from_raw(&exit)
     }
 
-    /// Makes the executing CPU the vCPU's. Pinned from here to `unbind`.
+    /// Makes the executing CPU the vCPU's. Pinned from here to `unbind`. Where it is bound already, nothing changes.
     ///
     /// # Errors
     ///
-    /// `BadState`: not set up, or the extension is off here; `ResourceBusy`: bound already.
+    /// `BadState`: not set up, or the extension is off here; `ResourceBusy`: bound to another CPU.
     pub fn bind(&mut self) -> X86VcpuResult {
+        if self.bound {
+            return self.state(0).map(drop).map_err(|_| X86VcpuError::ResourceBusy);
+        }
         // SAFETY: see set_entry.
-        check(unsafe { ffi::x86vcpu_bind(self.raw()) })
+        check(unsafe { ffi::x86vcpu_bind(self.raw()) })?;
+        self.bound = true;
+        if let Some((width, value)) = self.rsp.take() {
+            self.write("set_gpr_rsp", Write::Operand(RSP, width, value));
+        }
+        Ok(())
     }
 
-    /// Releases it.
+    /// Releases it. A vCPU that is not bound stays so.
     ///
     /// # Errors
     ///
-    /// `BadState`: not bound here.
+    /// `BadState`: bound to another CPU.
     pub fn unbind(&mut self) -> X86VcpuResult {
-        // SAFETY: see set_entry.
-        check(unsafe { ffi::x86vcpu_unbind(self.raw()) })
+        if self.bound {
+            // SAFETY: see set_entry.
+            check(unsafe { ffi::x86vcpu_unbind(self.raw()) })?;
+            self.bound = false;
+        }
+        Ok(())
     }
 
-    /// Sets general register `reg`, 0 to 15 in the order of the instruction encoding. 4, RSP, needs the vCPU bound here.
-    /// Register 0 answers an open `PortIoRead` or `MsrRead`. What cannot be done is ignored, with a log line.
+    /// Sets general register `reg`, 0 to 15 in the order of the instruction encoding, without 4: for RSP there is
+    /// `set_gpr_rsp`. Bound or not. Answers an open `PortIoRead` or `MsrRead` (register 0) or `MmioRead` (the register that
+    /// it names) with the bits of the access. What cannot be done is ignored, with a log line.
     pub fn set_gpr(&mut self, reg: usize, value: usize) {
-        let index = u32::try_from(reg).unwrap_or(u32::MAX);
-        // SAFETY: see set_entry.
-        log_failure("set_gpr", unsafe {
-            ffi::x86vcpu_set_gpr(self.raw(), index, value as u64)
-        });
+        if reg == RSP as usize {
+            log_failure("set_gpr(4, ...)", ffi::X86VCPU_ERR_INVALID_INPUT);
+            return;
+        }
+        self.set("set_gpr", reg, X86AccessWidth::Qword, value as u64);
     }
 
-    /// Sets an 8-bit register; the rest stays.
+    /// Sets an 8-bit register; the rest stays. Answers as `set_gpr` does.
     pub fn set_gpr_byte(&mut self, reg: X86ByteRegister, value: u8) {
-        let index = reg.gpr.into();
-        // SAFETY: see set_entry.
-        let status = unsafe {
-            if reg.high {
-                ffi::x86vcpu_set_gpr_high_byte(self.raw(), index, value)
-            } else {
-                ffi::x86vcpu_set_gpr_width(self.raw(), index, ffi::X86VCPU_WIDTH_BYTE, value.into())
-            }
-        };
-        log_failure("set_gpr_byte", status);
+        if reg.high {
+            self.open = match self.open {
+                Open::Mmio(mmio) if mmio.reg == reg.gpr => Open::None,
+                open => open,
+            };
+            self.write("set_gpr_byte", Write::HighByte(reg.gpr.into(), value));
+        } else {
+            self.set("set_gpr_byte", reg.gpr.into(), X86AccessWidth::Byte, value.into());
+        }
     }
 
-    /// Sets the low 16 bits of register `reg`; the rest stays.
+    /// Sets the low 16 bits of register `reg`; the rest stays. Answers as `set_gpr` does.
     pub fn set_gpr_word(&mut self, reg: usize, value: u16) {
-        self.set_width("set_gpr_word", reg, X86AccessWidth::Word, value.into());
+        self.set("set_gpr_word", reg, X86AccessWidth::Word, value.into());
     }
 
-    /// Sets RSP as an instruction with an operand of `width` does. The vCPU is bound here.
+    /// Sets RSP as an instruction with an operand of `width` does: when the vCPU is not bound, once it is.
     pub fn set_gpr_rsp(&mut self, width: X86AccessWidth, value: u64) {
-        self.set_width("set_gpr_rsp", RSP, width, value);
+        self.set("set_gpr_rsp", RSP as usize, width, value);
     }
 
-    fn set_width(&mut self, what: &str, reg: usize, width: X86AccessWidth, value: u64) {
+    fn set(&mut self, what: &str, reg: usize, width: X86AccessWidth, value: u64) {
         let index = u32::try_from(reg).unwrap_or(u32::MAX);
+        let (answered, writes) = self.open.answer(index, width, value);
+        if answered {
+            self.open = Open::None;
+        }
+        for write in writes.into_iter().flatten() {
+            self.write(what, write);
+        }
+    }
+
+    fn write(&mut self, what: &str, write: Write) {
+        if let (Write::Operand(RSP, width, value), false) = (write, self.bound) {
+            self.rsp = Some(later(self.rsp, width, value));
+            return;
+        }
         // SAFETY: see set_entry.
         log_failure(what, unsafe {
-            ffi::x86vcpu_set_gpr_width(self.raw(), index, width.to_raw(), value)
+            match write {
+                Write::HighByte(reg, value) => ffi::x86vcpu_set_gpr_high_byte(self.raw(), reg, value),
+                Write::Operand(reg, width, value) => {
+                    ffi::x86vcpu_set_gpr_width(self.raw(), reg, width.to_raw(), value)
+                }
+            }
         });
     }
 
@@ -296,13 +283,15 @@ impl<H: X86HostOps> X86Vcpu<H> {
     ///
     /// `BadState`: it is not that element, or the vCPU is not bound here.
     pub fn complete_port_io_string(&mut self, exit: X86PortIoStringExit) -> X86VcpuResult {
-        let open = self.open_string.as_ref().ok_or(X86VcpuError::BadState)?;
-        if X86PortIoStringExit::from_raw(open) != Ok(exit) {
+        let Open::String(open) = self.open else {
+            return Err(X86VcpuError::BadState);
+        };
+        if X86PortIoStringExit::from_raw(&open) != Ok(exit) {
             return Err(X86VcpuError::BadState);
         }
         // SAFETY: see set_entry.
-        check(unsafe { ffi::x86vcpu_complete_port_io_string(self.raw(), open) })?;
-        self.open_string = None;
+        check(unsafe { ffi::x86vcpu_complete_port_io_string(self.raw(), &open) })?;
+        self.open = Open::None;
         Ok(())
     }
 
@@ -365,7 +354,7 @@ impl<H: X86HostOps> X86Vcpu<H> {
     /// The general registers without RSP, bound or not.
     fn regs(&self) -> GeneralRegisters {
         let mut regs = GeneralRegisters::default();
-        for index in (0..16u8).filter(|&index| index as usize != RSP) {
+        for index in (0..16u8).filter(|&index| u32::from(index) != RSP) {
             let mut value = 0;
             // SAFETY: as in `state`.
             let status = unsafe { ffi::x86vcpu_get_gpr(self.raw(), index.into(), &mut value) };
@@ -433,21 +422,6 @@ impl<H: X86HostOps> X86Vcpu<H> {
 
 fn interrupts_enabled(state: &ffi::x86vcpu_state) -> bool {
     state.rflags & 1 << 9 != 0
-}
-
-fn mmio_ranges(config: &X86VcpuSetupConfig) -> Vec<ffi::x86vcpu_mmio_range> {
-    let io_apic_is_named = config
-        .intercepted_mmio_ranges()
-        .any(|range| range.contains(IO_APIC.base));
-    let room = config.intercepted_mmio.len() < ffi::X86VCPU_MAX_MMIO_RANGES as usize;
-    config
-        .intercepted_mmio_ranges()
-        .chain((!io_apic_is_named && room).then_some(IO_APIC))
-        .map(|range| ffi::x86vcpu_mmio_range {
-            base: range.base.as_usize() as u64,
-            size: range.size as u64,
-        })
-        .collect()
 }
 
 /// What upstream prints; of a vCPU that is not bound here, only what can be known.

@@ -206,7 +206,9 @@ int32_t x86vcpu_set_gpr(struct x86vcpu *vcpu, uint32_t index, uint64_t value)
 
 int32_t x86vcpu_set_gpr_width(struct x86vcpu *vcpu, uint32_t index, uint32_t width, uint64_t value)
 {
-	(void)vcpu;
+	if (index > 15)
+		return X86VCPU_ERR_INVALID_INPUT;
+	vcpu->regs[index] = value;
 	return called("set_gpr_width %u %u %#llx\n", index, width, (unsigned long long)value);
 }
 

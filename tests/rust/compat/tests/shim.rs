@@ -284,9 +284,14 @@ fn the_io_apic_is_not_added_twice() {
             .add_intercepted_mmio_range((0xd000_0000 + index * 0x1000).into(), 0x1000)
             .unwrap();
     }
+    // Neighbours become one range.
     vcpu().setup(config.clone()).unwrap();
-    assert_eq!(unsafe { fake_setup.mmio_count }, 256);
-    config.add_intercepted_mmio_range(0.into(), 1).unwrap();
+    assert_eq!(unsafe { fake_setup.mmio_count }, 2);
+    for index in 0..255 {
+        config
+            .add_intercepted_mmio_range((index * 0x2000).into(), 0x1000)
+            .unwrap();
+    }
     assert_eq!(vcpu().setup(config), Err(X86VcpuError::InvalidInput));
 }
 
@@ -450,6 +455,9 @@ fn byte_registers_go_back_as_they_came() {
         else {
             panic!()
         };
+        if reg == 4 {
+            vcpu.bind().unwrap();
+        }
         journal();
         vcpu.set_gpr_byte(byte_reg, 0x7f);
         assert_eq!(journal(), call);
@@ -574,10 +582,12 @@ fn registers() {
     vcpu.set_gpr_word(2, 0xffff);
     vcpu.set_gpr_rsp(X86AccessWidth::Dword, 0x1_2345_6789);
     vcpu.set_return_value(42);
+    // RSP waits until the vCPU is bound.
+    vcpu.bind().unwrap();
     assert_eq!(
         journal(),
-        "set_gpr 0 0xffffffffffffffff\nset_gpr 15 0x1\nset_gpr_width 2 1 0xffff\nset_gpr_width 4 2 0x123456789\n\
-         set_return_value 0x2a\n"
+        "set_gpr_width 0 3 0xffffffffffffffff\nset_gpr_width 15 3 0x1\nset_gpr_width 2 1 0xffff\n\
+         set_return_value 0x2a\nbind\nset_gpr_width 4 2 0x123456789\n"
     );
     lock(&LOG).clear();
     for reg in [16, 256, 1 << 32, usize::MAX] {

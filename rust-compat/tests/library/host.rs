@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A host whose timers fire when the test says so.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use x86_vcpu::*;
+use x86_vlapic::{X86TimerCallback, X86VlapicError, X86VlapicResult};
+
+/// A host whose timers fire when the test says so.
+#[derive(Debug)]
+pub struct Host;
+
+/// Another one.
+#[derive(Debug)]
+pub struct OtherHost;
+
+pub type Callback = Arc<Mutex<Option<X86TimerCallback>>>;
+
+#[derive(Default)]
+pub struct HostState {
+    pub timers: Vec<(u64, Callback)>,
+    pub cancelled: Vec<usize>,
+    pub sent: Vec<(usize, usize, u8)>,
+    pub dispatched: Vec<u8>,
+    pub serviced: usize,
+    pub freed: Vec<(usize, usize)>,
+}
+
+pub static HOST: Mutex<Option<HostState>> = Mutex::new(None);
+/// register_hard_timer calls back at once.
+pub static EAGER: AtomicBool = AtomicBool::new(false);
+pub static REFUSES: AtomicBool = AtomicBool::new(false);
+
+pub fn host<T>(f: impl FnOnce(&mut HostState) -> T) -> T {
+    f(HOST.lock().unwrap().get_or_insert_with(HostState::default))
+}
+
+/// Too large for two words of the library's: the crate keeps it elsewhere.
+pub type Handle = (usize, [u64; 4]);
+
+macro_rules! hosts {
+    ($($host:ident)*) => {
+        $(
+            impl x86_vlapic::host::X86VlapicHostOps for $host {
+                type TimerHandle = Handle;
+                fn alloc_frame() -> Option<x86_vlapic::X86HostPhysAddr> { None }
+                fn dealloc_frame(_: x86_vlapic::X86HostPhysAddr) {}
+                fn phys_to_virt(p: x86_vlapic::X86HostPhysAddr) -> x86_vlapic::X86HostVirtAddr {
+                    x86_vlapic::X86HostVirtAddr::from_usize(p.as_usize())
+                }
+                fn virt_to_phys(v: x86_vlapic::X86HostVirtAddr) -> x86_vlapic::X86HostPhysAddr {
+                    x86_vlapic::X86HostPhysAddr::from_usize(v.as_usize())
+                }
+                fn current_time_nanos() -> u64 { 123 }
+                fn register_timer(_: u64, _: X86TimerCallback) -> X86VlapicResult<Handle> {
+                    panic!("not for timers of a local APIC")
+                }
+                unsafe fn register_hard_timer(
+                    deadline: u64,
+                    mut callback: X86TimerCallback,
+                ) -> X86VlapicResult<Handle> {
+                    if REFUSES.load(Ordering::Relaxed) {
+                        return Err(X86VlapicError::TimerUnavailable);
+                    }
+                    if EAGER.load(Ordering::Relaxed) {
+                        callback(deadline);
+                    }
+                    Ok(host(|state| {
+                        state.timers.push((deadline, Arc::new(Mutex::new(Some(callback)))));
+                        (state.timers.len() - 1, [7; 4])
+                    }))
+                }
+                fn cancel_timer((number, check): Handle) -> X86VlapicResult {
+                    assert_eq!(check, [7; 4]);
+                    host(|state| state.cancelled.push(number));
+                    Err(X86VlapicError::TimerUnavailable)
+                }
+                fn current_vm_id() -> usize { 0 }
+                fn current_vm_vcpu_num() -> usize { 1 }
+                fn current_vm_active_vcpus() -> usize { 1 }
+                fn active_vcpus(_: usize) -> Option<usize> { Some(1) }
+                fn inject_interrupt(vm: usize, vcpu: usize, vector: u8) -> X86VlapicResult {
+                    host(|state| state.sent.push((vm, vcpu, vector)));
+                    Ok(())
+                }
+            }
+
+            impl X86HostOps for $host {
+                fn alloc_frame() -> Option<X86HostPhysAddr> { Some(0x5000.into()) }
+                fn dealloc_frame(p: X86HostPhysAddr) { host(|state| state.freed.push((p.into(), 1))) }
+                fn alloc_contiguous_frames(count: usize, align: usize) -> Option<X86HostPhysAddr> {
+                    (count < 9).then_some(align.into())
+                }
+                fn dealloc_contiguous_frames(p: X86HostPhysAddr, count: usize) {
+                    host(|state| state.freed.push((p.into(), count)));
+                }
+                fn phys_to_virt(p: X86HostPhysAddr) -> X86HostVirtAddr { (p.as_usize() + 0x100).into() }
+                fn read_guest_u8(p: X86GuestPhysAddr) -> X86VcpuResult<u8> {
+                    if p.as_usize() < 0x1000 { Ok(p.as_usize() as u8) } else { Err(X86VcpuError::BadState) }
+                }
+                fn nanos_to_ticks(nanos: u64) -> u64 { nanos * 3 }
+                fn service_pending_host_interrupt() { host(|state| state.serviced += 1) }
+                fn dispatch_acknowledged_host_interrupt(vector: u8) {
+                    host(|state| state.dispatched.push(vector));
+                }
+            }
+        )*
+    };
+}
+
+hosts! { Host OtherHost }
