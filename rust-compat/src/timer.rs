@@ -45,6 +45,18 @@ const GENERATION_SHIFT: u32 = 32;
 /// Every record, the newest first.
 static RECORDS: AtomicPtr<Record> = AtomicPtr::new(ptr::null_mut());
 
+/// Replaces the state by what `update` makes of it, unless that is None. What was before. (The standard library's
+/// method for it is being renamed.)
+fn change(state: &AtomicU64, order: Ordering, update: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+    let mut before = state.load(Ordering::Relaxed);
+    loop {
+        match state.compare_exchange_weak(before, update(before)?, order, Ordering::Relaxed) {
+            Ok(_) => return Some(before),
+            Err(now) => before = now,
+        }
+    }
+}
+
 /// One holder's share of a record.
 struct Share(&'static Record);
 
@@ -70,10 +82,7 @@ impl Share {
             let alive = state >> GENERATION_SHIFT == generation && state & HOLDERS != 0;
             alive.then(|| state + 1)
         };
-        record
-            .state
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, update)
-            .ok()?;
+        change(&record.state, Ordering::Acquire, update)?;
         Some(Self(record))
     }
 
@@ -84,20 +93,14 @@ impl Share {
 
     fn begin(&self) -> bool {
         let update = |state: u64| (state & RETIRED == 0).then_some(state | RUNNING);
-        self.0
-            .state
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, update)
-            .is_ok()
+        change(&self.0.state, Ordering::Acquire, update).is_some()
     }
 
     /// Whether it may begin again.
     fn end(&self, done: bool) -> bool {
         let update = |state: u64| Some(state & !RUNNING | if done { RETIRED } else { 0 });
-        let before = self
-            .0
-            .state
-            .fetch_update(Ordering::Release, Ordering::Relaxed, update);
-        !done && before.is_ok_and(|state| state & RETIRED == 0)
+        let before = change(&self.0.state, Ordering::Release, update);
+        !done && before.is_some_and(|state| state & RETIRED == 0)
     }
 
     fn wait_until_not_running(&self) {

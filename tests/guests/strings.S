@@ -30,11 +30,11 @@ _start:
 	rep insw
 	cmpl	$-1, buffer
 	jne	failed
-	movw	$0xb800, %ax		/* no VGA either: ones, and writes go nowhere */
+	movw	$0xb800, %ax		/* no VGA, but its text is memory */
 	movw	%ax, %ds
 	movw	$0x1234, 0
 	movw	0, %ax
-	cmpw	$-1, %ax
+	cmpw	$0x1234, %ax
 	jne	failed
 	movl	$0x80000400, %eax	/* PCI's address port: its second byte is not the reset port */
 	movw	$0xcf8, %dx

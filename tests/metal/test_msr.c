@@ -337,3 +337,41 @@ METAL_TEST(user_msr, "msr.user_mode_is_gp")
 	guest_start_user(&g, GUEST_LONG, &user_msr_code);
 	guest_run_trap(&g, 13, 0, GUEST_CODE + 5);
 }
+
+/* ---- The local APIC's ---------------------------------------------------------------------------------------- */
+
+/* SDM table 12-6: R readable, W takes a zero; all else is #GP(0) in x2APIC mode, and everything outside it. */
+static const char x2apic[256][3] = {
+	[0x02] = "R", [0x03] = "R", [0x08] = "RW", [0x0a] = "R", [0x0b] = "W", [0x0d] = "R", [0x0f] = "RW",
+	[0x10 ... 0x27] = "R", [0x28] = "RW", [0x2f] = "RW", [0x30] = "RW", [0x32 ... 0x38] = "RW",
+	[0x39] = "R", [0x3e] = "RW", [0x3f] = "W",
+};
+
+static bool allows(const char *row, char access)
+{
+	return row[0] == access || (row[0] && row[1] == access);
+}
+
+METAL_TEST(x2apic_sweep, "msr.every_x2apic_register")
+{
+	struct host_snapshot before;
+
+	boot();
+	host_snapshot(&before);
+	for (unsigned mode = 0; mode < 2; mode++) {
+		for (unsigned i = 0; i < 256; i++) {
+			if (mode && allows(x2apic[i], 'R'))
+				guest_rdmsr(0x800 + i);
+			else
+				expect_read_gp(0x800 + i);
+			if (mode && allows(x2apic[i], 'W'))
+				guest_wrmsr(0x800 + i, 0);
+			else
+				expect_write_gp(0x800 + i, 0);
+		}
+		guest_wrmsr(0x1b, 0xfee00d00);
+		CHECK_EQ(guest_rdmsr(0x1b), 0xfee00d00);
+	}
+	CHECK_EQ(guest_rdmsr(0x803), 0x60014);
+	host_check_unchanged(&before);
+}

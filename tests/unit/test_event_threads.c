@@ -8,6 +8,7 @@
 #include <ucontext.h>
 
 #include "event_fixture.h"
+#include "x86vcpu/apic.h"
 
 Suite *event_threads_suite(void);
 
@@ -268,6 +269,96 @@ START_TEST(posts_from_other_threads_are_taken)
 }
 END_TEST
 
+/* ---- Kicks: a vCPU that runs, halts and leaves, and another CPU that posts ------------------------------------ */
+
+#define KICKS 1000000u
+#define KICK_SECONDS 20.0 /* fewer rounds where there are not enough CPUs */
+
+static struct {
+	struct guest *g;
+	uint32_t taken, stop;
+	uint32_t interrupted; /* an IPI is on its way to the CPU that has the vCPU */
+	uint32_t woken;       /* the thread has been told to run the vCPU */
+} kicked;
+
+static void deliver_kick(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+{
+	(void)ctx;
+	(void)vm_id;
+	(void)vcpu_id;
+	__atomic_store_n(cpu == X86VCPU_NO_CPU ? &kicked.woken : &kicked.interrupted, 1, __ATOMIC_SEQ_CST);
+}
+
+/* In the guest nothing but an IPI brings the CPU back; halted, nothing but notify wakes the thread. */
+static void wait_for(uint32_t *flag)
+{
+	const double begin = seconds();
+
+	for (unsigned spins = 1; !__atomic_exchange_n(flag, 0, __ATOMIC_SEQ_CST); spins++) {
+		if (load(&kicked.stop))
+			return;
+		if (spins % 256)
+			continue;
+		sched_yield();
+		if (seconds() - begin > LOST_SECONDS)
+			ck_abort_msg("a wake-up was lost after %u", load(&kicked.taken));
+	}
+}
+
+/* One x86vcpu_run: looks until there is nothing, then is in the guest until an IPI, or halts. */
+static void run_once(struct guest *g, bool halts)
+{
+	guest_publish_running(g, 0);
+	while (attention(g)) {
+		const struct guest_event event = next(g);
+
+		if (event.valid)
+			increment(&kicked.taken);
+	}
+	if (!halts)
+		wait_for(&kicked.interrupted);
+	guest_publish_outside(g);
+	/* As x86vcpu_run does: no thread sleeps on news, and an IPI that came too late is the host's. */
+	if (halts && !attention(g)) {
+		__atomic_store_n(&kicked.interrupted, 0, __ATOMIC_SEQ_CST);
+		if (!attention(g))
+			wait_for(&kicked.woken);
+	}
+}
+
+static void *post_and_wait(void *arg)
+{
+	const double begin = seconds();
+	uint32_t *rounds = arg;
+
+	for (; *rounds < KICKS && (*rounds % 1024 || seconds() - begin < KICK_SECONDS); ++*rounds) {
+		guest_post_interrupt(kicked.g, 0x41, false);
+		guest_kick(kicked.g);
+		await(&kicked.taken, *rounds + 1);
+	}
+	__atomic_store_n(&kicked.stop, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+START_TEST(no_wake_up_is_lost)
+{
+	static struct x86vcpu_host_ops host = {.notify = deliver_kick};
+	struct guest *g = guest_in(FIXTURE_LONG);
+	uint32_t rounds = 0;
+	pthread_t poster;
+
+	memset(&kicked, 0, sizeof(kicked));
+	g->host = &host;
+	kicked.g = g;
+	ck_assert_int_eq(pthread_create(&poster, NULL, post_and_wait, &rounds), 0);
+	for (unsigned i = 0; !load(&kicked.stop); i++)
+		run_once(g, i & 1);
+	ck_assert_int_eq(pthread_join(poster, NULL), 0);
+	ck_assert_uint_gt(rounds, 0);
+	ck_assert_uint_eq(kicked.taken, rounds);
+}
+END_TEST
+
 Suite *event_threads_suite(void)
 {
 	Suite *suite = suite_create("event_threads");
@@ -276,5 +367,6 @@ Suite *event_threads_suite(void)
 	tcase_set_timeout(tc, 2 * LOST_SECONDS);
 	tcase_add_loop_test(tc, post_and_look_in_any_order, 0, COUNT(interleavings));
 	tcase_add_loop_test(tc, posts_from_other_threads_are_taken, 0, 2);
+	tcase_add_test(tc, no_wake_up_is_lost);
 	return suite;
 }

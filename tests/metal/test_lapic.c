@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The guest's local APIC where the CPU takes part: by memory, with CR8, and with HLT. */
+#include "guest.h"
+
+static struct guest g;
+
+#define APIC_AT 0x1f0000u /* a linear address that the guest's tables map to the local APIC */
+
+static void boot(const struct guest_code *code)
+{
+	guest_boot(&g, GUEST_LONG, code);
+	guest_set_pte(&g, APIC_AT, UINT64_C(0xfee00000) | PTE_P | PTE_W);
+}
+
+/* Reads each register, writes zeros and ones, and counts in RDI. */
+GUEST_CODE_BLOB(sweep_code, 64,
+	"mov $0x1f0000, %ebx; xor %ecx, %ecx; xor %edi, %edi;"
+	"1: mov (%rbx, %rcx), %eax; movl $0, (%rbx, %rcx); movl $-1, (%rbx, %rcx); mov (%rbx, %rcx), %edx;"
+	"inc %edi; add $16, %ecx; cmp $0x1000, %ecx; jne 1b;"
+	"mov 0x30(%rbx), %esi; mov $1, %eax; vmcall");
+
+METAL_TEST(sweep, "lapic.every_offset_by_memory")
+{
+	struct host_snapshot before;
+
+	boot(&sweep_code);
+	host_snapshot(&before);
+	guest_run_call(&g, 1);
+	CHECK_EQ(g.exit.u.hypercall.args[0], 256);
+	CHECK_EQ(g.exit.u.hypercall.args[1], 0x60014);
+	host_check_unchanged(&before);
+}
+
+/* Enables the APIC, sets CR8 to 4, and lowers it behind VMCALL 1. */
+GUEST_CODE_BLOB(tpr_code, 64,
+	"mov $0x1f0000, %ebx; movl $0x1ff, 0xf0(%rbx); mov $4, %eax; mov %rax, %cr8; sti;"
+	"mov $1, %eax; vmcall; nop; nop; mov $3, %eax; mov %rax, %cr8;"
+	".globl tpr_lowered; tpr_lowered: nop; mov 0x80(%rbx), %edi; movl $0, 0xb0(%rbx); mov $2, %eax; vmcall");
+extern const uint8_t tpr_lowered[];
+
+METAL_TEST(tpr, "lapic.cr8_holds_interrupts_back")
+{
+	boot(&tpr_code);
+	guest_run_call(&g, 1);
+	CHECK_OK(x86vcpu_inject_interrupt(g.vcpu, 0x41));
+	guest_run_trap(&g, 0x41, 0, guest_label(&tpr_code, tpr_lowered));
+	guest_run_call(&g, 2);
+	CHECK_EQ(g.exit.u.hypercall.args[0], 0x30);
+}
+
+/* A one-shot timer, then STI; HLT; CLI, again and again; the interrupt comes between the two last. */
+GUEST_CODE_BLOB(hlt_code, 64,
+	"mov $0x1f0000, %ebx; movl $0x1ff, 0xf0(%rbx); movl $0x50, 0x320(%rbx); movl $0xb, 0x3e0(%rbx);"
+	"1: mov $1, %eax; vmcall; movl $20000, 0x380(%rbx); sti; hlt;"
+	".globl hlt_woken; hlt_woken: cli; movl $0, 0xb0(%rbx); jmp 1b");
+extern const uint8_t hlt_woken[];
+
+METAL_TEST(sti_hlt_cli, "lapic.timer_wakes_from_sti_hlt_cli")
+{
+	unsigned halts = 0;
+
+	boot(&hlt_code);
+	for (unsigned i = 0; i < 20; i++) {
+		for (unsigned runs = 0; runs < 100000 && guest_record(&g)->count == i; runs++) {
+			CHECK_OK(x86vcpu_run(g.vcpu, &g.exit));
+			halts += g.exit.kind == X86VCPU_EXIT_HALT;
+			/* The host's timer wants IRQs on for a moment. */
+			__asm__ volatile("sti; nop; cli");
+		}
+		CHECK_EQ(guest_record(&g)->count, i + 1);
+		CHECK_EQ(guest_record(&g)->vector, 0x50);
+		CHECK_EQ(guest_record(&g)->rip, guest_label(&hlt_code, hlt_woken));
+	}
+	CHECK(halts != 0);
+}
