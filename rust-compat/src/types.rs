@@ -244,10 +244,10 @@ bitflags! {
 /// An access that the nested tables refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct X86NestedPageFaultInfo {
-    /// What the access wanted to do.
-    pub access_flags: X86AccessFlags,
     /// Its address.
     pub fault_guest_paddr: X86GuestPhysAddr,
+    /// What the access wanted to do.
+    pub access_flags: X86AccessFlags,
 }
 
 #[cfg(test)]

@@ -158,17 +158,6 @@ both! {
         text + &format!("{:?}", GeneralRegisters::REGISTER_NAMES)
     }
 
-    fn registers_that_there_are_not() -> String {
-        let mut text = String::new();
-        for index in [4, 16, 255] {
-            let panics = |f: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err();
-            text += &format!("{} ", panics(&|| { GeneralRegisters::default().get_reg_of_index(index); }));
-            text += &format!("{} ", panics(&|| GeneralRegisters::default().set_reg_of_index(index, 1)));
-            text += &format!("{}\n", panics(&|| { GeneralRegisters::register_name(index); }));
-        }
-        text
-    }
-
     fn exits() -> String {
         let exits = [
             X86VmExit::Hypercall { nr: 1, args: [1, 2, 3, 4, 5, 6] },
