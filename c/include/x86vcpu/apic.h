@@ -140,6 +140,8 @@ struct x86vcpu_apic_state {
 	uint32_t registers[64];
 	uint32_t waits_for_sipi; /* 1: after INIT, before SIPI */
 	uint32_t nmi_pending;
+	uint32_t errors; /* what the next write to ESR makes readable */
+	uint32_t reserved; /* 0 */
 };
 
 /*

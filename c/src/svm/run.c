@@ -50,6 +50,7 @@ static void write_msrs(struct svm_vcpu *v)
 	vmcb->lstar = msrs->lstar;
 	vmcb->cstar = msrs->cstar;
 	vmcb->sfmask = msrs->fmask;
+	vmcb->kernel_gs_base = msrs->kernel_gs_base;
 	if (vmcb->tsc_offset != msrs->tsc_offset) {
 		vmcb->tsc_offset = msrs->tsc_offset;
 		vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
