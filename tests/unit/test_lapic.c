@@ -474,21 +474,6 @@ START_TEST(errors_that_nobody_read_are_in_the_state)
 }
 END_TEST
 
-START_TEST(icr_of_x2apic_mode_is_in_the_state)
-{
-	struct guest *g = apic(true);
-	struct x86vcpu_apic_state saved;
-	uint64_t value;
-
-	ck_assert_int_eq(lapic_wrmsr(g, 0x830, UINT64_C(0x12345678) << 32 | 0x44031), EMUL_NEXT);
-	lapic_save(g, &saved);
-	lapic_reset(g);
-	ck_assert(lapic_restore(g, &saved));
-	ck_assert_int_eq(lapic_rdmsr(g, 0x830, &value), EMUL_NEXT);
-	ck_assert_uint_eq(value, UINT64_C(0x12345678) << 32 | 0x44031);
-}
-END_TEST
-
 /* What the guest could not have made by writing: a disabled APIC's local vectors are masked. */
 START_TEST(state_of_a_disabled_apic_is_masked)
 {
@@ -565,7 +550,6 @@ Suite *lapic_suite(void)
 	tc = add_tcase(suite, "state");
 	tcase_add_test(tc, state_goes_out_and_in);
 	tcase_add_test(tc, errors_that_nobody_read_are_in_the_state);
-	tcase_add_test(tc, icr_of_x2apic_mode_is_in_the_state);
 	tcase_add_test(tc, state_of_a_disabled_apic_is_masked);
 	tcase_add_test(tc, state_that_no_guest_makes_is_refused);
 	return suite;
