@@ -26,6 +26,14 @@ void lapic_save(struct guest *g, struct x86vcpu_apic_state *state)
 	state->registers[LAPIC_ICR2] = l->icr2;
 }
 
+/* In x2APIC mode the destination has 32 bits, and the logical ID is the hardware's (SDM 12.12.9, 12.12.10.2). */
+static bool register_ok(const struct x86vcpu_apic_state *state, unsigned reg)
+{
+	if (state->base & APIC_BASE_EXTD && (reg == LAPIC_ICR2 || reg == LAPIC_LDR))
+		return true;
+	return lapic_register_ok(reg, state->registers[reg]);
+}
+
 static bool registers_ok(const struct x86vcpu_apic_state *state)
 {
 	const uint32_t errors = APIC_ERROR_SEND_VECTOR | APIC_ERROR_RECEIVED_VECTOR | APIC_ERROR_REGISTER;
@@ -38,7 +46,7 @@ static bool registers_ok(const struct x86vcpu_apic_state *state)
 	if ((state->registers[LAPIC_ISR] | state->registers[LAPIC_IRR] | state->registers[LAPIC_TMR]) & 0xffff)
 		return false;
 	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++)
-		if (!lapic_register_ok(reg, state->registers[reg]))
+		if (!register_ok(state, reg))
 			return false;
 	return true;
 }
