@@ -118,7 +118,7 @@ int32_t x86vcpu_set_lint(struct x86vcpu *vcpu, uint32_t pin, uint32_t level);
 /*
  * Ends the interrupt in service of the highest priority, as the guest's write to the EOI register does. *vector
  * becomes its vector if it was level-triggered, otherwise -1. For VMMs written for the Rust crate.
- * Bound here, between two runs. 0; INVALID_INPUT: NULL; BAD_STATE.
+ * The vCPU's thread, between two runs, bound or not. 0; INVALID_INPUT: NULL.
  */
 int32_t x86vcpu_handle_eoi(struct x86vcpu *vcpu, int32_t *vector);
 

@@ -44,6 +44,7 @@ struct backend {
 	/* Frames and what does not depend on a CPU. The guest is zero but for host, ctx and the ids. */
 	int32_t (*create)(struct guest *g);
 	void (*destroy)(struct guest *g);
+	uint64_t (*structure)(const struct guest *g); /* physical address of its VMCS or VMCB */
 
 	/* On a CPU that is enabled. setup brings the guest to its reset state, unbound. */
 	void (*cpuid_features)(const struct guest *g, struct cpuid_config *config);

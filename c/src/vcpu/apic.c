@@ -142,8 +142,6 @@ int32_t x86vcpu_handle_eoi(struct x86vcpu *vcpu, int32_t *vector)
 {
 	if (!vcpu || !vector)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu_enter_here(vcpu))
-		return X86VCPU_ERR_BAD_STATE;
 	*vector = lapic_eoi(vcpu->guest);
 	return X86VCPU_OK;
 }

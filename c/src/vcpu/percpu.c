@@ -117,6 +117,25 @@ static int32_t choose_backend(const struct backend **backend)
 	return X86VCPU_ERR_UNSUPPORTED;
 }
 
+/* The first CPU chooses for the system; a later one that differs is refused. */
+static bool agree(const struct backend *backend)
+{
+	const struct backend *none = NULL;
+
+	return __atomic_compare_exchange_n(&selected, &none, backend, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ||
+	       none == backend;
+}
+
+int32_t x86vcpu_select(void)
+{
+	const struct backend *backend;
+	const int32_t status = choose_backend(&backend);
+
+	if (status)
+		return status;
+	return agree(backend) ? X86VCPU_OK : X86VCPU_ERR_BAD_STATE;
+}
+
 uint32_t x86vcpu_extension(void)
 {
 	const struct backend *backend = backend_in_use();
@@ -254,16 +273,6 @@ int32_t x86vcpu_percpu_is_enabled(const struct x86vcpu_percpu *percpu)
 	return percpu && percpu->enabled;
 }
 
-/* The first CPU chooses for the system; a later one that differs is refused. */
-static int32_t agree(const struct backend *backend)
-{
-	const struct backend *none = NULL;
-
-	if (__atomic_compare_exchange_n(&selected, &none, backend, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-		return X86VCPU_OK;
-	return none == backend ? X86VCPU_OK : X86VCPU_ERR_UNSUPPORTED;
-}
-
 int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
 {
 	const struct backend *backend;
@@ -282,10 +291,9 @@ int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
 		status = backend->cpu_enable(&percpu->cpu);
 	if (status)
 		return status;
-	status = agree(backend);
-	if (status) {
+	if (!agree(backend)) {
 		backend->cpu_disable(&percpu->cpu);
-		return status;
+		return X86VCPU_ERR_UNSUPPORTED;
 	}
 	percpu->backend = backend;
 	percpu->identity = cpu_identity(percpu->cpu.host, percpu->cpu.ctx);

@@ -129,6 +129,11 @@ int32_t x86vcpu_destroy(struct x86vcpu *vcpu)
 	return X86VCPU_OK;
 }
 
+uint64_t x86vcpu_structure_hpa(const struct x86vcpu *vcpu)
+{
+	return vcpu ? vcpu->backend->structure(vcpu->guest) : 0;
+}
+
 /* ---- Configuration ------------------------------------------------------------------------------------- */
 
 int32_t x86vcpu_set_entry(struct x86vcpu *vcpu, uint64_t entry)
