@@ -171,6 +171,7 @@ struct guest_context {
 	void *guest_area; /* XSAVE or FXSAVE images */
 	void *host_area;
 	uint64_t hpa; /* of the frames that hold both */
+	uint32_t mxcsr_mask; /* bits of MXCSR that exist */
 	uint64_t frames;
 	bool has_xsave, has_xss, has_tsc_aux;
 	uint64_t host_xcr0, host_xss, host_tsc_aux;
@@ -318,6 +319,14 @@ void guest_end_instruction(struct guest *g);
 
 /* ---- emul/event.c ----------------------------------------------------------------------------- */
 
+/* SDM table 6-1: exceptions that push an error code. */
+static inline bool guest_has_error_code(uint32_t vector)
+{
+	const uint32_t with = 1u << VECTOR_DF | 1u << VECTOR_TS | 1u << VECTOR_NP | 1u << VECTOR_SS |
+			      1u << VECTOR_GP | 1u << VECTOR_PF | 1u << VECTOR_AC | 1u << VECTOR_CP;
+
+	return vector < 32 && with >> vector & 1;
+}
 /* Queues exception `vector`; with one waiting already, SDM table 6-5 decides what becomes of both. */
 void guest_raise(struct guest *g, uint8_t vector, bool has_error_code, uint32_t error_code);
 /* #PF with CR2 = address. */
@@ -361,8 +370,6 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 void guest_reinject(struct guest *g, struct guest_event event);
 /* False while the guest is halted and nothing has come that wakes it. */
 bool guest_wakes(struct guest *g);
-/* Takes notice of what was posted: whoever posts from now on asks for another look. */
-void guest_look(struct guest *g);
 /* Takes notice of what was posted: whoever posts from now on asks for another look. */
 void guest_look(struct guest *g);
 /* A halted guest wakes if there is a reason. False: it sleeps on. */

@@ -204,6 +204,11 @@ void vmx_load_context(struct vmx_vcpu *v)
 	struct guest *g = &v->guest;
 
 	context_load(g);
+	/* The VMM has set some since the last run. */
+	if (g->msrs_changed) {
+		vmcs_write64(VMCS_TSC_OFFSET, g->msrs.tsc_offset);
+		g->msrs_changed = false;
+	}
 	v->restore.dr7 = insn_read_dr7();
 	v->restore.kernel_gs_base = insn_rdmsr(X86VCPU_MSR_IA32_KERNEL_GS_BASE);
 	load_syscall_msrs(v);
