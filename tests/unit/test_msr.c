@@ -79,6 +79,11 @@ static void assert_refused(struct guest *g, uint32_t msr)
 
 /* ---- The table ------------------------------------------------------------------------------------------------- */
 
+static bool is_row(const struct msr_rule *found, const struct msr_rule *row)
+{
+	return found && found->first == row->first && found->last == row->last && found->apic == row->apic;
+}
+
 START_TEST(rules_ascend)
 {
 	uint32_t count;

@@ -164,6 +164,16 @@ bool context_restore(struct guest *g, const void *image)
 	return true;
 }
 
+void context_bind(struct guest *g)
+{
+	struct guest_context *context = &g->context;
+
+	context->host_xcr0 = context->has_xsave ? insn_xgetbv(0) : 0;
+	context->all_xcr0 = context->host_xcr0 | g->limits.xcr0;
+	context->host_xss = context->has_xss ? insn_rdmsr(X86VCPU_MSR_IA32_XSS) : 0;
+	context->host_tsc_aux = context->has_tsc_aux ? insn_rdmsr(X86VCPU_MSR_IA32_TSC_AUX) : 0;
+}
+
 /* ---- The switch ------------------------------------------------------------------------------------- */
 
 /*
@@ -172,7 +182,7 @@ bool context_restore(struct guest *g, const void *image)
  */
 static void exchange(struct guest *g, void *save, const void *restore, uint64_t before, uint64_t after)
 {
-	const uint64_t all = g->limits.xcr0 | g->context.host_xcr0;
+	const uint64_t all = g->context.all_xcr0;
 
 	if (before != all)
 		insn_xsetbv(0, all);
@@ -191,7 +201,6 @@ static void load_extended(struct guest *g)
 		insn_fxrstor(context->guest_area);
 		return;
 	}
-	context->host_xcr0 = insn_xgetbv(0);
 	exchange(g, context->host_area, context->guest_area, context->host_xcr0, g->xcr0);
 }
 
@@ -225,18 +234,12 @@ void context_load_msrs(struct guest *g)
 
 static void load_switched_msrs(struct guest *g)
 {
-	struct guest_context *context = &g->context;
+	const struct guest_context *context = &g->context;
 
-	if (context->has_xss) {
-		context->host_xss = insn_rdmsr(X86VCPU_MSR_IA32_XSS);
-		if (context->host_xss != g->msrs.xss)
-			insn_wrmsr(X86VCPU_MSR_IA32_XSS, g->msrs.xss);
-	}
-	if (context->has_tsc_aux) {
-		context->host_tsc_aux = insn_rdmsr(X86VCPU_MSR_IA32_TSC_AUX);
-		if (context->host_tsc_aux != g->msrs.tsc_aux)
-			insn_wrmsr(X86VCPU_MSR_IA32_TSC_AUX, g->msrs.tsc_aux);
-	}
+	if (context->has_xss && context->host_xss != g->msrs.xss)
+		insn_wrmsr(X86VCPU_MSR_IA32_XSS, g->msrs.xss);
+	if (context->has_tsc_aux && context->host_tsc_aux != g->msrs.tsc_aux)
+		insn_wrmsr(X86VCPU_MSR_IA32_TSC_AUX, g->msrs.tsc_aux);
 }
 
 static void store_switched_msrs(struct guest *g)

@@ -230,6 +230,9 @@ static bool write_mtrr_def_type(struct guest *g, const struct msr_rule *rule, ui
 #define IGNORED .write = write_ignored
 #define REFUSED .read = NULL, .write = NULL
 
+#define X2APIC \
+	{RANGE(X86VCPU_MSR_X2APIC_FIRST, X86VCPU_MSR_X2APIC_LAST), .apic = true, .gate = MSR_WITH_APIC}
+
 static const struct msr_rule rules[] = {
 	{RANGE(X86VCPU_MSR_IA32_P5_MC_ADDR, X86VCPU_MSR_IA32_P5_MC_TYPE), ZERO, IGNORED},
 	{ONE(X86VCPU_MSR_IA32_TIME_STAMP_COUNTER), .read = read_tsc, .write = write_tsc},
@@ -303,7 +306,7 @@ static const struct msr_rule rules[] = {
 	{ONE(X86VCPU_MSR_IA32_TSC_DEADLINE), .apic = true, .gate = MSR_WITH_APIC},
 	{RANGE(X86VCPU_MSR_IA32_TSC_DEADLINE + 1, 0x6ff), REFUSED},
 	{RANGE(X86VCPU_MSR_IA32_PM_ENABLE, 0x777), REFUSED},
-	{RANGE(X86VCPU_MSR_X2APIC_FIRST, X86VCPU_MSR_X2APIC_LAST), .apic = true, .gate = MSR_WITH_APIC},
+	X2APIC,
 	{RANGE(0x985, 0x98f), REFUSED},                  /* UINTR */
 	{RANGE(0xc80, 0xd8f), REFUSED},                  /* debug interface, RDT */
 	{ONE(X86VCPU_MSR_IA32_BNDCFGS), REFUSED},
@@ -365,8 +368,12 @@ const struct msr_rule *msr_rules(uint32_t *count)
 
 const struct msr_rule *msr_rule_find(uint32_t msr)
 {
+	static const struct msr_rule x2apic = X2APIC;
 	uint32_t low = 0, high = RULES;
 
+	/* Written at every interrupt: not worth a search. */
+	if (msr >= x2apic.first && msr <= x2apic.last)
+		return &x2apic;
 	while (low < high) {
 		const uint32_t middle = (low + high) / 2;
 
