@@ -93,8 +93,8 @@ START_TEST(rules_ascend)
 	for (uint32_t i = 0; i < count; i++) {
 		ck_assert_msg(rules[i].first <= rules[i].last, "row %x", rules[i].first);
 		ck_assert_msg(i == 0 || rules[i - 1].last < rules[i].first, "row %x", rules[i].first);
-		ck_assert_ptr_eq(msr_rule_find(rules[i].first), &rules[i]);
-		ck_assert_ptr_eq(msr_rule_find(rules[i].last), &rules[i]);
+		ck_assert(is_row(msr_rule_find(rules[i].first), &rules[i]));
+		ck_assert(is_row(msr_rule_find(rules[i].last), &rules[i]));
 	}
 }
 END_TEST
