@@ -57,9 +57,13 @@ static bool window_helps_nmi(struct svm_vcpu *v)
 	return v->iret_pending && !(guest_get(&v->guest, G_RFLAGS) & RFLAGS_IF);
 }
 
-/* While an interrupt waits for the guest to lower its TPR, writes of CR8 exit. */
-static void watch_tpr(struct svm_vcpu *v, bool on)
+/*
+ * Writes of CR8 exit while an interrupt waits for the guest to lower its TPR, and while V_TPR, which has only the
+ * upper half of TPR, would not show that such a write clears the lower one (APM 15.21.1, SDM 12.8.6).
+ */
+static void watch_tpr(struct svm_vcpu *v, uint8_t waiting)
 {
+	const bool on = waiting || *v->guest.lapic.tpr & 15;
 	const uint16_t cr8 = 1u << 8;
 
 	if (on == !!(v->vmcb->intercept_cr_write & cr8))
