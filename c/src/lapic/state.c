@@ -21,6 +21,7 @@ void lapic_save(struct guest *g, struct x86vcpu_apic_state *state)
 	};
 	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++)
 		state->registers[reg] = lapic_register(g, reg);
+	state->registers[LAPIC_ICR2] = l->icr2;
 }
 
 static bool base_ok(const struct guest *g, uint64_t base)
@@ -38,9 +39,12 @@ static bool registers_ok(const struct x86vcpu_apic_state *state)
 	/* Vectors that no message can bring. */
 	if ((state->registers[LAPIC_ISR] | state->registers[LAPIC_IRR] | state->registers[LAPIC_TMR]) & 0xffff)
 		return false;
-	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++)
-		if (!lapic_register_ok(reg, state->registers[reg]))
+	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++) {
+		const bool wide = reg == LAPIC_ICR2 && state->base & APIC_BASE_EXTD;
+
+		if (!wide && !lapic_register_ok(reg, state->registers[reg]))
 			return false;
+	}
 	return true;
 }
 
