@@ -18,13 +18,6 @@ static void boot(const struct guest_code *code, bool x2apic)
 	guest_set_reg(&g, RBX, APIC_AT);
 }
 
-/* Leads `vector` to the guest's own code instead of the handlers that record. */
-static void set_gate(unsigned vector, uint64_t rip)
-{
-	guest_store(&g, GUEST_IDT64 + vector * 16, 8,
-		    (rip & 0xffff) | GUEST_CS64 << 16 | UINT64_C(0x8e00) << 32 | rip >> 16 << 48);
-}
-
 /* ---- Nesting ------------------------------------------------------------------------------------------------ */
 
 #define FIRST_VECTOR 16u
@@ -68,7 +61,7 @@ static void boot_nest(bool x2apic)
 {
 	boot(&nest_code, x2apic);
 	for (unsigned v = FIRST_VECTOR; v < 256; v++)
-		set_gate(v, guest_label(&nest_code, nest_gates) + (v - FIRST_VECTOR) * 16);
+		guest_set_gate(&g, v, guest_label(&nest_code, nest_gates) + (v - FIRST_VECTOR) * 16);
 }
 
 /* What the manual says that the guest does, as a model that knows nothing of the library's. */
