@@ -388,11 +388,16 @@ static void check_started(uint32_t starts, uint32_t segment)
 METAL_TEST(startup_here, "ipi.init_and_startup_on_one_cpu")
 {
 	struct guest *ap = &vcpus[1];
+	struct x86vcpu_state state;
 
 	host_begin(false);
 	boot(ipi_sends, ipi_halts);
 	guest_run_call(&vcpus[0], 1);
 	guest_run_until(ap, X86VCPU_EXIT_HALT);
+	write_icr(1u << 24, 0x460a); /* without INIT */
+	guest_run_until(ap, X86VCPU_EXIT_HALT);
+	guest_state(ap, &state);
+	CHECK_EQ(state.segments[X86VCPU_SEGMENT_CS].selector, GUEST_CS64);
 	CHECK_OK(x86vcpu_inject_interrupt(ap->vcpu, 0x77)); /* gone with INIT */
 	write_icr(1u << 24, 0xc500);
 	write_icr(1u << 24, 0x8500);
