@@ -407,6 +407,26 @@ METAL_TEST(both_ss, "priority.nmi_and_interrupt_in_the_mov_ss_shadow",
 	CHECK_EQ(guest_record(&g)->count, 2);
 }
 
+/* HLT is the first instruction of its page, which is not there, so that it exits in the shadow and runs after. */
+GUEST_CODE_BLOB(boundary_code, 64,
+	"jmp 1f; .org boundary_code_begin + 0xfff; 1: sti; hlt; .globl boundary_woken; boundary_woken: cli;"
+	"mov $1, %eax; vmcall");
+extern const uint8_t boundary_woken[];
+
+METAL_TEST(halts_first, "priority.hlt_behind_sti_is_executed_before_an_interrupt")
+{
+	boot(&boundary_code, false);
+	guest_unmap(&g, GUEST_CODE + 0x1000);
+	guest_run_until(&g, X86VCPU_EXIT_NESTED_PAGE_FAULT);
+	CHECK_EQ(guest_rip(&g), GUEST_CODE + 0x1000);
+	guest_map(&g, GUEST_CODE + 0x1000, X86VCPU_NESTED_READ | X86VCPU_NESTED_EXECUTE);
+	CHECK_OK(x86vcpu_inject_interrupt(g.vcpu, 0x44));
+	while (!guest_record(&g)->count)
+		CHECK_OK(x86vcpu_run(g.vcpu, &g.exit));
+	CHECK_EQ(guest_record(&g)->rip, guest_label(&boundary_code, boundary_woken));
+	guest_run_call(&g, 1);
+}
+
 /* ---- STI; HLT; CLI -------------------------------------------------------------------------------------------- */
 
 GUEST_CODE_BLOB(idle_loop_code, 64,
