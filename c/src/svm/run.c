@@ -111,7 +111,11 @@ static void enter(struct svm_vcpu *v)
 	vmcb->rax = g->regs.rax;
 	write_cr2(v);
 	write_tpr(v);
+	v->in_shadow = vmcb->interrupt_shadow & INTERRUPT_SHADOW;
+	v->shadow_rip = vmcb->rip;
 	svm_enter(g, v->vmcb_hpa, v->host_hpa);
+	if (v->in_shadow || v->shadow_kept)
+		svm_keep_shadow(v);
 	vmcb->clean = CLEAN_ALL;
 	g->regs.rax = vmcb->rax;
 	g->cr2 = insn_read_cr2();
