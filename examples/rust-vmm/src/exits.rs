@@ -86,7 +86,7 @@ impl Machine {
     /// not take apart.
     fn give_up(&mut self, exit: X86VmExit) {
         say!("{exit:x?}");
-        say!("{:#x?}", self.vcpu);
+        say!("{:x?}", self.vcpu);
         match exit {
             X86VmExit::SystemDown => self.end(Verdict::Failed, "guest shut down (triple fault)".to_string()),
             X86VmExit::NestedPageFault { .. } => self.end(

@@ -47,6 +47,17 @@ pub struct Job {
 }
 const _: () = assert!(size_of::<Job>() == 64 + 32 * MAX_FILES);
 
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "Linux bzImage",
+            Self::Multiboot => "Multiboot",
+            Self::RealMode => "real-mode image",
+            Self::Rom => "PC ROM",
+        }
+    }
+}
+
 impl Job {
     pub fn open() -> Result<&'static Job, &'static str> {
         // SAFETY: RAM that the emulator filled and nobody writes; any bytes are a Job, and `complaint` judges them.

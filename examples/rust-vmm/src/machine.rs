@@ -77,7 +77,7 @@ impl Machine {
                 return end;
             }
             if let Err(error) = self.run_once() {
-                say!("{:#x?}", self.vcpu);
+                say!("{:x?}", self.vcpu);
                 return (Verdict::Broken, format!("X86Vcpu::run: {error:?}"));
             }
         }

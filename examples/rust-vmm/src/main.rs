@@ -78,9 +78,9 @@ fn run_guest(job: &'static Job) -> X86VcpuResult<verdict::End> {
         platform::tsc_khz() / 1000
     );
     say!(
-        "{} MiB of memory, {:?} of {} KiB",
+        "{} MiB of memory, {} of {} KiB",
         job.guest_memory() >> 20,
-        job.kind(),
+        job.kind().name(),
         job.image().len().div_ceil(1024)
     );
     let mut machine = Machine::new(job)?;
