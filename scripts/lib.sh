@@ -11,6 +11,10 @@ else
 	CACHE=$BUILD/cache
 fi
 
+# Where rustup puts Rust, if nobody's PATH says so yet.
+command -v cargo >/dev/null || [ ! -x "${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo" ] ||
+	PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+
 # Debian's cloud kernel, unpacked by scripts/setup; empty when it is not there.
 guest_kernel() {
 	[ ! -d "$CACHE/linux/boot" ] || find "$CACHE/linux/boot" -name 'vmlinuz-*-cloud-amd64' | sort -V | tail -n 1

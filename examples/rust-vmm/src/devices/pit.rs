@@ -209,7 +209,7 @@ impl Pit {
         match port {
             SPEAKER => {
                 // Bit 4 is the refresh signal, which toggles every 15 us.
-                let refresh = u8::from(now / 18 & 1 != 0) << 4;
+                let refresh = u8::from((now / 18) & 1 != 0) << 4;
                 self.speaker | refresh | u8::from(self.channels[2].output(now)) << 5
             }
             CONTROL => 0xff,

@@ -96,11 +96,11 @@ impl Rtc {
         (if self.has(B_BINARY) {
             value
         } else {
-            value / 10 << 4 | value % 10
+            (value / 10) << 4 | (value % 10)
         }) as u8
     }
 
-    fn from_format(&self, index: usize) -> u64 {
+    fn read_number(&self, index: usize) -> u64 {
         let value = u64::from(self.ram[index]);
         if self.has(B_BINARY) {
             value
@@ -119,11 +119,11 @@ impl Rtc {
 
     fn hour(&mut self) -> u64 {
         if self.has(B_24_HOURS) {
-            return self.from_format(HOURS) % 24;
+            return self.read_number(HOURS) % 24;
         }
         let afternoon = self.ram[HOURS] & PM;
         self.ram[HOURS] &= !PM;
-        let hour = self.from_format(HOURS) % 12;
+        let hour = self.read_number(HOURS) % 12;
         self.ram[HOURS] |= afternoon;
         hour + if afternoon != 0 { 12 } else { 0 }
     }
@@ -151,18 +151,18 @@ impl Rtc {
         self.ram[DAY] = self.to_format(days + 1);
         self.ram[MONTH] = self.to_format(month as u64);
         self.ram[YEAR] = self.to_format(year % 100);
-        self.ram[CENTURY] = (year / 1000 << 4 | year / 100 % 10) as u8;
+        self.ram[CENTURY] = (((year / 1000) << 4) | (year / 100 % 10)) as u8;
     }
 
     /// Nonsense in a register becomes some time; it harms nobody.
     fn set_time(&mut self, now: u64) {
-        let month = (self.from_format(MONTH) as usize).clamp(1, 12);
-        let year = 2000 + self.from_format(YEAR);
+        let month = (self.read_number(MONTH) as usize).clamp(1, 12);
+        let year = 2000 + self.read_number(YEAR);
         let days: u64 = (2000..year).map(year_days).sum::<u64>()
             + (1..month).map(|month| month_days(month, year)).sum::<u64>()
-            + self.from_format(DAY).saturating_sub(1);
+            + self.read_number(DAY).saturating_sub(1);
         self.seconds =
-            days * 86400 + self.hour() * 3600 + self.from_format(MINUTES) * 60 + self.from_format(SECONDS);
+            days * 86400 + self.hour() * 3600 + self.read_number(MINUTES) * 60 + self.read_number(SECONDS);
         self.start = now;
         self.updates = self.seconds;
     }
