@@ -27,8 +27,6 @@ pub struct Board {
     has_input: bool,
     /// When a device has something to do without being asked; 0: to be computed anew.
     deadline: u64,
-    /// The 8259As' interrupts that are in the local APIC, if that one is enabled.
-    in_apic: u32,
 }
 
 /// The FIFO stays off: switching it on would lose what has come already.
@@ -55,7 +53,6 @@ impl Board {
             pm: Pm::default(),
             has_input,
             deadline: 0,
-            in_apic: 0,
         }
     }
 
@@ -126,7 +123,8 @@ impl Board {
     }
 
     /// Hands the interrupts that wait here to the vCPU. The crate has no INTR line: it takes the 8259As' interrupt when
-    /// it is told the vector, so one is acknowledged only when nothing else waits there.
+    /// it is told the vector, so one is acknowledged only when nothing else waits there. When the guest ends it at the
+    /// 8259A, the crate ends it in the vCPU's local APIC.
     pub fn deliver(&mut self, vcpu: &mut X86Vcpu<Host>) -> X86VcpuResult {
         while let Some(message) = self.ioapic.take_message() {
             vcpu.inject_interrupt_with_trigger(message.vector.into(), message.level)?;
@@ -136,19 +134,9 @@ impl Board {
             // Vector 0, a divide error's: of a guest that has not programmed its PIC. It gets none.
             if vector != 0 {
                 vcpu.inject_interrupt(vector.into())?;
-                self.in_apic += u32::from(vector >= 16);
             }
         }
         Ok(())
-    }
-
-    /// The guest's driver of the 8259As ends an interrupt there only, not in an enabled local APIC, which has
-    /// accepted it as its own (vectors below 16 it does not).
-    pub fn pic_ended(&mut self, vcpu: &mut X86Vcpu<Host>) {
-        if self.in_apic != 0 {
-            self.in_apic -= 1;
-            vcpu.handle_eoi();
-        }
     }
 
     pub fn mmio_read(&self, gpa: u64) -> u64 {

@@ -103,9 +103,7 @@ impl Machine {
                 board.set_irq(uart::IRQ, board.uart.irq());
             }
             0x20 | 0x21 | 0xa0 | 0xa1 | pic::ELCR | 0x4d1 => {
-                if board.pic.write(port, value) {
-                    board.pic_ended(&mut self.vcpu);
-                }
+                board.pic.write(port, value);
                 board.changed();
             }
             pit::BASE..=pit::CONTROL | pit::SPEAKER => {

@@ -63,8 +63,7 @@ impl Chip {
         self.lines |= bit;
     }
 
-    /// Whether it ended an interrupt.
-    fn command(&mut self, value: u8) -> bool {
+    fn command(&mut self, value: u8) {
         if value & ICW1 != 0 {
             self.irr = self.lines & self.level;
             self.isr = 0;
@@ -79,15 +78,12 @@ impl Chip {
             }
         } else if value & OCW2_EOI != 0 {
             let first = self.isr & self.isr.wrapping_neg();
-            let before = self.isr;
             self.isr &= !(if value & OCW2_SPECIFIC != 0 {
                 1 << (value & 7)
             } else {
                 first
             });
-            return before != self.isr;
         }
-        false
     }
 
     fn data(&mut self, value: u8) {
@@ -158,20 +154,17 @@ impl Pic {
         self.chips[0].set_line(CASCADE, high);
     }
 
-    /// Whether it ended an interrupt.
-    pub fn write(&mut self, port: u16, value: u8) -> bool {
+    pub fn write(&mut self, port: u16, value: u8) {
         let odd = port & 1 != 0;
-        let mut ended = false;
         if port & !1 == ELCR {
             // The rest is edge, always.
             self.chips[usize::from(odd)].level = value & if odd { 0xde } else { 0xf8 };
         } else if odd {
             self.chips[chip_of(port)].data(value);
         } else {
-            ended = self.chips[chip_of(port)].command(value);
+            self.chips[chip_of(port)].command(value);
         }
         self.cascade();
-        ended
     }
 
     pub fn read(&self, port: u16) -> u8 {
