@@ -192,6 +192,9 @@ impl Generator {
             if !self.random.one_in(6) {
                 self.write(vcpu, 0x0f, 0x1ff);
             }
+            if self.random.one_in(3) {
+                self.write(vcpu, 0x37, 0xfe);
+            }
             if self.modes[vcpu as usize] == Mode::Xapic && !self.random.one_in(4) {
                 let model = self.random.pick(&[0xffff_ffff, 0xffff_ffff, 0x0fff_ffff, 0x5fff_ffff]);
                 self.write(vcpu, 0x0e, model);
@@ -451,17 +454,16 @@ impl Generator {
                 msr: 0x1b,
                 value: 0xfee0_0000 | self.random.pick(&[0x400, 0x800, 0xc00, 0xd00, 0x801, 0x1_0000_0000_0800]),
             }),
-            1 => self.ops.push(Op::Read {
-                vcpu,
-                offset: (any & 0xfff) as u32,
-                bytes: 1 << (any >> 12 & 3),
-            }),
-            2 => self.ops.push(Op::Write {
-                vcpu,
-                offset: (any & 0xfff) as u32,
-                bytes: 1 << (any >> 12 & 3),
-                value: self.random.next() & 0xffff,
-            }),
+            1 | 2 => {
+                let bytes = 1 << (any >> 12 & 3);
+                let offset = ((any & 0xfff) as u32).min(0x1000 - bytes);
+                let value = self.random.next() & 0xffff;
+                self.ops.push(if any >> 14 & 1 != 0 {
+                    Op::Read { vcpu, offset, bytes }
+                } else {
+                    Op::Write { vcpu, offset, bytes, value }
+                });
+            }
             3 => self.ops.push(Op::Rdmsr {
                 vcpu,
                 msr: 0x800 + (any & 0xff) as u32,

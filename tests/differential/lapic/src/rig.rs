@@ -176,8 +176,8 @@ impl<'a> Rig<'a> {
         }
     }
 
-    /// Counts the rows that lead from the crate's value to the library's, or answers the difference. True: the
-    /// sequence cannot go on.
+    /// All rows are tried, also when both sides agree already: the library must not have the crate's defect.
+    /// Counts those that lead somewhere, or answers the difference. True: the sequence cannot go on.
     fn compare(&self, seen: &Seen, (theirs, ours): (Value, Value)) -> Step<bool> {
         let mut tally = self.tally.borrow_mut();
         let mut value = theirs.clone();
@@ -185,9 +185,6 @@ impl<'a> Rig<'a> {
         tally.outcome.compared += 1;
         let mut used = Vec::new();
         for (number, row) in ROWS.iter().enumerate() {
-            if value == ours {
-                break;
-            }
             if let Some(next) = (row.leads)(seen, &value).filter(|next| *next != value) {
                 value = next;
                 used.push(number);
@@ -534,6 +531,7 @@ impl<'a> Rig<'a> {
             astray.masked_expiry = false;
         }
         astray.enabled = enables;
+        astray.suppresses = value & 0x1000 != 0;
         astray.svr_written = true;
     }
 
