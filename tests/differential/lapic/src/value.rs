@@ -91,4 +91,6 @@ pub enum What {
     Tick,
     /// The interrupt that goes in next.
     Delivered,
+    /// Timers and frames that nobody has given back.
+    LeftOver,
 }
