@@ -26,8 +26,9 @@
 	"movl %cr0, %eax; orl $0x80000000, %eax; movl %eax, %cr0; ljmpl $0x08, $" AT(name, lm)          \
 	"; .code64; " #name "_lm: "
 
-#define GUEST_PROGRAM(name, text, ...)                                                                   \
-	__asm__(".pushsection .rodata\n\t.code16\n" #name "_begin: movw $0xf000, %sp;" text "\n"        \
+#define GUEST_PROGRAM(name, text, ...) GUEST_FROM_RESET(name, "xorl %edx, %edx; movw $0xf000, %sp;" text, ##__VA_ARGS__)
+#define GUEST_FROM_RESET(name, text, ...)                                                                \
+	__asm__(".pushsection .rodata\n\t.code16\n" #name "_begin: " text "\n"                          \
 		#name "_end:\n\t.code64\n\t.popsection\n");                                             \
 	extern const uint8_t name##_begin[], name##_end[];                                               \
 	static const struct guest_program name##_program = {.begin = name##_begin, .end = name##_end,    \
@@ -35,6 +36,8 @@
 	METAL_TEST(name##_ours, #name ".ours") { drive(&ours, &name##_program); }                        \
 	METAL_TEST(name##_theirs, #name ".theirs") { drive(&theirs, &name##_program); }                  \
 	_Static_assert(1, "")
+
+GUEST_FROM_RESET(reset, CALL(1) END);
 
 GUEST_PROGRAM(vmcall, "movl $0x11, %edi; movl $0x22, %esi; movl $0x33, %edx; movl $0x44, %ecx;"
 		      CALL(7) CALL(8) "movl $-1, %edi;" CALL(9) END);
@@ -65,8 +68,8 @@ GUEST_PROGRAM(x2apic, WRMSR(0x1b, 0, 0xfee00d00) RDMSR(0x1b) RDMSR(0x802) RDMSR(
 GUEST_PROGRAM(x2apic_eoi, WRMSR(0x1b, 0, 0xfee00d00) WRMSR(0x80b, 0, 0) CALL(1) END);
 
 GUEST_PROGRAM(control, "movl %cr0, %edi; movl %cr4, %esi;" CALL(1)
-	      "movl %cr0, %eax; orl $0x40000000, %eax; movl %eax, %cr0; movl %cr0, %edi;" CALL(2)
-	      "movl %cr0, %eax; andl $~0x40000000, %eax; movl %eax, %cr0; movl %cr0, %edi;" CALL(3)
+	      "movl %cr0, %eax; andl $~0x60000000, %eax; movl %eax, %cr0; movl %cr0, %edi;" CALL(2)
+	      "movl %cr0, %eax; orl $0x40000000, %eax; movl %eax, %cr0; movl %cr0, %edi;" CALL(3)
 	      "movl %cr4, %eax; orl $0x600, %eax; movl %eax, %cr4; movl %cr4, %esi;" CALL(4)
 	      "movl $0x20000, %eax; movl %eax, %cr3; movl %cr3, %edi;" CALL(5) END);
 
@@ -81,9 +84,11 @@ GUEST_PROGRAM(mmio_long, TO_LONG(mmio_long) "movl $0x800000, %ebx; movabsq $0x11
 	      "movq 8(%rbx), %r9;" CALL(1) "movl $0x10, %ecx; movl %eax, 4(%rbx,%rcx,2); movl 4(%rbx,%rcx,2), %r8d;"
 	      CALL(2) "movw $0x1234, 0x100(%rbx); movb $0x12, 0x101(%rbx);" END);
 
-GUEST_PROGRAM(xapic, TO_PROTECTED(xapic) "movl 0xfee00030, %eax; movl %eax, %edi;" CALL(1)
-	      "movl $0x1ff, %eax; movl %eax, 0xfee000f0; movl 0xfee000f0, %eax; movl %eax, %edi;" CALL(2)
-	      "movl $0x30, %eax; movl %eax, 0xfee00080; movl 0xfee00080, %eax; movl %eax, %edi;" CALL(3) END);
+GUEST_PROGRAM(xapic, TO_PROTECTED(xapic) "movl $0xfee00000, %ebx; movl 0x30(%ebx), %eax; movl %eax, %edi;" CALL(1)
+	      "movl $0x1ff, %eax; movl %eax, 0xf0(%ebx); movl 0xf0(%ebx), %eax; movl %eax, %edi;" CALL(2)
+	      "movl $0x30, %eax; movl %eax, 0x80(%ebx); movl 0x80(%ebx), %eax; movl %eax, %edi;" CALL(3)
+	      "movl $0x20, %eax; movl %eax, 0x320(%ebx); movl $5, 0x3e0(%ebx); movl 0x320(%ebx), %eax; movl %eax, %edi;"
+	      CALL(4) END);
 
 GUEST_PROGRAM(halt, "movl $1, %edi;" CALL(1) "hlt;" CALL(2) END);
 
@@ -110,10 +115,10 @@ GUEST_PROGRAM(apic_base_illegal, WRMSR(0x1b, 0, 0xfee00500) CALL(1) END);
 GUEST_PROGRAM(x2apic_hole, WRMSR(0x1b, 0, 0xfee00d00) "movl $0x800, %ecx; rdmsr;" CALL(1) END);
 GUEST_PROGRAM(x2apic_read_only, WRMSR(0x1b, 0, 0xfee00d00) WRMSR(0x803, 0, 0) CALL(1) END);
 GUEST_PROGRAM(x2apic_off, RDMSR(0x808) END);
-GUEST_PROGRAM(xapic_hole, TO_PROTECTED(xapic_hole) "movl 0xfee00010, %eax;" CALL(1) END);
-GUEST_PROGRAM(xapic_from_esp, TO_PROTECTED(xapic_from_esp) "movl %esp, 0xfee000d0;" CALL(1) END);
-GUEST_PROGRAM(xapic_to_esp, TO_PROTECTED(xapic_to_esp) "movl 0xfee000d0, %esp;" CALL(1) END);
-GUEST_PROGRAM(xapic_to_ecx, TO_PROTECTED(xapic_to_ecx) "movl $0x5555, %ecx; movl 0xfee00030, %ecx;" CALL(1) END);
+GUEST_PROGRAM(xapic_hole, TO_PROTECTED(xapic_hole) "movl $0xfee00000, %ebx; movl 0x10(%ebx), %eax;" CALL(1) END);
+GUEST_PROGRAM(xapic_from_esp, TO_PROTECTED(xapic_from_esp) "movl $0xfee00000, %ebx; movl %esp, 0xd0(%ebx);" CALL(1) END);
+GUEST_PROGRAM(xapic_to_esp, TO_PROTECTED(xapic_to_esp) "movl $0xfee00000, %ebx; movl 0xd0(%ebx), %esp;" CALL(1) END);
+GUEST_PROGRAM(xapic_to_ecx, TO_PROTECTED(xapic_to_ecx) "movl $0xfee00000, %ebx; movl $0x5555, %ecx; movl 0x30(%ebx), %ecx;" CALL(1) END);
 GUEST_PROGRAM(msr_unknown, "movl $0x12345, %ecx; rdmsr;" CALL(1) END);
 GUEST_PROGRAM(triple_fault, TO_PROTECTED(triple_fault) CALL(1) "int3;" CALL(2) END);
 GUEST_PROGRAM(invd, "invd;" CALL(1) END);

@@ -349,7 +349,8 @@ fn string_words(exit: &X86PortIoStringExit, words: &mut [u64; 8]) {
     let text = format!("{exit:?}");
     let field = |name: &str| {
         let rest = &text[text.find(name).map_or(text.len(), |at| at + name.len())..];
-        let rest = rest.trim_start_matches(|c: char| !c.is_ascii_digit());
+        // A number, or a name and a number in parentheses.
+        let rest = if rest.starts_with(|c: char| c.is_ascii_digit()) { rest } else { rest.split_once('(').map_or("", |(_, rest)| rest) };
         match rest.strip_prefix("0x") {
             Some(rest) => {
                 let end = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
