@@ -146,6 +146,17 @@ START_TEST(software_disabled_apic_masks_its_vectors)
 }
 END_TEST
 
+/* SDM 12.12.11: as ICR with the shorthand "self", which a disabled APIC does not hear. */
+START_TEST(self_ipi_while_disabled)
+{
+	struct guest *g = apic(true);
+
+	g->lapic.svr = _i ? 0x1ff : 0xff;
+	ck_assert_int_eq(lapic_wrmsr(g, X2APIC(LAPIC_SELF_IPI), 0x41), EMUL_NEXT);
+	ck_assert_int_eq(lapic_has_pending(g), _i);
+}
+END_TEST
+
 /* ---- Modes ------------------------------------------------------------------------------------------------ */
 
 /* From disabled, xAPIC and x2APIC mode (rows) to each value of EN and EXTD; LA-13. */
@@ -364,6 +375,60 @@ START_TEST(periodic)
 }
 END_TEST
 
+/* A host whose timer is called by hand; its clock is the TSC. */
+static struct {
+	uint64_t deadline;
+	x86vcpu_timer_function function;
+	void *arg;
+} host_timer;
+
+static int32_t start_host_timer(void *ctx, uint64_t deadline, x86vcpu_timer_function function, void *arg,
+				struct x86vcpu_timer *handle)
+{
+	(void)ctx;
+	(void)handle;
+	host_timer.deadline = deadline;
+	host_timer.function = function;
+	host_timer.arg = arg;
+	return 0;
+}
+
+static int32_t cancel_host_timer(void *ctx, const struct x86vcpu_timer *handle)
+{
+	(void)ctx;
+	(void)handle;
+	return 0;
+}
+
+/* LA-21, LA-35: period, how late the host calls, and when it must call again after the first expiry. */
+static const struct {
+	uint32_t period, late;
+	uint64_t again;
+} calls[] = {
+	{1000000, 0, 1000000}, {1000000, 900000, 1000000}, {1000000, 1000000, 2000000}, {1000000, 2500000, 3000000},
+	{200000, 199999, 200000}, {100000, 0, 200000}, {100000, 50000, 300000}, {1000, 0, 200000},
+};
+
+START_TEST(late_call_keeps_the_phase)
+{
+	struct guest *g = apic(false);
+	struct x86vcpu_host_ops host = *g->host;
+
+	host.timer_start = start_host_timer;
+	host.timer_cancel = cancel_host_timer;
+	g->host = &host;
+	now = 1000;
+	g->host_tsc = clock_tsc;
+	mmio_write(g, LAPIC_LVT_TIMER, 0x20040);
+	mmio_write(g, LAPIC_TIMER_DIVIDE, 11);
+	mmio_write(g, LAPIC_TIMER_INITIAL, calls[_i].period);
+	ck_assert_uint_eq(host_timer.deadline, 1000 + calls[_i].period);
+	now = host_timer.deadline + calls[_i].late;
+	ck_assert_uint_eq(host_timer.function(host_timer.arg, now), host_timer.deadline + calls[_i].again);
+	assert_next(g, GUEST_EVENT_EXTERNAL, 0x40);
+}
+END_TEST
+
 /* LA-20. */
 START_TEST(divisor_changes_on_the_way)
 {
@@ -521,6 +586,7 @@ static void add_registers(Suite *suite)
 	tcase_add_loop_test(tc, msr_outside_x2apic_mode_is_gp, 0, 256);
 	tcase_add_loop_test(tc, reserved_bit_is_gp, 0, COUNT(reserved_bits));
 	tcase_add_test(tc, software_disabled_apic_masks_its_vectors);
+	tcase_add_loop_test(tc, self_ipi_while_disabled, 0, 2);
 	tc = add_tcase(suite, "modes");
 	tcase_add_loop_test(tc, mode_change, 0, COUNT(transitions));
 	tcase_add_loop_test(tc, base_with_reserved_bits_is_refused, 0, 4);
@@ -543,6 +609,7 @@ Suite *lapic_suite(void)
 	tc = add_tcase(suite, "timer");
 	tcase_add_loop_test(tc, one_shot, 0, COUNT(divisors));
 	tcase_add_test(tc, periodic);
+	tcase_add_loop_test(tc, late_call_keeps_the_phase, 0, COUNT(calls));
 	tcase_add_test(tc, divisor_changes_on_the_way);
 	tcase_add_test(tc, masked_expiry_is_lost);
 	tcase_add_test(tc, tsc_deadline);
