@@ -1,0 +1,3 @@
+fn main() {
+    println!("{}", unsafe { library::x86vcpu_version() });
+}
