@@ -64,7 +64,10 @@ void model_destroy(struct model *m);
 /* The current machine, and its CPU from now on. */
 void model_use(struct model *m, uint32_t cpu);
 
-/* `relaxed`: of upstream: entries that fail come back as exits, because upstream's stack is gone by then. */
+/*
+ * A machine for upstream: an entry that fails comes back as an exit, because upstream's stack is gone by then; fields
+ * of a VMCS that were never written are 0, though the model complains about them.
+ */
 void model_relax(struct model *m);
 
 /* ---- Memory --------------------------------------------------------------------------------------------- */

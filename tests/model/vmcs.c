@@ -104,13 +104,13 @@ struct vmcs *vmcs_current(void)
 	return frame < 0 ? NULL : model->vmcs[frame];
 }
 
-/* Poison: the CPU may have anything in a field that nobody wrote (SDM 25.11.3). */
+/* The CPU may have anything in a field that nobody wrote (SDM 25.11.3): poison. Upstream counts on 0. */
 uint64_t field(uint32_t encoding)
 {
 	const struct vmcs *v = vmcs_current();
 	const unsigned slot = vmcs_slot(encoding);
 
-	return v->written[slot] ? v->values[slot] : POISON & width_mask(encoding);
+	return v->written[slot] ? v->values[slot] : model->relaxed ? 0 : POISON & width_mask(encoding);
 }
 
 void set_field(uint32_t encoding, uint64_t value)
