@@ -42,6 +42,7 @@ void model_guest_does(struct model *m, const struct model_op *op)
 {
 	m->op = *op;
 	m->armed = op->kind != MODEL_OP_NONE;
+	m->begun = false;
 	m->bad_entry = op->kind == MODEL_OP_BAD_ENTRY;
 	m->cut_short = op->kind == MODEL_OP_CUT_SHORT;
 	m->cut_short_at = op->a;
@@ -59,6 +60,7 @@ void guest_took(uint32_t type, uint32_t vector, bool has_error_code, uint32_t er
 {
 	struct model_outcome *o = &model->outcome;
 
+	model->faults += type == 3;
 	if (o->event_count < MODEL_EVENTS)
 		o->events[o->event_count++] =
 			(struct model_event){type, vector, has_error_code, has_error_code ? error_code : 0};
@@ -86,14 +88,28 @@ static void look(const struct guest_view *view, const uint64_t gpr[16])
 		model->outcome.fields[i] = view->get(gpr, i);
 }
 
+/* Instructions that a hypervisor may let the guest execute again, RIP being where it was. */
+static bool comes_again(const struct guest_view *view, const uint64_t gpr[16])
+{
+	const struct model_op *op = &model->op;
+	const bool string = (op->kind == MODEL_OP_IN || op->kind == MODEL_OP_OUT) && (op->c & 3) == 3;
+
+	if (!model->begun || model->faults != model->op_faults || view->get(gpr, MODEL_RIP) != model->op_rip)
+		return false;
+	return op->kind == MODEL_OP_MOV_DR || (string && view->get(gpr, MODEL_RCX));
+}
+
 void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 {
 	model->outcome.entries++;
 	apply_sets(view, gpr);
 	if (view->window(gpr))
 		return;
-	if (model->armed) {
+	if (model->armed || comes_again(view, gpr)) {
 		model->armed = false;
+		model->begun = true;
+		model->op_rip = view->get(gpr, MODEL_RIP);
+		model->op_faults = model->faults;
 		if (view->exits(&model->op, gpr))
 			return;
 		model->outcome.native = 1;

@@ -92,7 +92,9 @@ struct model {
 
 	struct pending_set sets[MODEL_FIELDS];
 	uint32_t set_count;
-	bool armed, bad_entry, cut_short;
+	bool armed, begun, bad_entry, cut_short;
+	uint64_t op_rip;
+	uint32_t faults, op_faults; /* exceptions so far, and before the op */
 	uint64_t cut_short_at;
 	struct model_op op;
 	struct model_outcome outcome;

@@ -404,6 +404,9 @@ static bool write_cr0(uint64_t value)
 
 	if (value >> 32 || (value & CR0_PG && !(value & CR0_PE)) || (value & CR0_NW && !(value & CR0_CD)))
 		return false;
+	if (old & ~new & CR0_PG && field(VMCS_GUEST_EFER) & EFER_LMA &&
+	    (field(VMCS_GUEST_CS_ACCESS_RIGHTS) & AR_L || field(VMCS_GUEST_CR4) & CR4_PCIDE))
+		return false;
 	if (new & ~old & CR0_PG && field(VMCS_GUEST_EFER) & EFER_LME &&
 	    (!(field(VMCS_GUEST_CR4) & CR4_PAE) || field(VMCS_GUEST_CS_ACCESS_RIGHTS) & AR_L))
 		return false;

@@ -74,6 +74,7 @@ type Known = [Option<(u64, u64)>; field::COUNT as usize];
 
 pub struct Pair {
     backend: Backend,
+    features: u32,
     mode: Mode,
     theirs: Theirs,
     ours: Ours,
@@ -109,7 +110,11 @@ fn respond(side: &mut dyn Side, step: &Step, exit: &Exit, registers: &Registers)
     if let (Exit::Halt, Step::Hlt { wake }) = (exit, step) {
         return side.inject((*wake).into(), false).err();
     }
-    side.answer(exit, data(registers)).err()
+    let value = match exit {
+        Exit::PortRead { width, .. } => data(registers) & ((1 << (8 * width)) - 1),
+        _ => data(registers),
+    };
+    side.answer(exit, value).err()
 }
 
 fn ends(exit: &Exit) -> bool {
@@ -172,7 +177,12 @@ fn compare_fields(found: &mut Vec<Difference>, known: &mut Known, theirs: &Outco
     if !theirs.stopped || !ours.stopped {
         return;
     }
+    // Debug registers are the guest's from the moment that it asks for one, or has a breakpoint enabled.
+    let debugs = theirs.fields[field::DR7 as usize] & ours.fields[field::DR7 as usize] & 0xff != 0;
     for number in 0..field::COUNT {
+        if !debugs && matches!(number, field::DR0..=field::DR6) {
+            continue;
+        }
         let at = number as usize;
         let values = (theirs.fields[at], ours.fields[at]);
         let before = known[at].replace(values);
@@ -211,6 +221,7 @@ impl Pair {
     pub fn new(backend: Backend, case: &Case, tally: &mut Tally) -> Result<Self, Unexplained> {
         let mut pair = Self {
             backend,
+            features: case.features,
             mode: Mode::Real,
             theirs: Theirs::new(backend, case.features),
             ours: Ours::new(backend, case.features),
@@ -258,13 +269,18 @@ impl Pair {
         if failed {
             return Err(Unexplained { step: "the beginning".into(), differences: vec![] });
         }
-        self.step(&Step::Idle, &Registers::begin(), tally).map(|_| ())
+        if !self.step(&Step::Idle, &Registers::begin(), tally)? {
+            return Err(Unexplained { step: "the first entry".into(), differences: vec![] });
+        }
+        Ok(())
     }
 
     fn enter_mode(&mut self, mode: Mode, tally: &mut Tally) -> Result<(), Unexplained> {
         let (steps, segments) = way_into(mode);
         for step in steps {
-            self.step(&step, &Registers::begin(), tally)?;
+            if !self.step(&step, &Registers::begin(), tally)? {
+                return Err(Unexplained { step: "the way into the mode".into(), differences: vec![] });
+            }
         }
         self.mode = mode;
         for side in [&mut self.theirs as &mut dyn Side, &mut self.ours] {
@@ -293,18 +309,15 @@ impl Pair {
         self.exits += 1 + theirs.exits.len() as u64;
         let found = compare(&mut self.known, &theirs, &ours);
         let goes_on = theirs.stopped && ours.stopped && theirs.failure.is_none() && ours.failure.is_none();
-        self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
-        Ok(goes_on)
+        let ends = self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
+        Ok(goes_on && !ends)
     }
 
     fn relocate(&mut self, number: u8, tally: &mut Tally) -> Result<bool, Unexplained> {
         fn go<S: Side + Moves>(side: &mut S, number: u8) -> (Result<(), Failure>, Vec<String>) {
             let result = side.unbind().and_then(|()| {
                 side.on_cpu(u32::from(number) % 4);
-                match side.enable() {
-                    Err(Failure::Error("resource busy")) => Ok(()),
-                    other => other,
-                }
+                if side.is_enabled() { Ok(()) } else { side.enable() }
             });
             let result = result.and_then(|()| side.bind());
             (result, side.machine().take_complaints())
@@ -319,21 +332,34 @@ impl Pair {
         Ok(goes_on)
     }
 
-    /// Every difference is claimed by a row, or it is an error.
+    /// Every difference is claimed by a row, or it is an error. True: they have nothing in common from here.
     fn explain(
         &self,
         step: &Step,
         outcomes: Option<(&Registers, &Outcome, &Outcome)>,
         found: Vec<Difference>,
         tally: &mut Tally,
-    ) -> Result<(), Unexplained> {
+    ) -> Result<bool, Unexplained> {
         if found.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let context = Context { backend: self.backend, mode: self.mode, step, outcomes, known: &self.known };
-        let rest: Vec<_> = found.into_iter().filter(|d| !tally.claims(&context, d)).collect();
+        let context = Context {
+            backend: self.backend,
+            features: self.features,
+            mode: self.mode,
+            step,
+            outcomes,
+            known: &self.known,
+        };
+        let (mut ends, mut rest) = (false, Vec::new());
+        for difference in found {
+            match tally.claims(&context, &difference) {
+                Some(row) => ends |= row.ends,
+                None => rest.push(difference),
+            }
+        }
         if rest.is_empty() {
-            return Ok(());
+            return Ok(ends);
         }
         Err(Unexplained { step: format!("{step:x?} in {:?} mode", self.mode), differences: rest })
     }

@@ -104,16 +104,17 @@ fn ports(mode: Mode) -> impl Strategy<Value = Step> {
     ]
 }
 
-fn device(mode: Mode) -> impl Strategy<Value = Step> {
-    let forms = if mode == Mode::Real { 0..1usize } else { 0..FORMS.len() };
-    (forms, (0..DEVICE_SIZE / 8).prop_map(|at| DEVICE + 8 * at), any::<bool>()).prop_filter_map(
-        "a form of another mode",
-        move |(form, address, device)| {
-            let (address, usable) = if device { (address, true) } else { (HOLE + (address & 0xfff8), true) };
-            let fits = mode == Mode::Long || !FORMS[form].long_only;
-            (usable && fits && mode != Mode::Real).then_some(Step::Mmio { form: form as u8, address })
-        },
-    )
+/// In real mode the device is out of reach.
+fn device(mode: Mode) -> BoxedStrategy<Step> {
+    if mode == Mode::Real {
+        return ports(mode).boxed();
+    }
+    let forms: Vec<_> = (0..FORMS.len()).filter(|&form| mode == Mode::Long || !FORMS[form].long_only).collect();
+    let address = prop_oneof![
+        3 => (0..DEVICE_SIZE / 8).prop_map(|at| DEVICE + 8 * at),
+        1 => (0..0x1000u64).prop_map(|at| HOLE + 8 * at),
+    ];
+    (select(forms), address).prop_map(|(form, address)| Step::Mmio { form: form as u8, address }).boxed()
 }
 
 /// Instructions that a guest is refused or that do nothing.
@@ -172,7 +173,7 @@ fn step(mode: Mode) -> impl Strategy<Value = Step> {
         8 => msr().prop_map(Step::Rdmsr),
         8 => (msr(), value()).prop_map(|(msr, value)| Step::Wrmsr(msr, value)),
         8 => control(mode),
-        if mode == Mode::Real { 0 } else { 16 } => device(if mode == Mode::Real { Mode::Protected } else { mode }),
+        16 => device(mode),
         8 => other(),
         12 => events(),
         6 => host(),

@@ -9,12 +9,13 @@ mod side;
 mod step;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use compare::{Case, run_case};
 use machine::Backend;
-use proptest::strategy::Strategy;
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 struct Options {
@@ -22,12 +23,17 @@ struct Options {
     exits: u64,
     sequences: u64,
     seed: u64,
+    survey: bool,
 }
 
 fn options() -> Option<Options> {
-    let mut options = Options { backend: Backend::Vmx, exits: 20_000, sequences: u64::MAX, seed: 1 };
+    let mut options = Options { backend: Backend::Vmx, exits: 20_000, sequences: u64::MAX, seed: 1, survey: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--survey" {
+            options.survey = true;
+            continue;
+        }
         let value = arguments.next()?;
         match argument.as_str() {
             "--backend" => options.backend = if value == "svm" { Backend::Svm } else { Backend::Vmx },
@@ -46,6 +52,27 @@ fn runner(seed: u64) -> TestRunner {
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config { failure_persistence: None, max_shrink_iters: 500, verbose: 0, ..Config::default() };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+/// Every kind of unexplained difference once, nothing made smaller: for whoever writes rows.
+fn survey(options: &Options) {
+    let strategy = generate::case(options.backend);
+    let mut seen = BTreeMap::new();
+    let mut tally = errata::Tally::default();
+    for seed in options.seed..options.seed + options.sequences.min(20_000) {
+        let case = strategy.new_tree(&mut runner(seed)).expect("no strategy rejects").current();
+        if let Err(end) = run_case(options.backend, &case, &mut tally) {
+            let what = end.step.split([' ', '(']).next().unwrap_or("").to_owned();
+            for difference in end.differences {
+                let key = format!("{what} {}", difference.to_string().split(':').next().unwrap_or(""));
+                let entry = seen.entry(key).or_insert((0, seed, end.step.clone(), difference.to_string()));
+                entry.0 += 1;
+            }
+        }
+    }
+    for (key, (count, seed, step, difference)) in seen {
+        println!("{count:6} {key} (seed {seed}): {step}\n         {difference}");
+    }
 }
 
 fn show(case: &Case, seed: u64, backend: Backend) {
@@ -74,6 +101,10 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     side::quiet_panics();
+    if options.survey {
+        survey(&options);
+        return ExitCode::SUCCESS;
+    }
     let strategy = generate::case(options.backend);
     let tally = RefCell::new(errata::Tally::default());
     let (mut exits, mut sequences, mut differences) = (0, 0, 0);

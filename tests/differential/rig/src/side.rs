@@ -55,6 +55,8 @@ pub trait Side {
     /// On the current CPU.
     fn enable(&mut self) -> Answer<()>;
     fn disable(&mut self) -> Answer<()>;
+    /// By us, on the current CPU.
+    fn is_enabled(&self) -> bool;
     fn create(&mut self) -> Answer<()>;
     fn setup(&mut self, setup: &Setup) -> Answer<()>;
     fn bind(&mut self) -> Answer<()>;
@@ -228,6 +230,10 @@ impl Side for Theirs {
         self.machine.select();
         let mut state = self.percpu[self.cpu].take().expect("enable comes first");
         guarded(|| state.hardware_disable())
+    }
+
+    fn is_enabled(&self) -> bool {
+        self.percpu[self.cpu].is_some()
     }
 
     fn create(&mut self) -> Answer<()> {
@@ -460,6 +466,10 @@ impl Side for Ours {
         }
         *state = null_mut();
         Ok(())
+    }
+
+    fn is_enabled(&self) -> bool {
+        !self.percpu[self.cpu].is_null()
     }
 
     fn create(&mut self) -> Answer<()> {

@@ -315,7 +315,7 @@ impl Step {
         machine.guest_sets(field::RFLAGS, registers.rflags);
         machine.guest_sets(field::SHADOW, registers.shadow);
         for (field, value) in told.sets {
-            machine.guest_sets(field, value);
+            machine.guest_sets(field, if mode == Mode::Long { value } else { value & 0xffff_ffff });
         }
         machine.guest_does(&told.op);
     }
@@ -363,10 +363,11 @@ pub fn way_into(mode: Mode) -> (Vec<Step>, Vec<(u32, u64)>) {
     let cr = |number, value| Step::MovToCr { number, reg: 0, value };
     match mode {
         Mode::Real => (vec![], vec![]),
-        Mode::Protected => (vec![cr(0, 0x31)], flat(0xc09b)),
-        Mode::Paged => (vec![cr(4, 0x10), cr(3, PAGE_DIRECTORY), cr(0, 0x8000_0031)], flat(0xc09b)),
+        Mode::Protected => (vec![cr(0, 0x10), cr(0, 0x11)], flat(0xc09b)),
+        // CR0.CD goes on its own: see V-04a.
+        Mode::Paged => (vec![cr(0, 0x10), cr(4, 0x10), cr(3, PAGE_DIRECTORY), cr(0, 0x8000_0011)], flat(0xc09b)),
         Mode::Long => (
-            vec![cr(4, 0x20), cr(3, PML4), Step::Wrmsr(0xc000_0080, 0x100), cr(0, 0x8000_0031)],
+            vec![cr(0, 0x10), cr(4, 0x20), cr(3, PML4), Step::Wrmsr(0xc000_0080, 0x100), cr(0, 0x8000_0011)],
             flat(0xa09b),
         ),
     }
