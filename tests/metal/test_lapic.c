@@ -12,25 +12,6 @@ static void boot(const struct guest_code *code)
 	guest_set_pte(&g, APIC_AT, UINT64_C(0xfee00000) | PTE_P | PTE_W);
 }
 
-/* Reads each register, writes zeros and ones, and counts in RDI. */
-GUEST_CODE_BLOB(sweep_code, 64,
-	"mov $0x1f0000, %ebx; xor %ecx, %ecx; xor %edi, %edi;"
-	"1: mov (%rbx, %rcx), %eax; movl $0, (%rbx, %rcx); movl $-1, (%rbx, %rcx); mov (%rbx, %rcx), %edx;"
-	"inc %edi; add $16, %ecx; cmp $0x1000, %ecx; jne 1b;"
-	"mov 0x30(%rbx), %esi; mov $1, %eax; vmcall");
-
-METAL_TEST(sweep, "lapic.every_offset_by_memory")
-{
-	struct host_snapshot before;
-
-	boot(&sweep_code);
-	host_snapshot(&before);
-	guest_run_call(&g, 1);
-	CHECK_EQ(g.exit.u.hypercall.args[0], 256);
-	CHECK_EQ(g.exit.u.hypercall.args[1], 0x60014);
-	host_check_unchanged(&before);
-}
-
 /* Enables the APIC, sets CR8 to 4, and lowers it behind VMCALL 1. */
 GUEST_CODE_BLOB(tpr_code, 64,
 	"mov $0x1f0000, %ebx; movl $0x1ff, 0xf0(%rbx); mov $4, %eax; mov %rax, %cr8; sti;"

@@ -53,7 +53,7 @@ struct backend {
 	void (*unbind)(struct guest *g);
 	/* Makes a bound guest the one that this CPU's instructions reach, after another was. */
 	void (*load)(struct guest *g);
-	int32_t (*run)(struct guest *g); /* g->exit is set, and NOTHING */
+	int32_t (*run)(struct guest *g); /* fills *g->exit, unless it fails */
 };
 
 #endif

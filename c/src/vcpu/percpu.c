@@ -28,15 +28,20 @@ static uint32_t list_lock;
 static uint64_t generations;
 #define GENERATIONS_OF_AN_ENABLE (UINT64_C(1) << 32)
 
-static void lock_list(void)
+/* Interrupts are off while it is held: a handler may want it, or preempt its holder on a host that does so. */
+static uint64_t lock_list(void)
 {
+	const uint64_t flags = insn_disable_interrupts();
+
 	while (__atomic_exchange_n(&list_lock, 1, __ATOMIC_ACQUIRE))
 		insn_pause();
+	return flags;
 }
 
-static void unlock_list(void)
+static void unlock_list(uint64_t flags)
 {
 	__atomic_store_n(&list_lock, 0, __ATOMIC_RELEASE);
+	insn_restore_interrupts(flags);
 }
 
 const struct backend *backend_in_use(void)
@@ -184,31 +189,32 @@ struct x86vcpu_percpu *percpu_here(const struct x86vcpu_host_ops *ops, void *ctx
 {
 	struct x86vcpu_percpu *percpu;
 	const uint32_t identity = cpu_identity(ops, ctx);
+	const uint64_t flags = lock_list();
 
-	lock_list();
 	percpu = find_locked(identity);
-	unlock_list();
+	unlock_list(flags);
 	return percpu;
 }
 
 static void add_to_list(struct x86vcpu_percpu *percpu)
 {
-	lock_list();
+	const uint64_t flags = lock_list();
+
 	percpu->next = enabled_cpus;
 	enabled_cpus = percpu;
-	unlock_list();
+	unlock_list(flags);
 }
 
 static void remove_from_list(struct x86vcpu_percpu *percpu)
 {
 	struct x86vcpu_percpu **link = &enabled_cpus;
+	const uint64_t flags = lock_list();
 
-	lock_list();
 	while (*link && *link != percpu)
 		link = &(*link)->next;
 	if (*link)
 		*link = percpu->next;
-	unlock_list();
+	unlock_list(flags);
 }
 
 /* ---- Life cycle --------------------------------------------------------------------------------------- */
