@@ -81,6 +81,8 @@ static int answers_are_right(void)
 }
 
 _Noreturn void _start(void);
+/* Entered without a return address on the stack. */
+__attribute__((force_align_arg_pointer))
 _Noreturn void _start(void)
 {
 	const long status = answers_are_right() && names_stay_apart() ? 0 : 1;
