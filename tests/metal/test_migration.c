@@ -142,8 +142,11 @@ static void take_turns(void *arg)
 	host_paint();
 	host_snapshot(&before);
 	for (;;) {
-		while (load(&travel.turn) != cpu && !load(&travel.done))
+		while (load(&travel.turn) != cpu && !load(&travel.done)) {
 			expect_refused(cpu);
+			if (load(&travel.turn) != cpu && !load(&travel.done))
+				cpu_wait_for_interrupt();
+		}
 		if (load(&travel.done))
 			break;
 		CHECK_OK(x86vcpu_bind(g.vcpu));
@@ -151,7 +154,8 @@ static void take_turns(void *arg)
 			__atomic_store_n(&travel.done, 1, __ATOMIC_RELEASE);
 		CHECK_OK(x86vcpu_unbind(g.vcpu));
 		travel.moves++;
-		__atomic_store_n(&travel.turn, !cpu, __ATOMIC_RELEASE);
+		__atomic_store_n(&travel.turn, !cpu, __ATOMIC_SEQ_CST);
+		cpu_kick(!cpu, false);
 	}
 	host_check_unchanged(&before);
 }
