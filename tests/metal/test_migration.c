@@ -8,6 +8,7 @@
 #define ROUNDS 360u
 #define MOVES_A_ROUND 3u
 #define LEAST_MOVES 1000u
+#define TRIES 16u /* of a CPU that has not got the vCPU, each time: enough for the other to have bound it */
 #define CR4_OSXSAVE 0x40000u
 
 #define RESULT GUEST_DATA /* what it has computed */
@@ -142,9 +143,10 @@ static void take_turns(void *arg)
 	host_paint();
 	host_snapshot(&before);
 	for (;;) {
-		while (load(&travel.turn) != cpu && !load(&travel.done)) {
-			expect_refused(cpu);
-			if (load(&travel.turn) != cpu && !load(&travel.done))
+		for (unsigned tries = 0; load(&travel.turn) != cpu && !load(&travel.done); tries++) {
+			if (tries < TRIES)
+				expect_refused(cpu);
+			else
 				cpu_wait_for_interrupt();
 		}
 		if (load(&travel.done))
