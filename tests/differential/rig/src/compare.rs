@@ -130,6 +130,10 @@ fn drive(side: &mut dyn Side, step: &Step, registers: &Registers) -> Outcome {
         let answer = side.run();
         host.extend(side.machine().host_changes());
         let stopped = side.machine().outcome().stopped != 0;
+        if side.machine().outcome().stuck != 0 {
+            failure = Some(Failure::Error("stuck"));
+            break;
+        }
         match answer {
             Err(error) => failure = Some(error),
             Ok(exit) if stopped => last = Some(exit),

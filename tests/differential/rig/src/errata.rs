@@ -27,6 +27,17 @@ pub struct Row {
     meets: Meets,
 }
 
+impl Row {
+    /// V rows are of VT-x, S rows of SVM.
+    pub fn is_of(&self, backend: Backend) -> bool {
+        match self.id.split_once('-') {
+            Some(("V", _)) => backend == Backend::Vmx,
+            Some(("S", _)) => backend == Backend::Svm,
+            _ => true,
+        }
+    }
+}
+
 const fn row(id: &'static str, meets: Meets) -> Row {
     Row { id, ends: false, meets }
 }
@@ -63,6 +74,10 @@ fn vmx(c: &Context) -> bool {
     c.backend == Backend::Vmx
 }
 
+fn svm(c: &Context) -> bool {
+    c.backend == Backend::Svm
+}
+
 fn theirs<'a>(c: &'a Context) -> Option<&'a Outcome> {
     c.outcomes.map(|(_, theirs, _)| theirs)
 }
@@ -96,8 +111,9 @@ fn of_control_flow(d: &Difference) -> bool {
 /// An entry of upstream's guest fails a check whose name begins with one of these.
 fn fails_check(c: &Context, d: &Difference, names: &[&str]) -> bool {
     let Some(outcome) = theirs(c) else { return false };
-    let named = |text: &String| text.strip_prefix("VM entry: ").is_some_and(|t| names.iter().any(|n| t.starts_with(n)));
-    outcome.exits.iter().any(|e| matches!(e, Exit::FailEntry(0)))
+    let named = |text: &String| 
+        text.split_once(": ").is_some_and(|(_, check)| names.iter().any(|name| check.starts_with(name)));
+    outcome.exits.iter().any(|e| matches!(e, Exit::FailEntry(0 | u64::MAX)))
         && outcome.complaints.iter().any(named)
         && (matches!(d.kind, Kind::Exits | Kind::Stopped | Kind::Calls | Kind::Events)
             || d.kind == Kind::TheirComplaint && named(&d.theirs))
@@ -184,7 +200,9 @@ pub const ROWS: &[Row] = &[
     row("C-01f", |c, d| matches!(c.step, Step::Xgetbv) && is_field(d, &[RAX]) && d.values.1 == 1),
     row("C-21", |c, d| is_field(d, &[PAT]) && matches!(c.step, Step::Idle)),
     row("C-16", |_, d| is_field(d, &[TSC_AUX])),
+    row("host interrupt on SVM", |c, d| svm(c) && d.kind == Kind::LastExit && d.theirs == "Some(Timer)" && d.ours == "Some(Nothing)"),
     // ---- CPUs that lack something
+    last("S-14", |c, d| svm(c) && c.features & feature::FLUSH_ASID == 0 && fails_check(c, d, &["TLB_CONTROL"])),
     row("V-12", |c, d| vmx(c) && complains(d, "INVEPT of type 1") && c.features & feature::INVEPT_SINGLE == 0),
     row("V-12", |c, d| {
         vmx(c) && d.kind == Kind::Failure && c.outcomes.is_none() && c.features & feature::INVEPT_SINGLE == 0
@@ -212,6 +230,11 @@ pub const ROWS: &[Row] = &[
         msr(c).is_some() && native(theirs(c)) && !native(ours(c)) && (of_control_flow(d) || is_field(d, &[RAX, RDX, DEBUGCTL]))
     }),
     row("V-01", |c, d| matches!(c.step, Step::Wrmsr(..)) && native(theirs(c)) && d.kind == Kind::TheirHost),
+    row("S-01", |c, d| {
+        msr(c).is_some() && native(theirs(c)) && !native(ours(c)) && (of_control_flow(d) || is_field(d, &[RAX, RDX, DEBUGCTL]))
+    }),
+    row("S-01", |c, d| matches!(c.step, Step::Wrmsr(..)) && native(theirs(c)) && d.kind == Kind::TheirHost),
+    last("S-01", |_, d| complains(d, "VMRUN without a host save area")),
     row("C-16", |c, d| {
         matches!(c.step, Step::Rdmsr(0xc000_0103)) && is_field(d, &[RAX]) && native(theirs(c)) && native(ours(c))
     }),
@@ -253,6 +276,37 @@ pub const ROWS: &[Row] = &[
     row("V-03", |c, d| {
         matches!(*c.step, Step::MovToCr { reg, .. } if reg > 7) && is_field(d, &[RIP]) && d.values.0 + 1 == d.values.1
     }),
+    last("S-04a", |c, d| {
+        matches!(c.step, Step::Clts | Step::Lmsw(_))
+            && (of_control_flow(d) || is_field(d, &[CR0, CR2, EFER]) || complains(d, "VMRUN: "))
+    }),
+    last("S-04b", |c, d| {
+        matches!(*c.step, Step::MovToCr { reg, .. } if reg != 0)
+            && c.features & feature::DECODE == 0
+            && (of_control_flow(d) || is_field(d, &[CR0, CR4, EFER]) || complains(d, "VMRUN: "))
+    }),
+    last("S-04c", |c, d| {
+        (mov_to_cr(c, 0) || mov_to_cr(c, 4) || matches!(*c.step, Step::Wrmsr(0xc000_0080, _)))
+            && takes(ours(c), 13)
+            && (of_control_flow(d) || is_field(d, &[CR0, EFER]) || complains(d, "VMRUN: "))
+    }),
+    row("S-04c", |_, d| is_field(d, &[CR0]) && (d.values.0 ^ d.values.1) & 0xe005_002f == 0),
+    row("S-04c", |c, d| match *c.step {
+        Step::MovFromCr { number: 0, reg } => is_field(d, &[reg.into()]) && (d.values.0 ^ d.values.1) & 0x8005_002f == 0,
+        _ => false,
+    }),
+    last("S-18", |c, d| theirs(c).is_some_and(|o| o.failure == Some(Failure::Error("stuck"))) && of_the_end(d)),
+    last("S-04d", |c, d| mov_to_cr(c, 4) && takes(ours(c), 13) && is_field(d, &[CR4])),
+    row("S-04e", |c, d| match *c.step {
+        Step::MovFromCr { number: 0, reg } => is_field(d, &[reg.into()]) && (d.values.0 ^ d.values.1) & !0x6000_0000 == 0,
+        _ => false,
+    }),
+    row("S-08", |c, d| {
+        matches!(*c.step, Step::MovToCr { reg, .. } | Step::MovFromCr { reg, .. } if reg > 7)
+            && c.features & feature::NRIPS == 0
+            && is_field(d, &[RIP])
+            && d.values.0 + 1 == d.values.1
+    }),
     // ---- XCR0
     last("C-01a", |c, d| matches!(c.step, Step::Xsetbv { .. }) && panics(theirs(c), "XSETBV") && of_the_end(d)),
     last("C-01b", |c, d| matches!(c.step, Step::Xsetbv { .. }) && takes(ours(c), 13) && (of_control_flow(d) || is_field(d, &[XCR0]))),
@@ -274,6 +328,19 @@ pub const ROWS: &[Row] = &[
     }),
     // ---- Instructions that are refused or do nothing
     row("V-26", |c, d| matches!(c.step, Step::Monitor | Step::Mwait | Step::Wbinvd | Step::Rdpmc) && native(theirs(c)) && of_control_flow(d)),
+    row("S-02", |c, d| {
+        matches!(c.step, Step::Invd | Step::Monitor | Step::Mwait | Step::Wbinvd | Step::Rdpmc) && native(theirs(c)) && of_control_flow(d)
+    }),
+    row("S-03", |c, d| {
+        halts_forever(theirs(c)) && takes(ours(c), 6) && !matches!(c.step, Step::Refused(_)) && of_control_flow(d)
+    }),
+    row("S-07", |c, d| matches!(c.step, Step::Refused(_)) && takes(ours(c), 6) && of_control_flow(d)),
+    row("S-05", |c, d| matches!(c.step, Step::HostNmi) && halts_forever(theirs(c)) && of_control_flow(d)),
+    row("S-15", |c, d| matches!(c.step, Step::Pause) && d.kind == Kind::Exits && d.theirs == "[Timer]"),
+    row("S-19", |c, d| matches!(c.step, Step::Rdtsc) && d.kind == Kind::Exits && d.theirs == "[Timer]"),
+    row("host interrupt on SVM", |c, d| {
+        svm(c) && matches!(c.step, Step::HostInterrupt(_)) && d.kind == Kind::Exits && d.theirs == "[Timer]" && d.ours == "[]"
+    }),
     row("V-07", |c, d| matches!(c.step, Step::Invd | Step::Refused(_)) && halts_forever(theirs(c)) && of_control_flow(d)),
     last("V-07b", |c, d| matches!(c.step, Step::TripleFault | Step::TaskSwitch) && halts_forever(theirs(c)) && of_the_end(d)),
     last("V-22", |c, d| matches!(c.step, Step::BadEntry) && d.kind == Kind::Exits && d.theirs == "[FailEntry(0)]"),
@@ -299,7 +366,7 @@ impl Tally {
         if matches!(difference.kind, Kind::OurComplaint | Kind::OurHost) {
             return None;
         }
-        let row = ROWS.iter().find(|row| (row.meets)(context, difference))?;
+        let row = ROWS.iter().find(|row| row.is_of(context.backend) && (row.meets)(context, difference))?;
         *self.counts.entry(row.id).or_default() += 1;
         Some(row)
     }
