@@ -90,5 +90,8 @@ const char *svm_check_entry(const struct vmcb *b)
 		failed = check_event(b->event_injection);
 	if (failed)
 		complain("VMRUN: %s", failed);
+	/* Legal, and a disaster for whoever shares the caches. */
+	if (b->cr0 & CR0_CD)
+		complain("VMRUN with CR0.CD: the guest runs uncached");
 	return failed;
 }
