@@ -524,6 +524,58 @@ START_TEST(state_goes_out_and_in)
 }
 END_TEST
 
+START_TEST(errors_that_nobody_read_are_in_the_state)
+{
+	struct guest *g = apic(false);
+	struct x86vcpu_apic_state saved;
+
+	mmio_write(g, 0x3d, 1);
+	lapic_save(g, &saved);
+	lapic_reset(g);
+	ck_assert(lapic_restore(g, &saved));
+	ck_assert_uint_eq(mmio(g, LAPIC_ESR), 0);
+	mmio_write(g, LAPIC_ESR, 0);
+	ck_assert_uint_eq(mmio(g, LAPIC_ESR), APIC_ERROR_REGISTER);
+}
+END_TEST
+
+/* What the guest could not have made by writing: a disabled APIC's local vectors are masked. */
+START_TEST(state_of_a_disabled_apic_is_masked)
+{
+	struct guest *g = timer(0x40, 11, 1000);
+	struct x86vcpu_apic_state saved;
+
+	lapic_save(g, &saved);
+	saved.registers[LAPIC_SVR] = 0xff;
+	ck_assert(lapic_restore(g, &saved));
+	ck_assert_uint_eq(mmio(g, LAPIC_LVT_TIMER), 0x10040);
+}
+END_TEST
+
+START_TEST(state_that_no_guest_makes_is_refused)
+{
+	struct guest *g = apic(false);
+	struct x86vcpu_apic_state good, bad;
+
+	lapic_save(g, &good);
+	for (unsigned i = 0; i < 8; i++) {
+		bad = good;
+		switch (i) {
+		case 0: bad.errors = 1u << 8; break;
+		case 1: bad.registers[LAPIC_ESR] = 1u; break;
+		case 2: bad.base = APIC_BASE_RESET | APIC_BASE_EXTD; break;
+		case 3: bad.lint = 4; break;
+		case 4: bad.waits_for_sipi = 2; break;
+		case 5: bad.nmi_pending = 2; break;
+		case 6: bad.registers[LAPIC_IRR] = 1u << 15; break;
+		default: bad.reserved = 1; break;
+		}
+		ck_assert_msg(!lapic_restore(g, &bad), "state %u was taken", i);
+	}
+	ck_assert(lapic_restore(g, &good));
+}
+END_TEST
+
 static void add_registers(Suite *suite)
 {
 	TCase *tc = add_tcase(suite, "registers");
@@ -564,5 +616,8 @@ Suite *lapic_suite(void)
 	tcase_add_test(tc, illegal_timer_vector);
 	tc = add_tcase(suite, "state");
 	tcase_add_test(tc, state_goes_out_and_in);
+	tcase_add_test(tc, errors_that_nobody_read_are_in_the_state);
+	tcase_add_test(tc, state_of_a_disabled_apic_is_masked);
+	tcase_add_test(tc, state_that_no_guest_makes_is_refused);
 	return suite;
 }

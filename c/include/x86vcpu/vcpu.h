@@ -114,10 +114,10 @@ enum x86vcpu_start {
 #define X86VCPU_SETUP_NO_LOCAL_APIC (UINT32_C(1) << 0)
 
 /*
- * Makes a vCPU. Takes frames; ops must outlive it. Any CPU, after the first successful
+ * Makes a vCPU. Takes frames; ops must outlive it. Any CPU, after x86vcpu_select or the first successful
  * x86vcpu_percpu_enable.
  *
- * 0; INVALID_INPUT; ABI_MISMATCH (config->size, ops); BAD_STATE: no extension was ever enabled;
+ * 0; INVALID_INPUT; ABI_MISMATCH (config->size, ops); BAD_STATE: no extension is chosen;
  * NO_MEMORY. *out is NULL on failure.
  */
 int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
@@ -128,6 +128,9 @@ int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
  * 0; RESOURCE_BUSY: still bound; nothing is freed then.
  */
 int32_t x86vcpu_destroy(struct x86vcpu *vcpu);
+
+/* The physical address of its VMCS or VMCB, for logs and debuggers. NULL: 0. Any CPU, any time. */
+uint64_t x86vcpu_structure_hpa(const struct x86vcpu *vcpu);
 
 /*
  * Where the guest begins in real mode, from the next setup on: CS:IP = 0:entry, so below 64 KiB,

@@ -295,13 +295,13 @@ static int x2apic_write(struct guest *g, uint32_t msr, uint64_t value)
 
 	if (!lapic_in_x2apic_mode(&g->lapic) || reg >= LAPIC_REGISTERS || !(rules[reg].allowed & WRITE2))
 		return EMUL_GP;
-	if (reg == LAPIC_ICR)
-		g->lapic.icr2 = high;
-	else if (high)
+	if (high && reg != LAPIC_ICR)
 		return EMUL_GP;
 	low &= ~rules[reg].ignored;
 	if (low != writable_bits(reg, low))
 		return EMUL_GP;
+	if (reg == LAPIC_ICR)
+		g->lapic.icr2 = high;
 	return write_register(g, reg, low, high);
 }
 

@@ -108,13 +108,6 @@ bool lapic_timer_stop(struct guest *g)
 	return cancel(g);
 }
 
-bool lapic_timer_is_polled(const struct guest *g)
-{
-	const struct lapic_timer *t = &g->lapic.timer;
-
-	return t->armed && !__atomic_load_n(&t->started, __ATOMIC_RELAXED);
-}
-
 /* ---- Counting ----------------------------------------------------------------------------------------- */
 
 void lapic_timer_reset(struct guest *g)
