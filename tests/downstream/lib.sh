@@ -27,7 +27,7 @@ check() {
 # Installs it if it is missing.
 has_toolchain() {
 	command -v rustup || {
-		echo "no rustup: install it (https://rustup.rs, or Debian's package rustup where there is one)"
+		echo "no rustup (https://rustup.rs): scripts/setup --rust installs it where there is no cargo"
 		return 1
 	}
 	rustup run "$TOOLCHAIN" rustc --version || rustup toolchain install "$TOOLCHAIN" --profile minimal || {
