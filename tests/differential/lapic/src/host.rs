@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::ffi::c_void;
 
 use x86_vlapic::{
-    X86HostPhysAddr, X86HostVirtAddr, X86InterruptVector, X86TimerAction, X86TimerCallback, X86VcpuId, X86VlapicError,
-    X86VlapicHostOps, X86VlapicResult, X86VmId,
+    X86HostPhysAddr, X86HostVirtAddr, X86InterruptVector, X86TimerAction, X86TimerCallback, X86VcpuId,
+    X86VlapicError, X86VlapicHostOps, X86VlapicResult, X86VmId,
 };
 
 pub type TimerFunction = unsafe extern "C" fn(arg: *mut c_void, now: u64) -> u64;
@@ -140,7 +140,11 @@ impl X86VlapicHostOps for Host {
 
     fn cancel_timer(handle: u64) -> X86VlapicResult {
         let old = world(|w| {
-            let vcpu = w.theirs.iter().find(|(_, timer)| timer.handle == handle).map(|(&vcpu, _)| vcpu);
+            let vcpu = w
+                .theirs
+                .iter()
+                .find(|(_, timer)| timer.handle == handle)
+                .map(|(&vcpu, _)| vcpu);
             vcpu.and_then(|vcpu| w.theirs.remove(&vcpu))
         });
         drop(old);
@@ -267,7 +271,10 @@ extern "C" fn timer_cancel(_: *mut c_void, timer: *const TimerOfC) -> i32 {
     // SAFETY: what timer_start filled in.
     let [handle, vcpu] = unsafe { (*timer).opaque };
     world(|w| {
-        if w.ours.get(&(vcpu as u32)).is_some_and(|timer| timer.handle == handle) {
+        if w.ours
+            .get(&(vcpu as u32))
+            .is_some_and(|timer| timer.handle == handle)
+        {
             w.ours.remove(&(vcpu as u32));
         }
     });
