@@ -66,8 +66,8 @@ fn is_quiet(text: &str) -> bool {
     let mut words = text.split_whitespace();
     let name = words.next().unwrap_or("");
     let operands = words.collect::<String>();
-    let segment = ["%ds", "%es", "%fs", "%gs", "%cs", "%ss"].iter().any(|s| operands.ends_with(s) || operands.starts_with(s));
-    QUIET.contains(&name) || (name == "mov" && segment && !operands.contains(':'))
+    let is_segment = |operand: &str| ["%ds", "%es", "%fs", "%gs", "%cs", "%ss"].contains(&operand);
+    QUIET.contains(&name) || (name == "mov" && operands.split(',').any(is_segment))
 }
 
 fn output(command: &mut Command) -> String {
