@@ -5,7 +5,6 @@ use std::{env, path::PathBuf};
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../..").canonicalize().unwrap();
     let model = root.join("tests/model");
-    println!("cargo:rerun-if-changed={}", model.display());
     let mut build = cc::Build::new();
     build.std("gnu11").opt_level(2).warnings(true).extra_warnings(true).debug(true);
     build.include(&model).include(root.join("c/include")).include(root.join("c/src"));
@@ -13,7 +12,12 @@ fn main() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         // seam.c is compiled with the library; tests are Check's.
-        if name.ends_with(".c") && name != "seam.c" && !name.starts_with("test_") {
+        let test = ["seam.c", "fixture.c", "fixture.h"].contains(&name.as_str()) || name.starts_with("test_");
+        if test {
+            continue;
+        }
+        println!("cargo:rerun-if-changed={}", path.display());
+        if name.ends_with(".c") {
             build.file(path);
         }
     }

@@ -25,7 +25,9 @@ fn build_seam(root: &Path, tree: &Path) {
     let mut files = Vec::new();
     sources(&tree.join("src"), &["c"], &mut files);
     let model = root.join("tests/model");
-    println!("cargo:rerun-if-changed={}", model.display());
+    for name in ["seam.c", "seam.h", "model.h"] {
+        println!("cargo:rerun-if-changed={}", model.join(name).display());
+    }
     compiler(tree)
         .flag("-fno-strict-aliasing")
         .include(&model)
