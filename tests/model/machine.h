@@ -99,7 +99,7 @@ struct model {
 	struct model_op op;
 	struct model_outcome outcome;
 
-	char complaints[2048];
+	char complaints[8192];
 	struct cpu remembered;
 	char changes[2048];
 	struct model_record trace[MODEL_TRACE], ordered[MODEL_TRACE];

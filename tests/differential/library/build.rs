@@ -9,12 +9,18 @@ use std::{
 
 fn sources(folder: &Path, kinds: &[&str], found: &mut Vec<PathBuf>) {
     println!("cargo:rerun-if-changed={}", folder.display());
-    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut entries: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
             sources(&path, kinds, found);
-        } else if path.extension().is_some_and(|e| kinds.iter().any(|kind| e == *kind)) {
+        } else if path
+            .extension()
+            .is_some_and(|e| kinds.iter().any(|kind| e == *kind))
+        {
             found.push(path);
         }
     }
@@ -25,7 +31,9 @@ fn build_seam(root: &Path, tree: &Path) {
     let mut files = Vec::new();
     sources(&tree.join("src"), &["c"], &mut files);
     let model = root.join("tests/model");
-    println!("cargo:rerun-if-changed={}", model.display());
+    for name in ["seam.c", "seam.h", "model.h"] {
+        println!("cargo:rerun-if-changed={}", model.join(name).display());
+    }
     compiler(tree)
         .flag("-fno-strict-aliasing")
         .include(&model)
@@ -59,20 +67,37 @@ const FREESTANDING: &[&str] = &[
 
 /// Instructions that don't fault in user mode, or that must not happen to the process.
 const QUIET: &[&str] = &[
-    "cpuid", "xgetbv", "rdtsc", "sgdt", "sidt", "sldt", "str", "pushf", "xsave64", "xrstor64", "fxsave64", "fxrstor64",
+    "cpuid",
+    "xgetbv",
+    "rdtsc",
+    "sgdt",
+    "sidt",
+    "sldt",
+    "str",
+    "pushf",
+    "xsave64",
+    "xrstor64",
+    "fxsave64",
+    "fxrstor64",
 ];
 
 fn is_quiet(text: &str) -> bool {
     let mut words = text.split_whitespace();
     let name = words.next().unwrap_or("");
     let operands = words.collect::<String>();
-    let segment = ["%ds", "%es", "%fs", "%gs", "%cs", "%ss"].iter().any(|s| operands.ends_with(s) || operands.starts_with(s));
-    QUIET.contains(&name) || (name == "mov" && segment && !operands.contains(':'))
+    let is_segment = |operand: &str| ["%ds", "%es", "%fs", "%gs", "%cs", "%ss"].contains(&operand);
+    QUIET.contains(&name) || (name == "mov" && operands.split(',').any(is_segment))
 }
 
 fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -88,16 +113,39 @@ fn build_production(tree: &Path) {
     }
     let objects = build.files(files).compile_intermediates();
     let (script, whole) = (out.join("one.ld"), out.join("production.o"));
-    std::fs::write(&script, "SECTIONS { .text : { production_text = .; *(.text .text.*) } }\n").unwrap();
-    output(Command::new("ld").arg("-r").arg("-T").arg(&script).arg("-o").arg(&whole).args(&objects));
+    std::fs::write(
+        &script,
+        "SECTIONS { .text : { production_text = .; *(.text .text.*) } }\n",
+    )
+    .unwrap();
+    output(
+        Command::new("ld")
+            .arg("-r")
+            .arg("-T")
+            .arg(&script)
+            .arg("-o")
+            .arg(&whole)
+            .args(&objects),
+    );
     let mut sites = Vec::new();
-    for line in output(Command::new("objdump").args(["-d", "-j", ".text", "--no-show-raw-insn"]).arg(&whole)).lines() {
-        let Some((address, text)) = line.trim().split_once(":\t") else { continue };
+    for line in output(
+        Command::new("objdump")
+            .args(["-d", "-j", ".text", "--no-show-raw-insn"])
+            .arg(&whole),
+    )
+    .lines()
+    {
+        let Some((address, text)) = line.trim().split_once(":\t") else {
+            continue;
+        };
         if is_quiet(text) {
             sites.push(u64::from_str_radix(address, 16).expect("an offset"));
         }
     }
-    assert!(sites.len() > 10, "objdump shows too few of the instructions: {sites:?}");
+    assert!(
+        sites.len() > 10,
+        "objdump shows too few of the instructions: {sites:?}"
+    );
     std::fs::write(out.join("sites.rs"), format!("&{sites:?}")).unwrap();
     cc::Build::new().pic(false).object(&whole).compile("x86vcpu");
 }
@@ -106,7 +154,10 @@ fn main() {
     println!("cargo:rerun-if-env-changed=DIFFERENTIAL_TREE");
     println!("cargo:rerun-if-env-changed=DIFFERENTIAL_BUILD");
     println!("cargo:rustc-check-cfg=cfg(production)");
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../..").canonicalize().unwrap();
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap())
+        .join("../../..")
+        .canonicalize()
+        .unwrap();
     let tree = env::var("DIFFERENTIAL_TREE").map_or(root.join("c"), PathBuf::from);
     if env::var("DIFFERENTIAL_BUILD").is_ok_and(|build| build == "production") {
         println!("cargo:rustc-cfg=production");

@@ -19,6 +19,10 @@ pub fn prepare() {
     }
     for site in SITES {
         let address = &raw const production_text as usize + site;
-        assert_eq!(unsafe { cpu::model_trap_replace(address) }, 0, "the text cannot be written");
+        assert_eq!(
+            unsafe { cpu::model_trap_replace(address) },
+            0,
+            "the text cannot be written"
+        );
     }
 }

@@ -171,16 +171,31 @@ fn drive(side: &mut dyn Side, step: &Step, registers: &Registers) -> Outcome {
 
 fn difference<T: PartialEq + std::fmt::Debug>(found: &mut Vec<Difference>, kind: Kind, theirs: &T, ours: &T) {
     if theirs != ours {
-        found.push(Difference { kind, theirs: format!("{theirs:x?}"), ours: format!("{ours:x?}"), values: (0, 0) });
+        found.push(Difference {
+            kind,
+            theirs: format!("{theirs:x?}"),
+            ours: format!("{ours:x?}"),
+            values: (0, 0),
+        });
     }
 }
 
 fn one_sided(found: &mut Vec<Difference>, theirs: (Kind, &[String]), ours: (Kind, &[String])) {
     for text in theirs.1 {
-        found.push(Difference { kind: theirs.0, theirs: text.clone(), ours: "-".into(), values: (0, 0) });
+        found.push(Difference {
+            kind: theirs.0,
+            theirs: text.clone(),
+            ours: "-".into(),
+            values: (0, 0),
+        });
     }
     for text in ours.1 {
-        found.push(Difference { kind: ours.0, theirs: "-".into(), ours: text.clone(), values: (0, 0) });
+        found.push(Difference {
+            kind: ours.0,
+            theirs: "-".into(),
+            ours: text.clone(),
+            values: (0, 0),
+        });
     }
 }
 
@@ -223,13 +238,22 @@ fn compare(known: &mut Known, theirs: &Outcome, ours: &Outcome) -> Vec<Differenc
         (Kind::TheirComplaint, &theirs.complaints),
         (Kind::OurComplaint, &ours.complaints),
     );
-    one_sided(&mut found, (Kind::TheirHost, &theirs.host), (Kind::OurHost, &ours.host));
+    one_sided(
+        &mut found,
+        (Kind::TheirHost, &theirs.host),
+        (Kind::OurHost, &ours.host),
+    );
     compare_fields(&mut found, known, theirs, ours);
     found
 }
 
 impl Pair {
-    pub fn new(backend: Backend, case: &Case, obstinate: bool, tally: &mut Tally) -> Result<Self, Unexplained> {
+    pub fn new(
+        backend: Backend,
+        case: &Case,
+        obstinate: bool,
+        tally: &mut Tally,
+    ) -> Result<Self, Unexplained> {
         let mut pair = Self {
             backend,
             features: case.features,
@@ -282,10 +306,16 @@ impl Pair {
         let failed = found.iter().any(|d| d.kind == Kind::Failure);
         self.explain(&Step::Idle, None, found, tally)?;
         if failed {
-            return Err(Unexplained { step: "the beginning".into(), differences: vec![] });
+            return Err(Unexplained {
+                step: "the beginning".into(),
+                differences: vec![],
+            });
         }
         if !self.step(&Step::Idle, &Registers::begin(), tally)? {
-            return Err(Unexplained { step: "the first entry".into(), differences: vec![] });
+            return Err(Unexplained {
+                step: "the first entry".into(),
+                differences: vec![],
+            });
         }
         Ok(())
     }
@@ -294,7 +324,10 @@ impl Pair {
         let (steps, segments) = way_into(mode);
         for step in steps {
             if !self.step(&step, &Registers::begin(), tally)? {
-                return Err(Unexplained { step: "the way into the mode".into(), differences: vec![] });
+                return Err(Unexplained {
+                    step: "the way into the mode".into(),
+                    differences: vec![],
+                });
             }
         }
         self.mode = mode;
@@ -308,7 +341,12 @@ impl Pair {
     }
 
     /// The other side goes on from here, if it can. False: this is the end of the sequence.
-    pub fn step(&mut self, step: &Step, registers: &Registers, tally: &mut Tally) -> Result<bool, Unexplained> {
+    pub fn step(
+        &mut self,
+        step: &Step,
+        registers: &Registers,
+        tally: &mut Tally,
+    ) -> Result<bool, Unexplained> {
         match *step {
             Step::Move { cpu } => return self.relocate(cpu, tally),
             Step::SetupAgain => return self.set_up_again(tally),
@@ -344,16 +382,26 @@ impl Pair {
         let mut found = Vec::new();
         let goes_on = theirs.0.is_ok() && ours.0.is_ok();
         difference(&mut found, Kind::Failure, &theirs.0.err(), &ours.0.err());
-        one_sided(&mut found, (Kind::TheirComplaint, &theirs.1), (Kind::OurComplaint, &ours.1));
+        one_sided(
+            &mut found,
+            (Kind::TheirComplaint, &theirs.1),
+            (Kind::OurComplaint, &ours.1),
+        );
         self.explain(&Step::Move { cpu: number }, None, found, tally)?;
         Ok(goes_on)
     }
 
     fn set_up_again(&mut self, tally: &mut Tally) -> Result<bool, Unexplained> {
         let mut results = Vec::new();
-        for (at, side) in [&mut self.theirs as &mut dyn Side, &mut self.ours].into_iter().enumerate() {
+        for (at, side) in [&mut self.theirs as &mut dyn Side, &mut self.ours]
+            .into_iter()
+            .enumerate()
+        {
             let setup = self.setup[at].as_ref().expect("it was set up before");
-            let result = side.unbind().and_then(|()| side.setup(setup)).and_then(|()| side.bind());
+            let result = side
+                .unbind()
+                .and_then(|()| side.setup(setup))
+                .and_then(|()| side.bind());
             results.push((result, side.machine().take_complaints()));
         }
         self.mode = Mode::Real;
@@ -361,7 +409,11 @@ impl Pair {
         let mut found = Vec::new();
         let goes_on = results.iter().all(|(result, _)| result.is_ok());
         difference(&mut found, Kind::Failure, &results[0].0, &results[1].0);
-        one_sided(&mut found, (Kind::TheirComplaint, &results[0].1), (Kind::OurComplaint, &results[1].1));
+        one_sided(
+            &mut found,
+            (Kind::TheirComplaint, &results[0].1),
+            (Kind::OurComplaint, &results[1].1),
+        );
         self.explain(&Step::SetupAgain, None, found, tally)?;
         Ok(goes_on)
     }
@@ -396,7 +448,10 @@ impl Pair {
         if rest.is_empty() {
             return Ok(ends);
         }
-        Err(Unexplained { step: format!("{step:x?} in {:?} mode", self.mode), differences: rest })
+        Err(Unexplained {
+            step: format!("{step:x?} in {:?} mode", self.mode),
+            differences: rest,
+        })
     }
 
     /// Frames that are still in use when everything has been given back: one, the test's own nested table.
@@ -404,7 +459,10 @@ impl Pair {
         let mut left = [0, 0];
         self.theirs.give_back();
         self.ours.give_back();
-        for (at, side) in [&mut self.theirs as &mut dyn Side, &mut self.ours].into_iter().enumerate() {
+        for (at, side) in [&mut self.theirs as &mut dyn Side, &mut self.ours]
+            .into_iter()
+            .enumerate()
+        {
             left[at] = side.machine().frames();
         }
         (left[0], left[1])
@@ -417,12 +475,22 @@ impl Pair {
 
 impl Registers {
     pub fn begin() -> Self {
-        Self { gpr: [0; 16], rip: crate::step::CODE, rflags: 2, shadow: 0 }
+        Self {
+            gpr: [0; 16],
+            rip: crate::step::CODE,
+            rflags: 2,
+            shadow: 0,
+        }
     }
 }
 
 /// A whole case. Exits, or what could not be explained.
-pub fn run_case(backend: Backend, case: &Case, obstinate: bool, tally: &mut Tally) -> Result<u64, Unexplained> {
+pub fn run_case(
+    backend: Backend,
+    case: &Case,
+    obstinate: bool,
+    tally: &mut Tally,
+) -> Result<u64, Unexplained> {
     let mut pair = match Pair::new(backend, case, obstinate, tally) {
         Ok(pair) => pair,
         Err(end) if end.differences.is_empty() => return Ok(0),
@@ -437,8 +505,16 @@ pub fn run_case(backend: Backend, case: &Case, obstinate: bool, tally: &mut Tall
     let (_, left) = pair.finish();
     if left != 1 {
         let ours = format!("{left} frames are in use at the end, the nested table's among them");
-        let lost = Difference { kind: Kind::OurComplaint, theirs: "-".into(), ours, values: (0, 0) };
-        return Err(Unexplained { step: "the end".into(), differences: vec![lost] });
+        let lost = Difference {
+            kind: Kind::OurComplaint,
+            theirs: "-".into(),
+            ours,
+            values: (0, 0),
+        };
+        return Err(Unexplained {
+            step: "the end".into(),
+            differences: vec![lost],
+        });
     }
     Ok(exits)
 }

@@ -37,8 +37,14 @@ struct Options {
 }
 
 fn options() -> Option<Options> {
-    let mut options =
-        Options { backend: Backend::Vmx, exits: 20_000, sequences: u64::MAX, seed: 1, errata: None, survey: false };
+    let mut options = Options {
+        backend: Backend::Vmx,
+        exits: 20_000,
+        sequences: u64::MAX,
+        seed: 1,
+        errata: None,
+        survey: false,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         if argument == "--survey" {
@@ -47,7 +53,13 @@ fn options() -> Option<Options> {
         }
         let value = arguments.next()?;
         match argument.as_str() {
-            "--backend" => options.backend = if value == "svm" { Backend::Svm } else { Backend::Vmx },
+            "--backend" => {
+                options.backend = if value == "svm" {
+                    Backend::Svm
+                } else {
+                    Backend::Vmx
+                }
+            }
             "--exits" => options.exits = value.parse().ok()?,
             "--sequences" => options.sequences = value.parse().ok()?,
             "--seed" => options.seed = value.parse().ok()?,
@@ -91,13 +103,24 @@ fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
 fn runner(seed: u64) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config { failure_persistence: None, max_shrink_iters: 1000, ..Config::default() };
+    let config = Config {
+        failure_persistence: None,
+        max_shrink_iters: 1000,
+        ..Config::default()
+    };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }
 
 fn show_case(case: &Case, seed: u64, backend: Backend) {
-    let ram = if case.memory { "as a region" } else { "through the host" };
-    println!("difference, in {:?} mode, features {:#x}, RAM {ram}; the fewest steps:", case.mode, case.features);
+    let ram = if case.memory {
+        "as a region"
+    } else {
+        "through the host"
+    };
+    println!(
+        "difference, in {:?} mode, features {:#x}, RAM {ram}; the fewest steps:",
+        case.mode, case.features
+    );
     for (step, registers) in &case.steps {
         let Registers { gpr, rip, rflags, .. } = registers;
         println!("    {step:x?} rip={rip:x} rflags={rflags:x} gpr={gpr:x?}");
@@ -116,12 +139,22 @@ fn survey(options: &Options) {
     let mut seen = BTreeMap::new();
     let mut tally = Tally::default();
     for seed in options.seed..options.seed + options.sequences.min(20_000) {
-        let case = strategy.new_tree(&mut runner(seed)).expect("no strategy rejects").current();
-        let Err(end) = run_case(options.backend, &case, false, &mut tally) else { continue };
+        let case = strategy
+            .new_tree(&mut runner(seed))
+            .expect("no strategy rejects")
+            .current();
+        let Err(end) = run_case(options.backend, &case, false, &mut tally) else {
+            continue;
+        };
         let what = end.step.split([' ', '(']).next().unwrap_or("").to_owned();
         for difference in end.differences {
-            let key = format!("{what} {}", difference.to_string().split(':').next().unwrap_or(""));
-            let entry = seen.entry(key).or_insert((0, seed, end.step.clone(), difference.to_string()));
+            let key = format!(
+                "{what} {}",
+                difference.to_string().split(':').next().unwrap_or("")
+            );
+            let entry = seen
+                .entry(key)
+                .or_insert((0, seed, end.step.clone(), difference.to_string()));
             entry.0 += 1;
         }
     }
@@ -139,18 +172,24 @@ struct Totals {
 fn run_random(options: &Options, tally: &mut Tally) -> Totals {
     let strategy = generate::case(options.backend);
     let tally = RefCell::new(tally);
-    let mut totals = Totals { sequences: 0, exits: 0, differences: 0 };
+    let mut totals = Totals {
+        sequences: 0,
+        exits: 0,
+        differences: 0,
+    };
     while totals.exits < options.exits && totals.sequences < options.sequences && totals.differences < 5 {
         let seed = options.seed + totals.sequences;
         let mut runner = runner(seed);
         let tree = strategy.new_tree(&mut runner).expect("no strategy rejects");
         let exits = RefCell::new(0);
-        let result = runner.run_one(tree, |case| match run_case(options.backend, &case, false, &mut tally.borrow_mut()) {
-            Ok(count) => {
-                *exits.borrow_mut() = count;
-                Ok(())
+        let result = runner.run_one(tree, |case| {
+            match run_case(options.backend, &case, false, &mut tally.borrow_mut()) {
+                Ok(count) => {
+                    *exits.borrow_mut() = count;
+                    Ok(())
+                }
+                Err(end) => Err(TestCaseError::fail(end.step)),
             }
-            Err(end) => Err(TestCaseError::fail(end.step)),
         });
         if let Err(TestError::Fail(_, case)) = result {
             show_case(&case, seed, options.backend);
@@ -178,8 +217,11 @@ fn documented(path: &str) -> Vec<String> {
 
 fn show_rows(backend: Backend, tally: &Tally) -> u64 {
     let mut never = 0;
-    let ids: std::collections::BTreeSet<_> =
-        errata::ROWS.iter().filter(|row| row.is_of(backend)).map(|row| row.id).collect();
+    let ids: std::collections::BTreeSet<_> = errata::ROWS
+        .iter()
+        .filter(|row| row.is_of(backend))
+        .map(|row| row.id)
+        .collect();
     for id in ids {
         let count = tally.counts.get(id).copied().unwrap_or(0);
         println!("  {id:<40} {count:>9}");
@@ -204,7 +246,11 @@ fn run(options: &Options) -> u64 {
     let mut tally = Tally::default();
     let begin = Instant::now();
     // A single sequence is somebody's who looks for something.
-    let (passed, mut failed) = if options.sequences == 1 { (0, 0) } else { run_scripts(options.backend, &mut tally) };
+    let (passed, mut failed) = if options.sequences == 1 {
+        (0, 0)
+    } else {
+        run_scripts(options.backend, &mut tally)
+    };
     let totals = run_random(options, &mut tally);
     let rate = totals.exits as f64 / begin.elapsed().as_secs_f64();
     println!(
@@ -224,7 +270,10 @@ fn run(options: &Options) -> u64 {
         failed += check_rows(path);
     }
     failed += totals.differences;
-    println!("{} passed, {failed} failed", passed + totals.sequences - totals.differences);
+    println!(
+        "{} passed, {failed} failed",
+        passed + totals.sequences - totals.differences
+    );
     failed
 }
 
@@ -243,5 +292,9 @@ fn main() -> ExitCode {
         survey(&options);
         return ExitCode::SUCCESS;
     }
-    if run(&options) == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if run(&options) == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
