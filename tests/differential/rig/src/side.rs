@@ -69,12 +69,15 @@ pub trait Side {
     fn inject(&mut self, vector: u32, level: bool) -> Answer<()>;
     fn flush_nested(&mut self);
     fn has_pending_event(&mut self) -> bool;
+    /// The vCPU is destroyed, every CPU that is on turned off.
+    fn give_back(&mut self);
 }
 
 // ---- Upstream --------------------------------------------------------------------------------------------------
 
 pub struct Theirs {
-    vcpu: Option<upstream::X86Vcpu<Host>>,
+    /// In a box: it must not move once it has been launched (U-04).
+    vcpu: Option<Box<upstream::X86Vcpu<Host>>>,
     percpu: [Option<upstream::X86PerCpuState<Host>>; 4],
     string: Option<upstream::X86PortIoStringExit>,
     byte: Option<upstream::X86ByteRegister>, // of the last read
@@ -238,7 +241,8 @@ impl Side for Theirs {
 
     fn create(&mut self) -> Answer<()> {
         self.machine.select();
-        self.vcpu = Some(guarded(|| upstream::X86Vcpu::new_with_config(1, 0, upstream::X86VcpuCreateConfig))?);
+        let vcpu = guarded(|| upstream::X86Vcpu::new_with_config(1, 0, upstream::X86VcpuCreateConfig))?;
+        self.vcpu = Some(Box::new(vcpu));
         Ok(())
     }
 
@@ -341,18 +345,22 @@ impl Side for Theirs {
         self.machine.select();
         self.vcpu().has_pending_event()
     }
+
+    fn give_back(&mut self) {
+        self.destroy();
+        for number in 0..4 {
+            if let Some(mut state) = self.percpu[number].take() {
+                self.on_cpu(number as u32);
+                let _ = guarded(|| state.hardware_disable());
+                drop(state);
+            }
+        }
+    }
 }
 
 impl Drop for Theirs {
     fn drop(&mut self) {
-        self.destroy();
-        for state in &mut self.percpu {
-            let state = state.take();
-            let _ = guarded(|| {
-                drop(state);
-                Ok(())
-            });
-        }
+        self.give_back();
     }
 }
 
@@ -514,6 +522,9 @@ impl Side for Ours {
 
     fn destroy(&mut self) {
         self.machine.select();
+        if self.vcpu.is_null() {
+            return;
+        }
         unsafe {
             x86vcpu_unbind(self.vcpu);
             x86vcpu_destroy(self.vcpu);
@@ -565,10 +576,8 @@ impl Side for Ours {
         self.machine.select();
         unsafe { x86vcpu_has_pending_event(self.vcpu) == 1 }
     }
-}
 
-impl Drop for Ours {
-    fn drop(&mut self) {
+    fn give_back(&mut self) {
         self.destroy();
         for number in 0..4 {
             if self.percpu[number].is_null() {
@@ -579,7 +588,14 @@ impl Drop for Ours {
                 x86vcpu_percpu_disable(self.percpu[number]);
                 x86vcpu_percpu_destroy(self.percpu[number]);
             }
+            self.percpu[number] = null_mut();
         }
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

@@ -85,6 +85,14 @@ pub enum Step {
     Unmap,
     /// The VMM sets a register.
     SetGpr { index: u8, value: u64 },
+    /// Two at once.
+    Inject2 { first: u8, second: u8 },
+    /// Unbound, set up and bound again.
+    SetupAgain,
+    /// VT-x: an exit for this reason.
+    Reason(u8),
+    /// The guest loads a CS without L.
+    Compatibility,
 }
 
 pub struct Form {
@@ -213,9 +221,12 @@ impl Step {
     pub fn told(&self, backend: Backend, mode: Mode) -> Told {
         let vmx = backend == Backend::Vmx;
         match *self {
-            Step::Idle | Step::Inject { .. } | Step::Move { .. } | Step::Unmap | Step::SetGpr { .. } => {
+            Step::Idle | Step::Inject { .. } | Step::Move { .. } | Step::Unmap | Step::SetGpr { .. } | Step::SetupAgain => {
                 told(op::NONE, &[], &[])
             }
+            Step::Inject2 { .. } => told(op::NONE, &[], &[]),
+            Step::Compatibility => told(op::NONE, &[], &[(field::RIGHTS + 1, 0xc09b)]),
+            Step::Reason(reason) => with(op::REFUSED, &[0x0f, 0x0b], [reason.into(), 0, 0], &[]),
             Step::Cpuid { leaf, subleaf } => told(
                 op::CPUID,
                 &[0x0f, 0xa2],
