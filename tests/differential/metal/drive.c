@@ -189,10 +189,13 @@ void drive(const struct side *side, const struct guest_program *program)
 	}
 	build_memory(program);
 	build_nested_tables(apic_page);
+	if (!program->quiet)
+		host_paint_all();
 	side->start(drive_root, drive_ram);
 	if (program->quiet) {
 		drive_quietly(side, program);
 	} else {
+		trace_host("before");
 		for (unsigned i = 0; i < RUNS; i++)
 			if (!step(side, program, &events))
 				break;

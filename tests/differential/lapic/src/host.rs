@@ -37,6 +37,8 @@ pub struct World {
     pub ours: BTreeMap<u32, HostTimer<CallbackOfC>>,
     pub theirs: BTreeMap<u32, HostTimer<X86TimerCallback>>,
     pub next_handle: u64,
+    /// The host can neither start nor cancel timers.
+    pub timers_fail: bool,
     /// Timers that were started while another of the same vCPU had not ended.
     pub leaked_timers: u32,
     /// (vCPU, vector) that the crate had injected, and that the library sent through its host.
@@ -123,6 +125,9 @@ impl X86VlapicHostOps for Host {
     }
 
     unsafe fn register_hard_timer(deadline: u64, function: X86TimerCallback) -> X86VlapicResult<u64> {
+        if world(|w| w.timers_fail) {
+            return Err(X86VlapicError::TimerUnavailable);
+        }
         let (handle, old) = world(|w| {
             w.next_handle += 1;
             let timer = HostTimer {
@@ -139,6 +144,9 @@ impl X86VlapicHostOps for Host {
     }
 
     fn cancel_timer(handle: u64) -> X86VlapicResult {
+        if world(|w| w.timers_fail) {
+            return Err(X86VlapicError::TimerUnavailable);
+        }
         let old = world(|w| {
             let vcpu = w
                 .theirs
@@ -212,6 +220,9 @@ pub fn fire_ours(vcpu: u32) -> bool {
 
 // ---- The library's -----------------------------------------------------------------------------------
 
+/// X86VCPU_ERR_UNSUPPORTED.
+const FAILURE: i32 = -3;
+
 #[repr(C)]
 pub struct TimerOfC {
     opaque: [u64; 2],
@@ -252,6 +263,9 @@ extern "C" fn timer_start(
     arg: *mut c_void,
     timer: *mut TimerOfC,
 ) -> i32 {
+    if world(|w| w.timers_fail) {
+        return FAILURE;
+    }
     world(|w| {
         w.next_handle += 1;
         let handle = w.next_handle;
@@ -268,6 +282,9 @@ extern "C" fn timer_start(
 }
 
 extern "C" fn timer_cancel(_: *mut c_void, timer: *const TimerOfC) -> i32 {
+    if world(|w| w.timers_fail) {
+        return FAILURE;
+    }
     // SAFETY: what timer_start filled in.
     let [handle, vcpu] = unsafe { (*timer).opaque };
     world(|w| {

@@ -7,7 +7,7 @@ use crate::host::{self, Host, world};
 use crate::op::{Op, Sequence};
 use crate::ours::Ours;
 use crate::rig::{self, Counts};
-use crate::theirs::guarded;
+use crate::theirs::{Theirs, guarded};
 use crate::value::Answer;
 
 pub struct Case {
@@ -27,6 +27,10 @@ pub const CASES: &[Case] = &[
     Case {
         name: "LA-28: TSC-deadline mode fires",
         case: tsc_deadline,
+    },
+    Case {
+        name: "LA-36: the host can neither start nor cancel a timer",
+        case: host_without_timers,
     },
     Case {
         name: "LA-31: no memory",
@@ -304,4 +308,35 @@ fn no_memory() -> Result<(), String> {
         Answer::Done
     });
     expect("the crate", answer, Answer::Panic)
+}
+
+fn host_without_timers() -> Result<(), String> {
+    let unavailable = Answer::Error(x86_vlapic::X86VlapicError::TimerUnavailable);
+    host::begin(1);
+    let theirs = Theirs::new(1);
+    let ours = Ours::new(1, false).ok_or("no memory")?;
+    let write = |offset, value| (theirs.write(0, offset, 4, value), ours.write(0, offset, 4, value));
+    for (offset, value) in [(0xf0, 0x1ff), (0x3e0, 0xb), (0x320, 0x41)] {
+        write(offset, value);
+    }
+    world(|w| w.timers_fail = true);
+    expect("a count", write(0x380, 1000), (unavailable, Answer::Done))?;
+    world(|w| w.now += 999);
+    expect("before its end", ours.enter(0), None)?;
+    world(|w| w.now += 1);
+    expect("its interrupt", ours.enter(0), Some(0x41))?;
+    world(|w| w.timers_fail = false);
+    write(0xb0, 0);
+    write(0x380, 1000);
+    world(|w| w.timers_fail = true);
+    expect(
+        "a timer that goes on",
+        write(0x380, 0),
+        (unavailable, Answer::Done),
+    )?;
+    world(|w| w.now += 1000);
+    host::fire_ours(0);
+    expect("the interrupt of a stopped timer", ours.enter(0), None)?;
+    world(|w| w.timers_fail = false);
+    Ok(())
 }
