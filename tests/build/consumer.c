@@ -80,10 +80,9 @@ static int answers_are_right(void)
 	       x86vcpu_extension() == X86VCPU_EXTENSION_NONE;
 }
 
+/* The kernel leaves the stack aligned, but there is no return address on it, which a function expects. */
 _Noreturn void _start(void);
-/* Entered without a return address on the stack. */
-__attribute__((force_align_arg_pointer))
-_Noreturn void _start(void)
+__attribute__((force_align_arg_pointer)) _Noreturn void _start(void)
 {
 	const long status = answers_are_right() && names_stay_apart() ? 0 : 1;
 

@@ -29,6 +29,26 @@ METAL_TEST(tpr, "lapic.cr8_holds_interrupts_back")
 	CHECK_EQ(g.exit.u.hypercall.args[0], 0x30);
 }
 
+/* What a compiler makes of `apic[SVR] |= 0x100` and the like. Memory of a device is the VMM's, as before. */
+GUEST_CODE_BLOB(alu_code, 64,
+	"mov $0x1f0000, %ebx; movl $0xff, 0xf0(%rbx); orl $0x100, 0xf0(%rbx); mov 0xf0(%rbx), %edi;"
+	"movl $0x350, 0x370(%rbx); mov $0xfff0ffff, %eax; movl $0x10035, 0x370(%rbx); and %eax, 0x370(%rbx); mov 0x370(%rbx), %esi;"
+	"xor %r8d, %r8d; testl $0x100, 0xf0(%rbx); setnz %r8b; mov $5, %edx; add 0xf0(%rbx), %edx;"
+	"xor %ecx, %ecx; cmpl $0x1ff, 0xf0(%rbx); sete %cl; mov $1, %eax; vmcall;"
+	"mov $0x800000, %ebx; orl $1, (%rbx)");
+
+METAL_TEST(arithmetic, "lapic.arithmetic_with_its_registers")
+{
+	boot(&alu_code);
+	guest_run_call(&g, 1);
+	CHECK_EQ(g.exit.u.hypercall.args[0], 0x1ff);
+	CHECK_EQ(g.exit.u.hypercall.args[1], 0x35);
+	CHECK_EQ(g.exit.u.hypercall.args[2], 0x204);
+	CHECK_EQ(g.exit.u.hypercall.args[3], 1);
+	CHECK_EQ(g.exit.u.hypercall.args[4], 1);
+	guest_run_until(&g, X86VCPU_EXIT_NESTED_PAGE_FAULT);
+}
+
 /* Takes an interrupt that the VMM ends. */
 GUEST_CODE_BLOB(eoi_code, 64,
 	"mov $0x1f0000, %ebx; movl $0x1ff, 0xf0(%rbx); sti; mov $1, %eax; vmcall;"

@@ -8,6 +8,7 @@
 #define ROUNDS 360u
 #define MOVES_A_ROUND 3u
 #define LEAST_MOVES 1000u
+#define TRIES 16u /* of a CPU that has not got the vCPU, each time: enough for the other to have bound it */
 #define CR4_OSXSAVE 0x40000u
 
 #define RESULT GUEST_DATA /* what it has computed */
@@ -142,8 +143,12 @@ static void take_turns(void *arg)
 	host_paint();
 	host_snapshot(&before);
 	for (;;) {
-		while (load(&travel.turn) != cpu && !load(&travel.done))
-			expect_refused(cpu);
+		for (unsigned tries = 0; load(&travel.turn) != cpu && !load(&travel.done); tries++) {
+			if (tries < TRIES)
+				expect_refused(cpu);
+			else
+				cpu_wait_for_interrupt();
+		}
 		if (load(&travel.done))
 			break;
 		CHECK_OK(x86vcpu_bind(g.vcpu));
@@ -151,7 +156,8 @@ static void take_turns(void *arg)
 			__atomic_store_n(&travel.done, 1, __ATOMIC_RELEASE);
 		CHECK_OK(x86vcpu_unbind(g.vcpu));
 		travel.moves++;
-		__atomic_store_n(&travel.turn, !cpu, __ATOMIC_RELEASE);
+		__atomic_store_n(&travel.turn, !cpu, __ATOMIC_SEQ_CST);
+		cpu_kick(!cpu, false);
 	}
 	host_check_unchanged(&before);
 }

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define STOP_VECTOR 0xf3
+#define PATIENCE 64
+
 const char *model_field_name(uint32_t number)
 {
 	static const char *const registers[] = {
@@ -101,8 +104,13 @@ static bool comes_again(const struct guest_view *view, const uint64_t gpr[16])
 
 void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 {
-	model->outcome.entries++;
 	apply_sets(view, gpr);
+	/* A hypervisor that goes on and on in one run would never come back. */
+	if (++model->outcome.entries > PATIENCE) {
+		model->outcome.stuck = 1;
+		view->stop(STOP_VECTOR);
+		return;
+	}
 	if (view->window(gpr))
 		return;
 	if (model->armed || comes_again(view, gpr)) {
@@ -116,5 +124,5 @@ void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 	}
 	look(view, gpr);
 	model->outcome.stopped = 1;
-	view->stop(0xf3);
+	view->stop(STOP_VECTOR);
 }

@@ -42,7 +42,6 @@ static void reset_cpu(struct model *m, struct cpu *c, uint32_t number)
 		.limits = {HOST_GDT_ENTRIES * 8 - 1, 0xfff},
 		.vmcs = NO_VMCS,
 		.gif = true,
-		.clean_of = 0,
 	};
 	if (m->features & MODEL_AMX)
 		c->xcr0 |= XCR0_TILECFG | XCR0_TILEDATA;

@@ -50,13 +50,13 @@ struct cpu {
 	uint32_t number;
 	uint64_t cr2, tsc;
 	uint64_t gdt[HOST_GDT_ENTRIES];
+	struct vmcb_segment moved[4]; /* SVM: FS, GS, LDTR, TR with what no selector tells */
 
 	bool vmxon;
 	uint64_t vmxon_hpa, vmcs; /* NO_VMCS: none is current */
 	bool gif;
 	struct tag tags[MODEL_TAGS];
 	unsigned next_tag;
-	uint64_t clean_of; /* SVM: the VMCB whose fields this CPU may have kept */
 	unsigned nmis, machine_checks;
 };
 
@@ -99,7 +99,7 @@ struct model {
 	struct model_op op;
 	struct model_outcome outcome;
 
-	char complaints[2048];
+	char complaints[8192];
 	struct cpu remembered;
 	char changes[2048];
 	struct model_record trace[MODEL_TRACE], ordered[MODEL_TRACE];
@@ -139,6 +139,8 @@ uint32_t vmx_check_entry(bool resume);
 
 /* vmcb.c */
 struct vmcb *vmcb_at(uint64_t hpa);
+void vmcb_check_clean(uint64_t hpa, const struct vmcb *b);
+void vmcb_keep(uint64_t hpa, const struct vmcb *b);
 
 /* svm_checks.c: the name of the check that fails, or NULL */
 const char *svm_check_entry(const struct vmcb *b);

@@ -172,7 +172,7 @@ struct model_outcome {
 	uint32_t entries;
 	uint32_t entry_failed; /* VMfail, or an entry that failed with an exit */
 	uint32_t event_count;
-	uint32_t halted;   /* entered in the HLT state */
+	uint32_t stuck;    /* it was entered again and again */
 	struct model_event events[MODEL_EVENTS]; /* that the guest took, in this order */
 	uint64_t fields[MODEL_FIELDS];
 };

@@ -415,7 +415,8 @@ uint32_t vmx_check_entry(bool resume)
 		complain("VMRESUME of a clear VMCS");
 		return ERROR_RESUME_NOT_LAUNCHED;
 	}
-	check_written();
+	if (!resume)
+		check_written();
 	check_controls();
 	if (failed)
 		return ERROR_CONTROLS;

@@ -82,8 +82,10 @@ struct x86vcpu_msr_range {
  * Every port exits by default. `ports` names the ranges that are the VMM's devices, as upstream has
  * it; `passthrough_ports` names ranges that the guest reaches directly, and may not overlap `ports`.
  * An access to an address in `mmio` comes out as MMIO_READ or MMIO_WRITE when the instruction is a MOV,
- * MOVZX, MOVSX, MOVSXD or XCHG (a read, and with the next run its write); a nested fault of another instruction, or anywhere else, as NESTED_PAGE_FAULT. `msrs` are MSRs that the VMM wants for itself: they come out as
- * MSR_READ and MSR_WRITE instead of the library's own policy, except those that the library must
+ * MOVZX, MOVSX, MOVSXD or XCHG (a read, and with the next run its write); a nested fault of another instruction,
+ * or anywhere else, as NESTED_PAGE_FAULT. The local APIC, which the library answers for, also takes ADD to CMP,
+ * TEST, NOT, NEG, INC and DEC. `msrs` are MSRs that the VMM wants for itself: they come out as MSR_READ
+ * and MSR_WRITE instead of the library's own policy, except those that the library must
  * own to stay safe (IA32_EFER, the FS and GS bases, the SYSCALL and SYSENTER MSRs, IA32_PAT, IA32_XSS,
  * IA32_TSC_AUX).
  */

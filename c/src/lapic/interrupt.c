@@ -75,8 +75,11 @@ void lapic_set_tpr(struct guest *g, uint32_t value)
 	const uint32_t old = *g->lapic.tpr;
 
 	*g->lapic.tpr = value & 0xff;
-	/* A higher one can only hold more back, which a window that is open finds out. */
-	if ((value & 0xff) < old)
+	/*
+	 * A higher one can only hold more back, which a window that is open finds out. The lower half is not in every
+	 * backend's view of CR8.
+	 */
+	if ((value & 0xff) < old || ((value | old) & 15))
 		guest_look_again(g);
 }
 

@@ -436,14 +436,19 @@ static int32_t run(struct x86vcpu *vcpu)
 
 /*
  * Whoever posted while the vCPU was published as running told the CPU, not the thread that now is about to
- * wait: it must not.
+ * wait: it must not. It has looked already at what waited for the end of STI; HLT.
  */
+static bool has_news(struct guest *g)
+{
+	return __atomic_load_n(&g->events.attention, __ATOMIC_SEQ_CST) || guest_signalled(g) ||
+	       (g->exit->kind == X86VCPU_EXIT_HALT && guest_wakes(g));
+}
+
 static void do_not_sleep_on_news(struct guest *g)
 {
 	const uint32_t kind = g->exit->kind;
 
-	if ((kind == X86VCPU_EXIT_HALT || kind == X86VCPU_EXIT_WAIT_FOR_SIPI) &&
-	    (__atomic_load_n(&g->events.attention, __ATOMIC_SEQ_CST) || guest_signalled(g)))
+	if ((kind == X86VCPU_EXIT_HALT || kind == X86VCPU_EXIT_WAIT_FOR_SIPI) && has_news(g))
 		g->exit->kind = X86VCPU_EXIT_NOTHING;
 }
 

@@ -3,17 +3,32 @@
 use std::{env, path::PathBuf};
 
 fn main() {
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../..").canonicalize().unwrap();
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap())
+        .join("../../..")
+        .canonicalize()
+        .unwrap();
     let model = root.join("tests/model");
-    println!("cargo:rerun-if-changed={}", model.display());
     let mut build = cc::Build::new();
-    build.std("gnu11").opt_level(2).warnings(true).extra_warnings(true).debug(true);
-    build.include(&model).include(root.join("c/include")).include(root.join("c/src"));
+    build
+        .std("gnu11")
+        .opt_level(2)
+        .warnings(true)
+        .extra_warnings(true)
+        .debug(true);
+    build
+        .include(&model)
+        .include(root.join("c/include"))
+        .include(root.join("c/src"));
     for file in std::fs::read_dir(&model).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         // seam.c is compiled with the library; tests are Check's.
-        if name.ends_with(".c") && name != "seam.c" && !name.starts_with("test_") {
+        let test = ["seam.c", "fixture.c", "fixture.h"].contains(&name.as_str()) || name.starts_with("test_");
+        if test {
+            continue;
+        }
+        println!("cargo:rerun-if-changed={}", path.display());
+        if name.ends_with(".c") {
             build.file(path);
         }
     }

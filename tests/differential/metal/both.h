@@ -64,6 +64,8 @@ extern uint8_t *drive_ram;
 extern uint64_t drive_root;
 
 /* trace.c */
+void host_paint_all(void);
+void trace_host(const char *when);
 void trace_exit(const struct side *side, const struct exit_words *exit);
 
 #endif

@@ -45,6 +45,8 @@ static void build_gdt(void)
 	static const uint64_t descriptors[] = {
 		[1] = 0x00af9b000000ffff, /* 64-bit code */
 		[2] = 0x00cf93000000ffff, /* flat data */
+		[3] = 0x00affb000000ffff, /* the same for user mode */
+		[4] = 0x00cff3000000ffff,
 		[7] = 0x00cf9b000000ffff, /* 32-bit code */
 	};
 
@@ -187,10 +189,13 @@ void drive(const struct side *side, const struct guest_program *program)
 	}
 	build_memory(program);
 	build_nested_tables(apic_page);
+	if (!program->quiet)
+		host_paint_all();
 	side->start(drive_root, drive_ram);
 	if (program->quiet) {
 		drive_quietly(side, program);
 	} else {
+		trace_host("before");
 		for (unsigned i = 0; i < RUNS; i++)
 			if (!step(side, program, &events))
 				break;

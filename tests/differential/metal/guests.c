@@ -133,6 +133,18 @@ GUEST_PROGRAM(pg_without_lme, TO_PROTECTED(pg_without_lme) "movl %cr4, %eax; orl
 GUEST_PROGRAM(debug_register, "movl $0x1234, %eax; movl %eax, %db0; xorl %eax, %eax; movl %db0, %eax; movl %eax, %edi;"
 	      CALL(1) END);
 
+GUEST_PROGRAM(clts_lmsw, "movl %cr0, %eax; orl $8, %eax; movl %eax, %cr0; movl %cr0, %edi;" CALL(1)
+	      "clts; movl %cr0, %edi;" CALL(2) "movl $0x1e, %ebx; lmsw %bx; movl %cr0, %edi;" CALL(3) END);
+GUEST_PROGRAM(cr8, TO_LONG(cr8) "movl $5, %eax; movq %rax, %cr8; movq %cr8, %rdi;" CALL(1)
+	      "movl $0xfee00000, %ebx; movl 0x80(%rbx), %eax; movl %eax, %edi;" CALL(2)
+	      "movl $0x70, 0x80(%rbx); movq %cr8, %rdi;" CALL(3) END);
+GUEST_PROGRAM(rdpmc, "xorl %ecx, %ecx; rdpmc;" CALL(1) END);
+GUEST_PROGRAM(wbinvd, "wbinvd;" CALL(1) END);
+GUEST_PROGRAM(monitor, "xorl %eax, %eax; xorl %ecx, %ecx; xorl %edx, %edx; monitor;" CALL(1) END);
+GUEST_PROGRAM(efer_reserved, WRMSR(0xc0000080, 0, 2) CALL(1) END);
+GUEST_PROGRAM(vmcall_user, TO_LONG(vmcall_user) "movl $0xf000, %esp; pushq $0x23; pushq $0x11000; pushq $2; pushq $0x1b;"
+	      "movl $" AT(vmcall_user, user) ", %eax; pushq %rax; iretq; vmcall_user_user:" CALL(1) END);
+
 /* How many instructions a round trip takes. */
 #define ROUNDS "$1000"
 #define COST(name, before, body)                                                                          \

@@ -108,7 +108,7 @@ pub struct model_outcome {
     pub entries: u32,
     pub entry_failed: u32,
     pub event_count: u32,
-    pub halted: u32,
+    pub stuck: u32,
     pub events: [model_event; 8],
     pub fields: [u64; field::COUNT as usize],
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::ffi::c_void;
 
 use x86_vlapic::{
-    X86HostPhysAddr, X86HostVirtAddr, X86InterruptVector, X86TimerAction, X86TimerCallback, X86VcpuId, X86VlapicError,
-    X86VlapicHostOps, X86VlapicResult, X86VmId,
+    X86HostPhysAddr, X86HostVirtAddr, X86InterruptVector, X86TimerAction, X86TimerCallback, X86VcpuId,
+    X86VlapicError, X86VlapicHostOps, X86VlapicResult, X86VmId,
 };
 
 pub type TimerFunction = unsafe extern "C" fn(arg: *mut c_void, now: u64) -> u64;
@@ -37,6 +37,8 @@ pub struct World {
     pub ours: BTreeMap<u32, HostTimer<CallbackOfC>>,
     pub theirs: BTreeMap<u32, HostTimer<X86TimerCallback>>,
     pub next_handle: u64,
+    /// The host can neither start nor cancel timers.
+    pub timers_fail: bool,
     /// Timers that were started while another of the same vCPU had not ended.
     pub leaked_timers: u32,
     /// (vCPU, vector) that the crate had injected, and that the library sent through its host.
@@ -123,6 +125,9 @@ impl X86VlapicHostOps for Host {
     }
 
     unsafe fn register_hard_timer(deadline: u64, function: X86TimerCallback) -> X86VlapicResult<u64> {
+        if world(|w| w.timers_fail) {
+            return Err(X86VlapicError::TimerUnavailable);
+        }
         let (handle, old) = world(|w| {
             w.next_handle += 1;
             let timer = HostTimer {
@@ -139,8 +144,15 @@ impl X86VlapicHostOps for Host {
     }
 
     fn cancel_timer(handle: u64) -> X86VlapicResult {
+        if world(|w| w.timers_fail) {
+            return Err(X86VlapicError::TimerUnavailable);
+        }
         let old = world(|w| {
-            let vcpu = w.theirs.iter().find(|(_, timer)| timer.handle == handle).map(|(&vcpu, _)| vcpu);
+            let vcpu = w
+                .theirs
+                .iter()
+                .find(|(_, timer)| timer.handle == handle)
+                .map(|(&vcpu, _)| vcpu);
             vcpu.and_then(|vcpu| w.theirs.remove(&vcpu))
         });
         drop(old);
@@ -208,6 +220,9 @@ pub fn fire_ours(vcpu: u32) -> bool {
 
 // ---- The library's -----------------------------------------------------------------------------------
 
+/// X86VCPU_ERR_UNSUPPORTED.
+const FAILURE: i32 = -3;
+
 #[repr(C)]
 pub struct TimerOfC {
     opaque: [u64; 2],
@@ -248,6 +263,9 @@ extern "C" fn timer_start(
     arg: *mut c_void,
     timer: *mut TimerOfC,
 ) -> i32 {
+    if world(|w| w.timers_fail) {
+        return FAILURE;
+    }
     world(|w| {
         w.next_handle += 1;
         let handle = w.next_handle;
@@ -264,10 +282,16 @@ extern "C" fn timer_start(
 }
 
 extern "C" fn timer_cancel(_: *mut c_void, timer: *const TimerOfC) -> i32 {
+    if world(|w| w.timers_fail) {
+        return FAILURE;
+    }
     // SAFETY: what timer_start filled in.
     let [handle, vcpu] = unsafe { (*timer).opaque };
     world(|w| {
-        if w.ours.get(&(vcpu as u32)).is_some_and(|timer| timer.handle == handle) {
+        if w.ours
+            .get(&(vcpu as u32))
+            .is_some_and(|timer| timer.handle == handle)
+        {
             w.ours.remove(&(vcpu as u32));
         }
     });

@@ -103,7 +103,10 @@ impl Manual {
             return Some(vector);
         }
         let priority = ppr(tpr, self.in_service.last().copied());
-        self.pending.last().copied().filter(|&vector| u32::from(vector) >> 4 > priority >> 4)
+        self.pending
+            .last()
+            .copied()
+            .filter(|&vector| u32::from(vector) >> 4 > priority >> 4)
     }
 
     pub fn is_level(&self, vector: u8) -> bool {
@@ -112,7 +115,8 @@ impl Manual {
 
     /// A bit per vector of the 32 that register `n` of a set has.
     pub fn word(set: &BTreeSet<u8>, n: u32) -> u32 {
-        set.range((n * 32) as u8..=(n * 32 + 31) as u8).fold(0, |bits, &vector| bits | 1 << (vector & 31))
+        set.range((n * 32) as u8..=(n * 32 + 31) as u8)
+            .fold(0, |bits, &vector| bits | 1 << (vector & 31))
     }
 }
 
@@ -145,7 +149,11 @@ fn shift_of(divide: u32) -> u32 {
 }
 
 fn after(deadline: u64, period: u64, now: u64) -> u64 {
-    if now < deadline { deadline } else { deadline + ((now - deadline) / period + 1) * period }
+    if now < deadline {
+        deadline
+    } else {
+        deadline + ((now - deadline) / period + 1) * period
+    }
 }
 
 impl Timer {
@@ -194,7 +202,11 @@ impl Timer {
             return;
         }
         self.initial = value;
-        if value == 0 { self.stop() } else { self.count(now, self.period()) }
+        if value == 0 {
+            self.stop()
+        } else {
+            self.count(now, self.period())
+        }
     }
 
     pub fn write_divide(&mut self, now: u64, value: u32) {
@@ -284,7 +296,12 @@ impl Message {
             delivery: low >> 8 & 7,
             logical: low >> 11 & 1 != 0,
             assert: low >> 14 & 1 != 0,
-            shorthand: [Shorthand::None, Shorthand::Itself, Shorthand::All, Shorthand::Others][(low >> 18 & 3) as usize],
+            shorthand: [
+                Shorthand::None,
+                Shorthand::Itself,
+                Shorthand::All,
+                Shorthand::Others,
+            ][(low >> 18 & 3) as usize],
             destination,
             wide,
         }

@@ -6,17 +6,43 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// Memory accesses at an offset of the APIC's page.
-    Read { vcpu: u32, offset: u32, bytes: u32 },
-    Write { vcpu: u32, offset: u32, bytes: u32, value: u64 },
-    Rdmsr { vcpu: u32, msr: u32 },
-    Wrmsr { vcpu: u32, msr: u32, value: u64 },
+    Read {
+        vcpu: u32,
+        offset: u32,
+        bytes: u32,
+    },
+    Write {
+        vcpu: u32,
+        offset: u32,
+        bytes: u32,
+        value: u64,
+    },
+    Rdmsr {
+        vcpu: u32,
+        msr: u32,
+    },
+    Wrmsr {
+        vcpu: u32,
+        msr: u32,
+        value: u64,
+    },
     /// The VMM has an interrupt.
-    Interrupt { vcpu: u32, vector: u8, level: bool },
+    Interrupt {
+        vcpu: u32,
+        vector: u8,
+        level: bool,
+    },
     /// The guest is entered, with interrupts open.
-    Enter { vcpu: u32 },
+    Enter {
+        vcpu: u32,
+    },
     /// Time passes, timers fire when they are due; or they are held back until the next Clock.
-    Clock { ns: u64 },
-    Late { ns: u64 },
+    Clock {
+        ns: u64,
+    },
+    Late {
+        ns: u64,
+    },
 }
 
 impl Op {
@@ -42,7 +68,9 @@ impl Op {
                 write: None,
                 msr: false,
             }),
-            Self::Write { offset, bytes, value, .. } => Some(Access {
+            Self::Write {
+                offset, bytes, value, ..
+            } => Some(Access {
                 reg: offset >> 4,
                 from: offset & 15,
                 bytes,
@@ -87,7 +115,12 @@ impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Read { vcpu, offset, bytes } => write!(f, "vCPU {vcpu}: read {bytes} bytes at {offset:#x}"),
-            Self::Write { vcpu, offset, bytes, value } => {
+            Self::Write {
+                vcpu,
+                offset,
+                bytes,
+                value,
+            } => {
                 write!(f, "vCPU {vcpu}: write {value:#x}, {bytes} bytes at {offset:#x}")
             }
             Self::Rdmsr { vcpu, msr } => write!(f, "vCPU {vcpu}: RDMSR {msr:#x}"),
@@ -178,8 +211,8 @@ pub fn generate(seed: u64) -> Sequence {
 
 const LVTS: [u32; 7] = [0x2f, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37];
 const READABLE: [u32; 20] = [
-    0x02, 0x03, 0x08, 0x0a, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x17, 0x18, 0x1a, 0x20, 0x22, 0x28, 0x30, 0x31, 0x32, 0x38,
-    0x3e,
+    0x02, 0x03, 0x08, 0x0a, 0x0d, 0x0e, 0x0f, 0x10, 0x11, 0x17, 0x18, 0x1a, 0x20, 0x22, 0x28, 0x30, 0x31,
+    0x32, 0x38, 0x3e,
 ];
 
 impl Generator {
@@ -196,7 +229,9 @@ impl Generator {
                 self.write(vcpu, 0x37, 0xfe);
             }
             if self.modes[vcpu as usize] == Mode::Xapic && !self.random.one_in(4) {
-                let model = self.random.pick(&[0xffff_ffff, 0xffff_ffff, 0x0fff_ffff, 0x5fff_ffff]);
+                let model = self
+                    .random
+                    .pick(&[0xffff_ffff, 0xffff_ffff, 0x0fff_ffff, 0x5fff_ffff]);
                 self.write(vcpu, 0x0e, model);
                 self.write(vcpu, 0x0d, (1 << (vcpu % 8)) << 24);
             }
@@ -241,7 +276,10 @@ impl Generator {
     fn read(&mut self, vcpu: u32) {
         let reg = self.random.pick(&READABLE);
         self.ops.push(if self.modes[vcpu as usize] == Mode::X2apic {
-            Op::Rdmsr { vcpu, msr: 0x800 + reg }
+            Op::Rdmsr {
+                vcpu,
+                msr: 0x800 + reg,
+            }
         } else {
             Op::Read {
                 vcpu,
@@ -328,7 +366,9 @@ impl Generator {
                     0 => 0,
                     1 => self.random.below(1000),
                     5 => self.random.next() & 0xffff_ffff,
-                    _ => self.random.pick(&[100_000, 199_999, 200_000, 250_000, 500_001, 1_000_000]),
+                    _ => self
+                        .random
+                        .pick(&[100_000, 199_999, 200_000, 250_000, 500_001, 1_000_000]),
                 };
                 self.write(vcpu, 0x38, initial);
             }
@@ -358,14 +398,24 @@ impl Generator {
         let ns = match self.random.below(4) {
             0 => self.random.below(1000),
             1 => self.random.below(1_000_000),
-            _ => self.random.pick(&[1, 100_000, 200_000, 250_000, 333_333, 1_000_000, 3_000_000]),
+            _ => self
+                .random
+                .pick(&[1, 100_000, 200_000, 250_000, 333_333, 1_000_000, 3_000_000]),
         };
-        self.ops.push(if self.random.one_in(6) { Op::Late { ns } } else { Op::Clock { ns } });
+        self.ops.push(if self.random.one_in(6) {
+            Op::Late { ns }
+        } else {
+            Op::Clock { ns }
+        });
     }
 
     fn local_vector(&mut self, vcpu: u32) {
         let reg = self.random.pick(&LVTS);
-        let delivery = if reg != 0x32 && reg != 0x37 { self.random.pick(&[0, 0, 4, 7]) << 8 } else { 0 };
+        let delivery = if reg != 0x32 && reg != 0x37 {
+            self.random.pick(&[0, 0, 4, 7]) << 8
+        } else {
+            0
+        };
         let mut value = u64::from(self.vector()) | delivery;
         if self.random.one_in(3) {
             value |= 0x10000;
@@ -397,7 +447,9 @@ impl Generator {
             }
             // A register that is read-only, or reserved.
             _ if xapic => {
-                let reg = self.random.pick(&[0x00, 0x02, 0x03, 0x0a, 0x10, 0x20, 0x29, 0x39, 0x3a, 0x3f, 0x60, 0xff]);
+                let reg = self.random.pick(&[
+                    0x00, 0x02, 0x03, 0x0a, 0x10, 0x20, 0x29, 0x39, 0x3a, 0x3f, 0x60, 0xff,
+                ]);
                 self.ops.push(if self.random.one_in(2) {
                     Op::Read {
                         vcpu,
@@ -414,8 +466,13 @@ impl Generator {
                 });
             }
             _ => {
-                let reg = self.random.pick(&[0x00, 0x0a, 0x0d, 0x0e, 0x10, 0x29, 0x31, 0x39, 0x3a, 0x40, 0xff]);
-                self.ops.push(Op::Rdmsr { vcpu, msr: 0x800 + reg });
+                let reg = self
+                    .random
+                    .pick(&[0x00, 0x0a, 0x0d, 0x0e, 0x10, 0x29, 0x31, 0x39, 0x3a, 0x40, 0xff]);
+                self.ops.push(Op::Rdmsr {
+                    vcpu,
+                    msr: 0x800 + reg,
+                });
             }
         }
     }
@@ -452,7 +509,10 @@ impl Generator {
             0 => self.ops.push(Op::Wrmsr {
                 vcpu,
                 msr: 0x1b,
-                value: 0xfee0_0000 | self.random.pick(&[0x400, 0x800, 0xc00, 0xd00, 0x801, 0x1_0000_0000_0800]),
+                value: 0xfee0_0000
+                    | self
+                        .random
+                        .pick(&[0x400, 0x800, 0xc00, 0xd00, 0x801, 0x1_0000_0000_0800]),
             }),
             1 | 2 => {
                 let bytes = 1 << (any >> 12 & 3);
@@ -461,7 +521,12 @@ impl Generator {
                 self.ops.push(if any >> 14 & 1 != 0 {
                     Op::Read { vcpu, offset, bytes }
                 } else {
-                    Op::Write { vcpu, offset, bytes, value }
+                    Op::Write {
+                        vcpu,
+                        offset,
+                        bytes,
+                        value,
+                    }
                 });
             }
             3 => self.ops.push(Op::Rdmsr {
@@ -477,7 +542,9 @@ impl Generator {
                 });
             }
             _ => {
-                let reg = self.random.pick(&[0x0f, 0x2f, 0x32, 0x33, 0x35, 0x36, 0x37, 0x3e]);
+                let reg = self
+                    .random
+                    .pick(&[0x0f, 0x2f, 0x32, 0x33, 0x35, 0x36, 0x37, 0x3e]);
                 self.write(vcpu, reg, any & 0xffff_ffff);
             }
         }

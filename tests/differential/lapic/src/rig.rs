@@ -31,7 +31,13 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { vcpu, theirs, ours, led_to, .. } = self;
+        let Self {
+            vcpu,
+            theirs,
+            ours,
+            led_to,
+            ..
+        } = self;
         match self.what {
             What::Register(reg) => write!(f, "register {reg:#x} of vCPU {vcpu}")?,
             what => write!(f, "{what:?} of vCPU {vcpu}")?,
@@ -119,7 +125,11 @@ impl<'a> Rig<'a> {
             astray: (0..vcpus).map(|_| Astray::default()).collect(),
             queues: vec![Vec::new(); vcpus as usize],
             last_arbitrated: 63,
-            tally: RefCell::new(Tally { counts, outcome: Outcome::default(), step: 0 }),
+            tally: RefCell::new(Tally {
+                counts,
+                outcome: Outcome::default(),
+                step: 0,
+            }),
             ended: false,
         })
     }
@@ -151,7 +161,11 @@ impl<'a> Rig<'a> {
                 world(|w| w.now += ns);
                 return Ok(());
             }
-            Op::Wrmsr { vcpu, msr: 0x1b, value } => self.write_base(vcpu, value),
+            Op::Wrmsr {
+                vcpu,
+                msr: 0x1b,
+                value,
+            } => self.write_base(vcpu, value),
             Op::Rdmsr { vcpu, msr: 0x1b } => self.compare_base(vcpu),
             _ => self.access(op),
         }?;
@@ -236,7 +250,14 @@ impl<'a> Rig<'a> {
         Ok(())
     }
 
-    fn check(&mut self, change: impl FnOnce(&mut Seen), what: What, vcpu: u32, before: &Before, pair: (Value, Value)) -> Step {
+    fn check(
+        &mut self,
+        change: impl FnOnce(&mut Seen),
+        what: What,
+        vcpu: u32,
+        before: &Before,
+        pair: (Value, Value),
+    ) -> Step {
         let mut seen = self.seen(what, vcpu, &before.targets);
         seen.mode = before.mode;
         seen.full = before.full;
@@ -280,8 +301,16 @@ impl<'a> Rig<'a> {
         let readable = access.filter(|a| a.reg < 0x40 && a.write.is_none() && a.reg != 0x39);
         Before {
             mode: self.mode(vcpu),
-            targets: if sends { (0..self.vcpus).map(|id| self.target(id)).collect() } else { Vec::new() },
-            irr: if sends { (0..self.vcpus).map(|id| self.ours.irr(id)).collect() } else { Vec::new() },
+            targets: if sends {
+                (0..self.vcpus).map(|id| self.target(id)).collect()
+            } else {
+                Vec::new()
+            },
+            irr: if sends {
+                (0..self.vcpus).map(|id| self.ours.irr(id)).collect()
+            } else {
+                Vec::new()
+            },
             full: readable.map_or(0, |access| self.our_register(vcpu, access.reg)),
             error_vector: (error & 0x1_0000 == 0).then_some(error as u8),
         }
@@ -337,7 +366,13 @@ impl<'a> Rig<'a> {
         let ours = self.ours.enter(vcpu);
         let expected = Value::Vector(self.manuals[v].next(self.ours.register(vcpu, 0x08)));
         let pair = (Value::Vector(first), Value::Vector(ours));
-        self.check(|seen| seen.expected = Some(expected), What::Delivered, vcpu, &before, pair)?;
+        self.check(
+            |seen| seen.expected = Some(expected),
+            What::Delivered,
+            vcpu,
+            &before,
+            pair,
+        )?;
         let Some(vector) = ours else { return Ok(()) };
         let manual = &mut self.manuals[v];
         let direct = manual.direct.remove(&vector);
@@ -363,7 +398,13 @@ impl<'a> Rig<'a> {
         let theirs = self.theirs.wrmsr(vcpu, 0x1b, value);
         let ours = self.ours.wrmsr(vcpu, 0x1b, value);
         let pair = (Value::Answer(theirs), Value::Answer(ours));
-        self.check(|seen| seen.base_write = Some(value), What::Answer, vcpu, &before, pair)?;
+        self.check(
+            |seen| seen.base_write = Some(value),
+            What::Answer,
+            vcpu,
+            &before,
+            pair,
+        )?;
         if self.ended || ours != Answer::Done {
             return Ok(());
         }
@@ -407,7 +448,10 @@ impl<'a> Rig<'a> {
 
     fn compare_base(&mut self, vcpu: u32) -> Step {
         let before = self.before(vcpu, None);
-        let pair = (Value::Number(self.theirs.base(vcpu)), Value::Number(self.ours.base(vcpu)));
+        let pair = (
+            Value::Number(self.theirs.base(vcpu)),
+            Value::Number(self.ours.base(vcpu)),
+        );
         self.check(|_| {}, What::Base, vcpu, &before, pair)
     }
 
@@ -417,25 +461,38 @@ impl<'a> Rig<'a> {
         let before = self.before(vcpu, Some(access));
         let timer_was_due = self.timer_is_due(vcpu);
         let (theirs, ours) = match *op {
-            Op::Read { offset, bytes, .. } => {
-                (self.theirs.read(vcpu, offset, bytes), self.ours.read(vcpu, offset, bytes))
-            }
-            Op::Write { offset, bytes, value, .. } => {
-                (self.theirs.write(vcpu, offset, bytes, value), self.ours.write(vcpu, offset, bytes, value))
-            }
+            Op::Read { offset, bytes, .. } => (
+                self.theirs.read(vcpu, offset, bytes),
+                self.ours.read(vcpu, offset, bytes),
+            ),
+            Op::Write {
+                offset, bytes, value, ..
+            } => (
+                self.theirs.write(vcpu, offset, bytes, value),
+                self.ours.write(vcpu, offset, bytes, value),
+            ),
             Op::Rdmsr { msr, .. } => (self.theirs.rdmsr(vcpu, msr), self.ours.rdmsr(vcpu, msr)),
-            Op::Wrmsr { msr, value, .. } => {
-                (self.theirs.wrmsr(vcpu, msr, value), self.ours.wrmsr(vcpu, msr, value))
-            }
+            Op::Wrmsr { msr, value, .. } => (
+                self.theirs.wrmsr(vcpu, msr, value),
+                self.ours.wrmsr(vcpu, msr, value),
+            ),
             _ => unreachable!("access() answers for these only"),
         };
-        let what = if access.reg == 0x39 && access.write.is_none() { What::Count } else { What::Answer };
+        let what = if access.reg == 0x39 && access.write.is_none() {
+            What::Count
+        } else {
+            What::Answer
+        };
         self.compare_answer(vcpu, access, what, &before, (theirs, ours))?;
         if self.ended {
             return Ok(());
         }
         // Both say "done"; what the crate has done is not compared.
-        if access.write.is_some() && !access.is_plain() && before.mode == Mode::Xapic && theirs == Answer::Done {
+        if access.write.is_some()
+            && !access.is_plain()
+            && before.mode == Mode::Xapic
+            && theirs == Answer::Done
+        {
             self.note("LA-26");
             self.ended = true;
             return Ok(());
@@ -476,13 +533,21 @@ impl<'a> Rig<'a> {
             seen.expected = Some(Value::Answer(expected));
         };
         let mut theirs = theirs;
-        if let (What::Answer, Answer::Value(value), Answer::Value(_), true) = (what, theirs, ours, access.reg < 0x40) {
+        if let (What::Answer, Answer::Value(value), Answer::Value(_), true) =
+            (what, theirs, ours, access.reg < 0x40)
+        {
             // The whole register first, then the part that is read.
             let pair = (Value::Number(value), Value::Number(before.full));
             self.check(change, What::Register(access.reg), vcpu, before, pair)?;
             theirs = Answer::Value(before.full);
         }
-        self.check(change, what, vcpu, before, (Value::Answer(theirs), Value::Answer(ours)))
+        self.check(
+            change,
+            what,
+            vcpu,
+            before,
+            (Value::Answer(theirs), Value::Answer(ours)),
+        )
     }
 
     fn timer_is_due(&self, vcpu: u32) -> bool {
@@ -510,7 +575,11 @@ impl<'a> Rig<'a> {
         match access.reg {
             0x30 => {
                 let wide = before.mode == Mode::X2apic;
-                let destination = if wide { (value >> 32) as u32 } else { self.ours.register(vcpu, 0x31) >> 24 };
+                let destination = if wide {
+                    (value >> 32) as u32
+                } else {
+                    self.ours.register(vcpu, 0x31) >> 24
+                };
                 self.astray[v].destination_kept = false;
                 self.compare_message(before, Message::from_icr(vcpu, value as u32, destination, wide))
             }
@@ -609,7 +678,8 @@ impl<'a> Rig<'a> {
         astray.masked_expiry = false;
         astray.timer = if astray.timer_mode_3 && value != 0 {
             Some("LA-28")
-        } else if manual.mode == TimerMode::Periodic && value != 0 && manual.period() < manual::SHORTEST_REARM {
+        } else if manual.mode == TimerMode::Periodic && value != 0 && manual.period() < manual::SHORTEST_REARM
+        {
             Some("LA-21")
         } else {
             None
@@ -630,15 +700,27 @@ impl<'a> Rig<'a> {
         let is_error = before.mode == Mode::Xapic && !access.msr && manual::reserved_in_xapic(access.reg);
         let irr = if is_error { self.ours.irr(vcpu) } else { [0; 8] };
         let pending = self.manuals[vcpu as usize].pending.clone();
-        let error = if is_error { self.raise_error(vcpu, 0x80, before) } else { None };
+        let error = if is_error {
+            self.raise_error(vcpu, 0x80, before)
+        } else {
+            None
+        };
         let ours: Interrupts = error
-            .filter(|&vector| pending.contains(&vector) || irr[usize::from(vector) / 32] >> (vector & 31) & 1 != 0)
+            .filter(|&vector| {
+                pending.contains(&vector) || irr[usize::from(vector) / 32] >> (vector & 31) & 1 != 0
+            })
             .map(|vector| (vcpu, vector))
             .into_iter()
             .collect();
         let theirs: Interrupts = world(|w| w.injected.iter().copied().collect());
         let pair = (Value::Interrupts(theirs), Value::Interrupts(ours));
-        self.check(|seen| seen.error_interrupt = error, What::Sent, vcpu, before, pair)?;
+        self.check(
+            |seen| seen.error_interrupt = error,
+            What::Sent,
+            vcpu,
+            before,
+            pair,
+        )?;
         self.compare_errors(vcpu, before)
     }
 
@@ -657,7 +739,11 @@ impl<'a> Rig<'a> {
         if message.is_illegal() {
             error = self.raise_error(vcpu, 0x20, before);
         }
-        let reached = if message.is_sent() && !message.is_illegal() { self.reached(&message, before) } else { BTreeSet::new() };
+        let reached = if message.is_sent() && !message.is_illegal() {
+            self.reached(&message, before)
+        } else {
+            BTreeSet::new()
+        };
         let expected: Interrupts = if message.is_fixed() {
             reached.iter().map(|&vcpu| (vcpu, message.vector)).collect()
         } else {
@@ -676,18 +762,27 @@ impl<'a> Rig<'a> {
         self.compare_kicks(before, &message, &reached)?;
         self.compare_errors(vcpu, before)?;
         self.accept_all(&message, &expected);
-        reached.iter().filter(|&&target| target != vcpu).try_for_each(|&target| self.compare_registers(target))
+        reached
+            .iter()
+            .filter(|&&target| target != vcpu)
+            .try_for_each(|&target| self.compare_registers(target))
     }
 
     /// The manual's: lowest priority goes to one of those that listen, in turn among equals.
     fn reached(&mut self, message: &Message, before: &Before) -> BTreeSet<u32> {
-        let meant: Vec<&Target> =
-            before.targets.iter().filter(|target| message.is_for(target) && message.is_heard(target)).collect();
+        let meant: Vec<&Target> = before
+            .targets
+            .iter()
+            .filter(|target| message.is_for(target) && message.is_heard(target))
+            .collect();
         if message.delivery != 1 {
             return meant.iter().map(|target| target.id).collect();
         }
         let turn = |target: &&&Target| (target.id + 64 - self.last_arbitrated - 1) % 64;
-        let chosen = meant.iter().min_by_key(|target| (target.tpr >> 4, turn(target))).map(|target| target.id);
+        let chosen = meant
+            .iter()
+            .min_by_key(|target| (target.tpr >> 4, turn(target)))
+            .map(|target| target.id);
         if let Some(chosen) = chosen {
             self.last_arbitrated = chosen;
         }
@@ -695,7 +790,13 @@ impl<'a> Rig<'a> {
     }
 
     /// New in an IRR, or sent through the host. What was in the IRR already may have come again.
-    fn our_interrupts(&self, sender: u32, before: &Before, expected: &Interrupts, error: Option<u8>) -> Interrupts {
+    fn our_interrupts(
+        &self,
+        sender: u32,
+        before: &Before,
+        expected: &Interrupts,
+        error: Option<u8>,
+    ) -> Interrupts {
         let error = error.map(|vector| (sender, vector));
         let mut set: Interrupts = world(|w| w.sent.iter().copied().collect());
         for id in 0..self.vcpus {
@@ -721,9 +822,15 @@ impl<'a> Rig<'a> {
             6 => 4 | u32::from(message.vector) << 8,
             _ => 0,
         };
-        let expected: BTreeSet<(u32, u32)> =
-            if bits != 0 { reached.iter().map(|&id| (id, bits)).collect() } else { BTreeSet::new() };
-        let ours = (0..self.vcpus).map(|id| (id, self.ours.signals(id))).filter(|(_, bits)| *bits != 0).collect();
+        let expected: BTreeSet<(u32, u32)> = if bits != 0 {
+            reached.iter().map(|&id| (id, bits)).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let ours = (0..self.vcpus)
+            .map(|id| (id, self.ours.signals(id)))
+            .filter(|(_, bits)| *bits != 0)
+            .collect();
         let change = |seen: &mut Seen| {
             seen.message = Some(*message);
             seen.expected = Some(Value::Signals(expected.clone()));
@@ -734,8 +841,19 @@ impl<'a> Rig<'a> {
 
     /// The crate leaves it to inject_interrupt: whoever gets something is told.
     fn compare_kicks(&mut self, before: &Before, message: &Message, reached: &BTreeSet<u32>) -> Step {
-        let told = |id: u32| if message.is_fixed() { id != message.sender && !self.ours.sends } else { true };
-        let theirs = reached.iter().copied().filter(|&id| told(id)).map(|id| (id, 0)).collect();
+        let told = |id: u32| {
+            if message.is_fixed() {
+                id != message.sender && !self.ours.sends
+            } else {
+                true
+            }
+        };
+        let theirs = reached
+            .iter()
+            .copied()
+            .filter(|&id| told(id))
+            .map(|id| (id, 0))
+            .collect();
         let ours = world(|w| w.notified.iter().map(|&id| (id, 0)).collect());
         let pair = (Value::Interrupts(theirs), Value::Interrupts(ours));
         self.check(|_| {}, What::Kicks, message.sender, before, pair)
@@ -762,7 +880,9 @@ impl<'a> Rig<'a> {
             let due = world(|w| {
                 let ours = w.ours.iter().map(|(&vcpu, timer)| (timer.deadline, vcpu));
                 let theirs = w.theirs.iter().map(|(&vcpu, timer)| (timer.deadline, vcpu));
-                ours.chain(theirs).min().filter(|&(deadline, _)| deadline <= until)
+                ours.chain(theirs)
+                    .min()
+                    .filter(|&(deadline, _)| deadline <= until)
             });
             let Some((deadline, vcpu)) = due else { break };
             if calls == MOST_CALLS {
@@ -794,7 +914,13 @@ impl<'a> Rig<'a> {
         let before = self.before(vcpu, None);
         let told: Interrupts = ours.then_some((vcpu, 0)).into_iter().collect();
         let notified = world(|w| w.notified.iter().map(|&id| (id, 0)).collect());
-        self.check(|_| {}, What::Kicks, vcpu, &before, (Value::Interrupts(told), Value::Interrupts(notified)))?;
+        self.check(
+            |_| {},
+            What::Kicks,
+            vcpu,
+            &before,
+            (Value::Interrupts(told), Value::Interrupts(notified)),
+        )?;
         self.compare_host_timer(vcpu)?;
         self.look(vcpu)
     }
@@ -803,11 +929,21 @@ impl<'a> Rig<'a> {
         let before = self.before(vcpu, None);
         let (theirs, ours, leaked) = world(|w| {
             let theirs = w.theirs.get(&vcpu).map(|timer| timer.deadline);
-            (theirs, w.ours.get(&vcpu).map(|timer| timer.deadline), std::mem::take(&mut w.leaked_timers))
+            (
+                theirs,
+                w.ours.get(&vcpu).map(|timer| timer.deadline),
+                std::mem::take(&mut w.leaked_timers),
+            )
         });
         let expected = Value::Time(self.manuals[vcpu as usize].timer.host);
         let pair = (Value::Time(theirs), Value::Time(ours));
-        self.check(|seen| seen.expected = Some(expected), What::HostTimer, vcpu, &before, pair)?;
+        self.check(
+            |seen| seen.expected = Some(expected),
+            What::HostTimer,
+            vcpu,
+            &before,
+            pair,
+        )?;
         let pair = (Value::Number(0), Value::Number(u64::from(leaked)));
         self.check(|_| {}, What::HostTimer, vcpu, &before, pair)
     }
@@ -843,7 +979,13 @@ impl<'a> Rig<'a> {
             seen.expected = Some(Value::Vector(brought));
             seen.error_interrupt = error;
         };
-        self.check(change, What::Tick, vcpu, &before, (Value::Vector(theirs), Value::Vector(ours)))?;
+        self.check(
+            change,
+            What::Tick,
+            vcpu,
+            &before,
+            (Value::Vector(theirs), Value::Vector(ours)),
+        )?;
         self.compare_errors(vcpu, &before)?;
         let astray = &mut self.astray[v];
         astray.masked_expiry = (astray.masked_expiry && theirs.is_none()) || (expires && masked);

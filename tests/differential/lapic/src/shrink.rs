@@ -40,7 +40,9 @@ fn with_simpler_values(mut sequence: Sequence, is_it: &impl Fn(&Sequence) -> boo
         for bit in (0..64).rev() {
             let mut ops = sequence.ops.clone();
             match &mut ops[at] {
-                Op::Write { value, .. } | Op::Wrmsr { value, .. } if *value >> bit & 1 != 0 => *value &= !(1 << bit),
+                Op::Write { value, .. } | Op::Wrmsr { value, .. } if *value >> bit & 1 != 0 => {
+                    *value &= !(1 << bit)
+                }
                 Op::Clock { ns } | Op::Late { ns } if *ns >> bit & 1 != 0 => *ns &= !(1 << bit),
                 _ => continue,
             }
@@ -59,7 +61,10 @@ pub fn show(sequence: &Sequence) {
     let sequence = with(sequence, sequence.ops.clone());
     let sequence = without_operations(sequence, &is_it);
     let sequence = with_simpler_values(sequence, &is_it);
-    println!("  {} vCPUs, messages through the host: {}", sequence.vcpus, sequence.sends);
+    println!(
+        "  {} vCPUs, messages through the host: {}",
+        sequence.vcpus, sequence.sends
+    );
     for op in &sequence.ops {
         println!("  {op}");
     }

@@ -17,7 +17,9 @@ pub struct Theirs {
 impl Theirs {
     pub fn new(vcpus: u32) -> Self {
         Self {
-            apics: (0..vcpus as usize).map(|id| EmulatedLocalApic::new(0, id)).collect(),
+            apics: (0..vcpus as usize)
+                .map(|id| EmulatedLocalApic::new(0, id))
+                .collect(),
         }
     }
 
@@ -75,7 +77,11 @@ impl Theirs {
             let done = if msr == 0x1b {
                 apic.set_apic_base(value)
             } else {
-                apic.handle_msr_write(X86MsrAddr::new(msr as usize), X86AccessWidth::Qword, value as usize)
+                apic.handle_msr_write(
+                    X86MsrAddr::new(msr as usize),
+                    X86AccessWidth::Qword,
+                    value as usize,
+                )
             };
             match done {
                 Ok(()) => Answer::Done,

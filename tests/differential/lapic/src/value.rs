@@ -55,12 +55,17 @@ impl fmt::Debug for Value {
         match self {
             Self::Answer(answer) => write!(f, "{answer:?}"),
             Self::Number(number) => write!(f, "{number:#x}"),
-            Self::Interrupts(set) => {
-                f.debug_list().entries(set.iter().map(|(vcpu, vector)| format!("{vector:#x} to vCPU {vcpu}"))).finish()
-            }
-            Self::Signals(set) => {
-                f.debug_list().entries(set.iter().map(|(vcpu, bits)| format!("{bits:#x} to vCPU {vcpu}"))).finish()
-            }
+            Self::Interrupts(set) => f
+                .debug_list()
+                .entries(
+                    set.iter()
+                        .map(|(vcpu, vector)| format!("{vector:#x} to vCPU {vcpu}")),
+                )
+                .finish(),
+            Self::Signals(set) => f
+                .debug_list()
+                .entries(set.iter().map(|(vcpu, bits)| format!("{bits:#x} to vCPU {vcpu}")))
+                .finish(),
             Self::Vector(None) | Self::Time(None) => write!(f, "none"),
             Self::Vector(Some(vector)) => write!(f, "{vector:#x}"),
             Self::Time(Some(time)) => write!(f, "{time} ns"),

@@ -79,6 +79,9 @@ pub struct Pair {
     theirs: Theirs,
     ours: Ours,
     known: Known,
+    setup: [Option<Setup>; 2],
+    after_setup: bool,
+    obstinate: bool, // it goes on where a sequence would end
     pub exits: u64,
 }
 
@@ -91,6 +94,10 @@ pub struct Unexplained {
 fn before_run(side: &mut dyn Side, step: &Step) {
     match *step {
         Step::Inject { vector, level } => drop(side.inject(vector.into(), level)),
+        Step::Inject2 { first, second } => {
+            let _ = side.inject(first.into(), false);
+            let _ = side.inject(second.into(), false);
+        }
         Step::CutShort { vector } => drop(side.inject(vector.into(), false)),
         Step::SetGpr { index, value } => drop(side.set_gpr(index.into(), value)),
         Step::Unmap => {
@@ -130,6 +137,10 @@ fn drive(side: &mut dyn Side, step: &Step, registers: &Registers) -> Outcome {
         let answer = side.run();
         host.extend(side.machine().host_changes());
         let stopped = side.machine().outcome().stopped != 0;
+        if side.machine().outcome().stuck != 0 {
+            failure = Some(Failure::Error("stuck"));
+            break;
+        }
         match answer {
             Err(error) => failure = Some(error),
             Ok(exit) if stopped => last = Some(exit),
@@ -160,16 +171,31 @@ fn drive(side: &mut dyn Side, step: &Step, registers: &Registers) -> Outcome {
 
 fn difference<T: PartialEq + std::fmt::Debug>(found: &mut Vec<Difference>, kind: Kind, theirs: &T, ours: &T) {
     if theirs != ours {
-        found.push(Difference { kind, theirs: format!("{theirs:x?}"), ours: format!("{ours:x?}"), values: (0, 0) });
+        found.push(Difference {
+            kind,
+            theirs: format!("{theirs:x?}"),
+            ours: format!("{ours:x?}"),
+            values: (0, 0),
+        });
     }
 }
 
 fn one_sided(found: &mut Vec<Difference>, theirs: (Kind, &[String]), ours: (Kind, &[String])) {
     for text in theirs.1 {
-        found.push(Difference { kind: theirs.0, theirs: text.clone(), ours: "-".into(), values: (0, 0) });
+        found.push(Difference {
+            kind: theirs.0,
+            theirs: text.clone(),
+            ours: "-".into(),
+            values: (0, 0),
+        });
     }
     for text in ours.1 {
-        found.push(Difference { kind: ours.0, theirs: "-".into(), ours: text.clone(), values: (0, 0) });
+        found.push(Difference {
+            kind: ours.0,
+            theirs: "-".into(),
+            ours: text.clone(),
+            values: (0, 0),
+        });
     }
 }
 
@@ -212,13 +238,22 @@ fn compare(known: &mut Known, theirs: &Outcome, ours: &Outcome) -> Vec<Differenc
         (Kind::TheirComplaint, &theirs.complaints),
         (Kind::OurComplaint, &ours.complaints),
     );
-    one_sided(&mut found, (Kind::TheirHost, &theirs.host), (Kind::OurHost, &ours.host));
+    one_sided(
+        &mut found,
+        (Kind::TheirHost, &theirs.host),
+        (Kind::OurHost, &ours.host),
+    );
     compare_fields(&mut found, known, theirs, ours);
     found
 }
 
 impl Pair {
-    pub fn new(backend: Backend, case: &Case, tally: &mut Tally) -> Result<Self, Unexplained> {
+    pub fn new(
+        backend: Backend,
+        case: &Case,
+        obstinate: bool,
+        tally: &mut Tally,
+    ) -> Result<Self, Unexplained> {
         let mut pair = Self {
             backend,
             features: case.features,
@@ -226,6 +261,9 @@ impl Pair {
             theirs: Theirs::new(backend, case.features),
             ours: Ours::new(backend, case.features),
             known: [None; field::COUNT as usize],
+            setup: [None, None],
+            after_setup: false,
+            obstinate,
             exits: 0,
         };
         pair.begin(case, tally)?;
@@ -237,7 +275,7 @@ impl Pair {
     fn begin(&mut self, case: &Case, tally: &mut Tally) -> Result<(), Unexplained> {
         let sides: [&mut dyn Side; 2] = [&mut self.theirs, &mut self.ours];
         let mut results = Vec::new();
-        for side in sides {
+        for (at, side) in sides.into_iter().enumerate() {
             write_page_tables(side.machine().guest_memory());
             side.machine().select();
             let root = side.machine().alloc();
@@ -253,6 +291,7 @@ impl Pair {
                 .and_then(|()| side.create())
                 .and_then(|()| side.setup(&setup))
                 .and_then(|()| side.bind());
+            self.setup[at] = Some(setup);
             results.push((result, side.machine().take_complaints()));
         }
         let (ours, our_complaints) = results.pop().expect("two");
@@ -267,10 +306,16 @@ impl Pair {
         let failed = found.iter().any(|d| d.kind == Kind::Failure);
         self.explain(&Step::Idle, None, found, tally)?;
         if failed {
-            return Err(Unexplained { step: "the beginning".into(), differences: vec![] });
+            return Err(Unexplained {
+                step: "the beginning".into(),
+                differences: vec![],
+            });
         }
         if !self.step(&Step::Idle, &Registers::begin(), tally)? {
-            return Err(Unexplained { step: "the first entry".into(), differences: vec![] });
+            return Err(Unexplained {
+                step: "the first entry".into(),
+                differences: vec![],
+            });
         }
         Ok(())
     }
@@ -279,7 +324,10 @@ impl Pair {
         let (steps, segments) = way_into(mode);
         for step in steps {
             if !self.step(&step, &Registers::begin(), tally)? {
-                return Err(Unexplained { step: "the way into the mode".into(), differences: vec![] });
+                return Err(Unexplained {
+                    step: "the way into the mode".into(),
+                    differences: vec![],
+                });
             }
         }
         self.mode = mode;
@@ -293,9 +341,16 @@ impl Pair {
     }
 
     /// The other side goes on from here, if it can. False: this is the end of the sequence.
-    pub fn step(&mut self, step: &Step, registers: &Registers, tally: &mut Tally) -> Result<bool, Unexplained> {
-        if let Step::Move { cpu } = *step {
-            return self.relocate(cpu, tally);
+    pub fn step(
+        &mut self,
+        step: &Step,
+        registers: &Registers,
+        tally: &mut Tally,
+    ) -> Result<bool, Unexplained> {
+        match *step {
+            Step::Move { cpu } => return self.relocate(cpu, tally),
+            Step::SetupAgain => return self.set_up_again(tally),
+            _ => {}
         }
         let (backend, mode) = (self.backend, self.mode);
         let mut outcomes = Vec::new();
@@ -310,7 +365,7 @@ impl Pair {
         let found = compare(&mut self.known, &theirs, &ours);
         let goes_on = theirs.stopped && ours.stopped && theirs.failure.is_none() && ours.failure.is_none();
         let ends = self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
-        Ok(goes_on && !ends)
+        Ok(goes_on && (!ends || self.obstinate))
     }
 
     fn relocate(&mut self, number: u8, tally: &mut Tally) -> Result<bool, Unexplained> {
@@ -327,8 +382,39 @@ impl Pair {
         let mut found = Vec::new();
         let goes_on = theirs.0.is_ok() && ours.0.is_ok();
         difference(&mut found, Kind::Failure, &theirs.0.err(), &ours.0.err());
-        one_sided(&mut found, (Kind::TheirComplaint, &theirs.1), (Kind::OurComplaint, &ours.1));
+        one_sided(
+            &mut found,
+            (Kind::TheirComplaint, &theirs.1),
+            (Kind::OurComplaint, &ours.1),
+        );
         self.explain(&Step::Move { cpu: number }, None, found, tally)?;
+        Ok(goes_on)
+    }
+
+    fn set_up_again(&mut self, tally: &mut Tally) -> Result<bool, Unexplained> {
+        let mut results = Vec::new();
+        for (at, side) in [&mut self.theirs as &mut dyn Side, &mut self.ours]
+            .into_iter()
+            .enumerate()
+        {
+            let setup = self.setup[at].as_ref().expect("it was set up before");
+            let result = side
+                .unbind()
+                .and_then(|()| side.setup(setup))
+                .and_then(|()| side.bind());
+            results.push((result, side.machine().take_complaints()));
+        }
+        self.mode = Mode::Real;
+        self.after_setup = true;
+        let mut found = Vec::new();
+        let goes_on = results.iter().all(|(result, _)| result.is_ok());
+        difference(&mut found, Kind::Failure, &results[0].0, &results[1].0);
+        one_sided(
+            &mut found,
+            (Kind::TheirComplaint, &results[0].1),
+            (Kind::OurComplaint, &results[1].1),
+        );
+        self.explain(&Step::SetupAgain, None, found, tally)?;
         Ok(goes_on)
     }
 
@@ -349,6 +435,7 @@ impl Pair {
             mode: self.mode,
             step,
             outcomes,
+            after_setup: self.after_setup,
             known: &self.known,
         };
         let (mut ends, mut rest) = (false, Vec::new());
@@ -361,15 +448,21 @@ impl Pair {
         if rest.is_empty() {
             return Ok(ends);
         }
-        Err(Unexplained { step: format!("{step:x?} in {:?} mode", self.mode), differences: rest })
+        Err(Unexplained {
+            step: format!("{step:x?} in {:?} mode", self.mode),
+            differences: rest,
+        })
     }
 
-    /// Frames that are still in use when everything has been given back.
+    /// Frames that are still in use when everything has been given back: one, the test's own nested table.
     pub fn finish(mut self) -> (u32, u32) {
         let mut left = [0, 0];
-        self.theirs.destroy();
-        self.ours.destroy();
-        for (at, side) in [&mut self.theirs as &mut dyn Side, &mut self.ours].into_iter().enumerate() {
+        self.theirs.give_back();
+        self.ours.give_back();
+        for (at, side) in [&mut self.theirs as &mut dyn Side, &mut self.ours]
+            .into_iter()
+            .enumerate()
+        {
             left[at] = side.machine().frames();
         }
         (left[0], left[1])
@@ -382,13 +475,23 @@ impl Pair {
 
 impl Registers {
     pub fn begin() -> Self {
-        Self { gpr: [0; 16], rip: crate::step::CODE, rflags: 2, shadow: 0 }
+        Self {
+            gpr: [0; 16],
+            rip: crate::step::CODE,
+            rflags: 2,
+            shadow: 0,
+        }
     }
 }
 
 /// A whole case. Exits, or what could not be explained.
-pub fn run_case(backend: Backend, case: &Case, tally: &mut Tally) -> Result<u64, Unexplained> {
-    let mut pair = match Pair::new(backend, case, tally) {
+pub fn run_case(
+    backend: Backend,
+    case: &Case,
+    obstinate: bool,
+    tally: &mut Tally,
+) -> Result<u64, Unexplained> {
+    let mut pair = match Pair::new(backend, case, obstinate, tally) {
         Ok(pair) => pair,
         Err(end) if end.differences.is_empty() => return Ok(0),
         Err(end) => return Err(end),
@@ -398,5 +501,20 @@ pub fn run_case(backend: Backend, case: &Case, tally: &mut Tally) -> Result<u64,
             break;
         }
     }
-    Ok(pair.exits)
+    let exits = pair.exits;
+    let (_, left) = pair.finish();
+    if left != 1 {
+        let ours = format!("{left} frames are in use at the end, the nested table's among them");
+        let lost = Difference {
+            kind: Kind::OurComplaint,
+            theirs: "-".into(),
+            ours,
+            values: (0, 0),
+        };
+        return Err(Unexplained {
+            step: "the end".into(),
+            differences: vec![lost],
+        });
+    }
+    Ok(exits)
 }

@@ -41,7 +41,8 @@ pub fn keep_log() {
 }
 
 pub fn take_log() -> Vec<String> {
-    LOG.with(|log| log.borrow_mut().as_mut().map(std::mem::take)).unwrap_or_default()
+    LOG.with(|log| log.borrow_mut().as_mut().map(std::mem::take))
+        .unwrap_or_default()
 }
 
 pub struct Machine {
@@ -59,7 +60,11 @@ pub fn field_name(field: u32) -> String {
 
 impl Machine {
     pub fn new(backend: Backend, features: u32, upstream: bool) -> Self {
-        let number = if backend == Backend::Vmx { cpu::MODEL_VMX } else { cpu::MODEL_SVM };
+        let number = if backend == Backend::Vmx {
+            cpu::MODEL_VMX
+        } else {
+            cpu::MODEL_SVM
+        };
         let model = unsafe { cpu::model_create(number, features) };
         if upstream {
             unsafe { cpu::model_relax(model) };
@@ -150,7 +155,10 @@ impl Machine {
         let records = unsafe { cpu::model_trace(self.model, &mut count) };
         let records = unsafe { std::slice::from_raw_parts(records, count as usize) };
         let name = |operation| text(unsafe { cpu::model_operation_name(operation) });
-        records.iter().map(|r| format!("cpu {} {} {:x} {:x}", r.cpu, name(r.operation), r.a, r.b)).collect()
+        records
+            .iter()
+            .map(|r| format!("cpu {} {} {:x} {:x}", r.cpu, name(r.operation), r.a, r.b))
+            .collect()
     }
 
     pub fn clear_trace(&self) {
@@ -328,7 +336,11 @@ unsafe extern "C" fn current_cpu(_: *mut c_void) -> u32 {
 }
 
 unsafe extern "C" fn read_msr(_: *mut c_void, msr: u32, value: *mut u64) -> i32 {
-    if unsafe { cpu::model_try_rdmsr(msr, value) } == 0 { 0 } else { library::X86VCPU_ERR_UNSUPPORTED }
+    if unsafe { cpu::model_try_rdmsr(msr, value) } == 0 {
+        0
+    } else {
+        library::X86VCPU_ERR_UNSUPPORTED
+    }
 }
 
 unsafe extern "C" fn log(_: *mut c_void, _: u32, line: *const c_char, len: u64) {

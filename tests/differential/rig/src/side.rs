@@ -14,15 +14,44 @@ use crate::machine::{Backend, Host, Machine, OPS};
 /// What run returned. Widths are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
-    Hypercall { nr: u64, args: [u64; 6] },
-    PortRead { port: u16, width: u8 },
-    PortWrite { port: u16, width: u8, data: u64 },
-    PortString { port: u16, width: u8, out: bool, gpa: u64 },
-    MmioRead { gpa: u64, width: u8, reg: u8, reg_width: u8, signed: bool, byte: Option<(u8, bool)> },
-    MmioWrite { gpa: u64, width: u8, data: u64 },
+    Hypercall {
+        nr: u64,
+        args: [u64; 6],
+    },
+    PortRead {
+        port: u16,
+        width: u8,
+    },
+    PortWrite {
+        port: u16,
+        width: u8,
+        data: u64,
+    },
+    PortString {
+        port: u16,
+        width: u8,
+        out: bool,
+        gpa: u64,
+    },
+    MmioRead {
+        gpa: u64,
+        width: u8,
+        reg: u8,
+        reg_width: u8,
+        signed: bool,
+        byte: Option<(u8, bool)>,
+    },
+    MmioWrite {
+        gpa: u64,
+        width: u8,
+        data: u64,
+    },
     MsrRead(u32),
     MsrWrite(u32, u64),
-    NestedFault { gpa: u64, access: u64 },
+    NestedFault {
+        gpa: u64,
+        access: u64,
+    },
     Timer,
     InterruptEnd(Option<u8>),
     Halt,
@@ -69,23 +98,28 @@ pub trait Side {
     fn inject(&mut self, vector: u32, level: bool) -> Answer<()>;
     fn flush_nested(&mut self);
     fn has_pending_event(&mut self) -> bool;
+    /// The vCPU is destroyed, every CPU that is on turned off.
+    fn give_back(&mut self);
 }
 
 // ---- Upstream --------------------------------------------------------------------------------------------------
 
 pub struct Theirs {
-    vcpu: Option<upstream::X86Vcpu<Host>>,
+    /// In a box: it must not move once it has been launched (U-04).
+    vcpu: Option<Box<upstream::X86Vcpu<Host>>>,
     percpu: [Option<upstream::X86PerCpuState<Host>>; 4],
     string: Option<upstream::X86PortIoStringExit>,
     byte: Option<upstream::X86ByteRegister>, // of the last read
-    machine: Machine, // last: the others free their frames before it goes
+    machine: Machine,                        // last: the others free their frames before it goes
     cpu: usize,
 }
 
 fn message(panic: Box<dyn Any + Send>) -> String {
     match panic.downcast::<String>() {
         Ok(text) => text.lines().next().unwrap_or("").to_owned(),
-        Err(panic) => panic.downcast::<&str>().map_or("?".into(), |text| text.to_string()),
+        Err(panic) => panic
+            .downcast::<&str>()
+            .map_or("?".into(), |text| text.to_string()),
     }
 }
 
@@ -124,14 +158,25 @@ fn guarded<T>(call: impl FnOnce() -> upstream::X86VcpuResult<T>) -> Answer<T> {
 
 fn byte_register(reg: upstream::X86ByteRegister) -> (u8, bool) {
     let text = format!("{reg:?}");
-    let gpr = text.split("gpr: ").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or("0");
+    let gpr = text
+        .split("gpr: ")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next())
+        .unwrap_or("0");
     (gpr.parse().unwrap_or(0), text.contains("high: true"))
 }
 
 impl Theirs {
     pub fn new(backend: Backend, features: u32) -> Self {
         let machine = Machine::new(backend, features, true);
-        Self { vcpu: None, percpu: [const { None }; 4], string: None, byte: None, machine, cpu: 0 }
+        Self {
+            vcpu: None,
+            percpu: [const { None }; 4],
+            string: None,
+            byte: None,
+            machine,
+            cpu: 0,
+        }
     }
 
     fn vcpu(&mut self) -> &mut upstream::X86Vcpu<Host> {
@@ -142,10 +187,15 @@ impl Theirs {
         use upstream::X86VmExit as E;
         match exit {
             E::Hypercall { nr, args } => Exit::Hypercall { nr, args },
-            E::PortIoRead { port, width } => Exit::PortRead { port: port.number(), width: width.size() as u8 },
-            E::PortIoWrite { port, width, data } => {
-                Exit::PortWrite { port: port.number(), width: width.size() as u8, data }
-            }
+            E::PortIoRead { port, width } => Exit::PortRead {
+                port: port.number(),
+                width: width.size() as u8,
+            },
+            E::PortIoWrite { port, width, data } => Exit::PortWrite {
+                port: port.number(),
+                width: width.size() as u8,
+                data,
+            },
             E::PortIoString(string) => {
                 self.string = Some(string);
                 Exit::PortString {
@@ -155,7 +205,14 @@ impl Theirs {
                     gpa: string.guest_paddr().as_usize() as u64,
                 }
             }
-            E::MmioRead { addr, width, reg, reg_width, signed_ext, byte_reg } => {
+            E::MmioRead {
+                addr,
+                width,
+                reg,
+                reg_width,
+                signed_ext,
+                byte_reg,
+            } => {
                 self.byte = byte_reg;
                 Exit::MmioRead {
                     gpa: addr.as_usize() as u64,
@@ -166,19 +223,24 @@ impl Theirs {
                     byte: byte_reg.map(byte_register),
                 }
             }
-            E::MmioWrite { addr, width, data } => {
-                Exit::MmioWrite { gpa: addr.as_usize() as u64, width: width.size() as u8, data }
-            }
+            E::MmioWrite { addr, width, data } => Exit::MmioWrite {
+                gpa: addr.as_usize() as u64,
+                width: width.size() as u8,
+                data,
+            },
             E::MsrRead { addr } => Exit::MsrRead(addr.addr() as u32),
             E::MsrWrite { addr, value } => Exit::MsrWrite(addr.addr() as u32, value),
-            E::NestedPageFault { addr, access_flags } => {
-                Exit::NestedFault { gpa: addr.as_usize() as u64, access: access_flags.bits() as u64 }
-            }
+            E::NestedPageFault { addr, access_flags } => Exit::NestedFault {
+                gpa: addr.as_usize() as u64,
+                access: access_flags.bits() as u64,
+            },
             E::PreemptionTimer => Exit::Timer,
             E::InterruptEnd { vector } => Exit::InterruptEnd(vector),
             E::Halt => Exit::Halt,
             E::SystemDown => Exit::Down,
-            E::FailEntry { hardware_entry_failure_reason } => Exit::FailEntry(hardware_entry_failure_reason as u64),
+            E::FailEntry {
+                hardware_entry_failure_reason,
+            } => Exit::FailEntry(hardware_entry_failure_reason as u64),
             E::Nothing => Exit::Nothing,
             other => panic!("upstream has a new exit: {other:?}"),
         }
@@ -186,10 +248,28 @@ impl Theirs {
 
     /// What a VMM writes to the destination of a read of device memory.
     fn write_register(&mut self, exit: &Exit, value: u64) {
-        let &Exit::MmioRead { width, reg, reg_width, signed, byte, .. } = exit else { return };
+        let &Exit::MmioRead {
+            width,
+            reg,
+            reg_width,
+            signed,
+            byte,
+            ..
+        } = exit
+        else {
+            return;
+        };
         let bits = 8 * u32::from(width);
-        let value = if width == 8 { value } else { value & ((1 << bits) - 1) };
-        let value = if signed { ((value << (64 - bits)) as i64 >> (64 - bits)) as u64 } else { value };
+        let value = if width == 8 {
+            value
+        } else {
+            value & ((1 << bits) - 1)
+        };
+        let value = if signed {
+            ((value << (64 - bits)) as i64 >> (64 - bits)) as u64
+        } else {
+            value
+        };
         let vcpu = self.vcpu.as_mut().expect("create comes first");
         match (byte, reg_width) {
             (Some(_), _) => vcpu.set_gpr_byte(self.byte.expect("of the same exit"), value as u8),
@@ -238,7 +318,8 @@ impl Side for Theirs {
 
     fn create(&mut self) -> Answer<()> {
         self.machine.select();
-        self.vcpu = Some(guarded(|| upstream::X86Vcpu::new_with_config(1, 0, upstream::X86VcpuCreateConfig))?);
+        let vcpu = guarded(|| upstream::X86Vcpu::new_with_config(1, 0, upstream::X86VcpuCreateConfig))?;
+        self.vcpu = Some(Box::new(vcpu));
         Ok(())
     }
 
@@ -341,18 +422,22 @@ impl Side for Theirs {
         self.machine.select();
         self.vcpu().has_pending_event()
     }
+
+    fn give_back(&mut self) {
+        self.destroy();
+        for number in 0..4 {
+            if let Some(mut state) = self.percpu[number].take() {
+                self.on_cpu(number as u32);
+                let _ = guarded(|| state.hardware_disable());
+                drop(state);
+            }
+        }
+    }
 }
 
 impl Drop for Theirs {
     fn drop(&mut self) {
-        self.destroy();
-        for state in &mut self.percpu {
-            let state = state.take();
-            let _ = guarded(|| {
-                drop(state);
-                Ok(())
-            });
-        }
+        self.give_back();
     }
 }
 
@@ -383,7 +468,13 @@ fn status(status: i32) -> Answer<()> {
 impl Ours {
     pub fn new(backend: Backend, features: u32) -> Self {
         let machine = Machine::new(backend, features, false);
-        Self { vcpu: null_mut(), percpu: [null_mut(); 4], string: None, machine, cpu: 0 }
+        Self {
+            vcpu: null_mut(),
+            percpu: [null_mut(); 4],
+            string: None,
+            machine,
+            cpu: 0,
+        }
     }
 
     fn translate(&mut self, exit: &x86vcpu_exit) -> Exit {
@@ -391,11 +482,19 @@ impl Ours {
         let u: &x86vcpu_exit_payload = unsafe { &*(u as *const _ as *const _) };
         unsafe {
             match exit.kind {
-                X86VCPU_EXIT_HYPERCALL => Exit::Hypercall { nr: u.hypercall.nr, args: u.hypercall.args },
-                X86VCPU_EXIT_PORT_IO_READ => Exit::PortRead { port: u.port_io.port, width: 1 << u.port_io.width },
-                X86VCPU_EXIT_PORT_IO_WRITE => {
-                    Exit::PortWrite { port: u.port_io.port, width: 1 << u.port_io.width, data: u.port_io.data }
-                }
+                X86VCPU_EXIT_HYPERCALL => Exit::Hypercall {
+                    nr: u.hypercall.nr,
+                    args: u.hypercall.args,
+                },
+                X86VCPU_EXIT_PORT_IO_READ => Exit::PortRead {
+                    port: u.port_io.port,
+                    width: 1 << u.port_io.width,
+                },
+                X86VCPU_EXIT_PORT_IO_WRITE => Exit::PortWrite {
+                    port: u.port_io.port,
+                    width: 1 << u.port_io.width,
+                    data: u.port_io.data,
+                },
                 X86VCPU_EXIT_PORT_IO_STRING => {
                     let string = u.port_io_string;
                     self.string = Some(string);
@@ -414,18 +513,21 @@ impl Ours {
                     signed: u.mmio.sign_extend == 1,
                     byte: (u.mmio.has_byte_reg == 1).then_some((u.mmio.reg, u.mmio.byte_reg_high == 1)),
                 },
-                X86VCPU_EXIT_MMIO_WRITE => {
-                    Exit::MmioWrite { gpa: u.mmio.gpa, width: 1 << u.mmio.width, data: u.mmio.data }
-                }
+                X86VCPU_EXIT_MMIO_WRITE => Exit::MmioWrite {
+                    gpa: u.mmio.gpa,
+                    width: 1 << u.mmio.width,
+                    data: u.mmio.data,
+                },
                 X86VCPU_EXIT_MSR_READ => Exit::MsrRead(u.msr.index),
                 X86VCPU_EXIT_MSR_WRITE => Exit::MsrWrite(u.msr.index, u.msr.value),
-                X86VCPU_EXIT_NESTED_PAGE_FAULT => {
-                    Exit::NestedFault { gpa: u.nested_page_fault.gpa, access: u.nested_page_fault.access }
-                }
+                X86VCPU_EXIT_NESTED_PAGE_FAULT => Exit::NestedFault {
+                    gpa: u.nested_page_fault.gpa,
+                    access: u.nested_page_fault.access,
+                },
                 X86VCPU_EXIT_PREEMPTION_TIMER => Exit::Timer,
-                X86VCPU_EXIT_INTERRUPT_END => {
-                    Exit::InterruptEnd((u.interrupt_end.has_vector == 1).then_some(u.interrupt_end.vector as u8))
-                }
+                X86VCPU_EXIT_INTERRUPT_END => Exit::InterruptEnd(
+                    (u.interrupt_end.has_vector == 1).then_some(u.interrupt_end.vector as u8),
+                ),
                 X86VCPU_EXIT_HALT => Exit::Halt,
                 X86VCPU_EXIT_SYSTEM_DOWN => Exit::Down,
                 X86VCPU_EXIT_FAIL_ENTRY => Exit::FailEntry(u.fail_entry.reason),
@@ -451,7 +553,12 @@ impl Side for Ours {
         let state = &mut self.percpu[self.cpu];
         unsafe {
             if state.is_null() {
-                status(x86vcpu_percpu_create(&OPS, self.machine.context(), self.cpu as u32, state))?;
+                status(x86vcpu_percpu_create(
+                    &OPS,
+                    self.machine.context(),
+                    self.cpu as u32,
+                    state,
+                ))?;
             }
             status(x86vcpu_percpu_enable(*state))
         }
@@ -474,27 +581,49 @@ impl Side for Ours {
 
     fn create(&mut self) -> Answer<()> {
         self.machine.select();
-        let config =
-            x86vcpu_create_config { size: size_of::<x86vcpu_create_config>() as u32, vcpu_id: 0, vm_id: 1 };
+        let config = x86vcpu_create_config {
+            size: size_of::<x86vcpu_create_config>() as u32,
+            vcpu_id: 0,
+            vm_id: 1,
+        };
         status(unsafe { x86vcpu_create(&OPS, self.machine.context(), &config, &mut self.vcpu) })
     }
 
     fn setup(&mut self, setup: &Setup) -> Answer<()> {
         self.machine.select();
-        let ports: Vec<_> = setup.ports.iter().map(|&(base, length)| x86vcpu_port_range { base, length }).collect();
-        let mmio: Vec<_> = setup.mmio.iter().map(|&(base, size)| x86vcpu_mmio_range { base, size }).collect();
+        let ports: Vec<_> = setup
+            .ports
+            .iter()
+            .map(|&(base, length)| x86vcpu_port_range { base, length })
+            .collect();
+        let mmio: Vec<_> = setup
+            .mmio
+            .iter()
+            .map(|&(base, size)| x86vcpu_mmio_range { base, size })
+            .collect();
         let memory = self.machine.guest_memory();
-        let region =
-            x86vcpu_memory_region { gpa: 0, hva: memory.as_ptr().cast(), size: memory.len() as u64 };
+        let region = x86vcpu_memory_region {
+            gpa: 0,
+            hva: memory.as_ptr().cast(),
+            size: memory.len() as u64,
+        };
         let mut config: x86vcpu_setup_config = unsafe { std::mem::zeroed() };
         config.size = size_of::<x86vcpu_setup_config>() as u32;
         (config.port_count, config.ports) = (ports.len() as u32, ports.as_ptr());
         (config.mmio_count, config.mmio) = (mmio.len() as u32, mmio.as_ptr());
-        (config.memory_count, config.memory) =
-            if setup.memory { (1, &raw const region) } else { (0, null()) };
+        (config.memory_count, config.memory) = if setup.memory {
+            (1, &raw const region)
+        } else {
+            (0, null())
+        };
         // No test waits for the end of a slice: it is a matter of the clock.
         config.time_slice_ns = 1 << 60;
-        let table = x86vcpu_nested_paging { root_hpa: setup.root, levels: 4, gpa_bits: 48, mode: 0 };
+        let table = x86vcpu_nested_paging {
+            root_hpa: setup.root,
+            levels: 4,
+            gpa_bits: 48,
+            mode: 0,
+        };
         unsafe {
             status(x86vcpu_set_entry(self.vcpu, setup.entry))?;
             status(x86vcpu_set_nested_page_table(self.vcpu, &table))?;
@@ -514,6 +643,9 @@ impl Side for Ours {
 
     fn destroy(&mut self) {
         self.machine.select();
+        if self.vcpu.is_null() {
+            return;
+        }
         unsafe {
             x86vcpu_unbind(self.vcpu);
             x86vcpu_destroy(self.vcpu);
@@ -565,10 +697,8 @@ impl Side for Ours {
         self.machine.select();
         unsafe { x86vcpu_has_pending_event(self.vcpu) == 1 }
     }
-}
 
-impl Drop for Ours {
-    fn drop(&mut self) {
+    fn give_back(&mut self) {
         self.destroy();
         for number in 0..4 {
             if self.percpu[number].is_null() {
@@ -579,7 +709,14 @@ impl Drop for Ours {
                 x86vcpu_percpu_disable(self.percpu[number]);
                 x86vcpu_percpu_destroy(self.percpu[number]);
             }
+            self.percpu[number] = null_mut();
         }
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 

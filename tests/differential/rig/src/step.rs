@@ -35,23 +35,54 @@ pub struct Registers {
 pub enum Step {
     /// The guest runs until it is stopped.
     Idle,
-    Cpuid { leaf: u32, subleaf: u32 },
+    Cpuid {
+        leaf: u32,
+        subleaf: u32,
+    },
     Hypercall,
-    In { port: u16, width: u8 },
-    Out { port: u16, width: u8 },
+    In {
+        port: u16,
+        width: u8,
+    },
+    Out {
+        port: u16,
+        width: u8,
+    },
     /// `count`: REP with this count
-    Ins { port: u16, width: u8, address: u64, count: Option<u64> },
-    Outs { port: u16, width: u8, address: u64, count: Option<u64> },
+    Ins {
+        port: u16,
+        width: u8,
+        address: u64,
+        count: Option<u64>,
+    },
+    Outs {
+        port: u16,
+        width: u8,
+        address: u64,
+        count: Option<u64>,
+    },
     Rdmsr(u32),
     Wrmsr(u32, u64),
-    MovToCr { number: u8, reg: u8, value: u64 },
-    MovFromCr { number: u8, reg: u8 },
+    MovToCr {
+        number: u8,
+        reg: u8,
+        value: u64,
+    },
+    MovFromCr {
+        number: u8,
+        reg: u8,
+    },
     Clts,
     Lmsw(u16),
-    Xsetbv { index: u32, value: u64 },
+    Xsetbv {
+        index: u32,
+        value: u64,
+    },
     Xgetbv,
     /// The host has an interrupt for the guest when it has halted.
-    Hlt { wake: u8 },
+    Hlt {
+        wake: u8,
+    },
     Invd,
     Wbinvd,
     Rdtsc,
@@ -59,16 +90,31 @@ pub enum Step {
     Pause,
     Monitor,
     Mwait,
-    MovToDr { number: u8, value: u64 },
-    MovFromDr { number: u8, reg: u8 },
+    MovToDr {
+        number: u8,
+        value: u64,
+    },
+    MovFromDr {
+        number: u8,
+        reg: u8,
+    },
     Ud2,
     /// One of the extension's own instructions, by its place in the list.
     Refused(u8),
     /// MOV with memory, by its place in the list of forms.
-    Mmio { form: u8, address: u64 },
+    Mmio {
+        form: u8,
+        address: u64,
+    },
     /// A fault of the nested tables that is no device's. Access: 0 read, 1 write, 2 fetch
-    Fault { gpa: u64, access: u64 },
-    Exception { vector: u8, code: u32 },
+    Fault {
+        gpa: u64,
+        access: u64,
+    },
+    Exception {
+        vector: u8,
+        code: u32,
+    },
     TripleFault,
     HostInterrupt(u8),
     HostNmi,
@@ -76,15 +122,36 @@ pub enum Step {
     TaskSwitch,
     BadEntry,
     /// The host injects, and the guest is idle.
-    Inject { vector: u16, level: bool },
+    Inject {
+        vector: u16,
+        level: bool,
+    },
     /// An injected interrupt's delivery meets a page that is not mapped.
-    CutShort { vector: u8 },
+    CutShort {
+        vector: u8,
+    },
     /// Unbound here and bound on another CPU.
-    Move { cpu: u8 },
+    Move {
+        cpu: u8,
+    },
     /// The nested tables lose a mapping.
     Unmap,
     /// The VMM sets a register.
-    SetGpr { index: u8, value: u64 },
+    SetGpr {
+        index: u8,
+        value: u64,
+    },
+    /// Two at once.
+    Inject2 {
+        first: u8,
+        second: u8,
+    },
+    /// Unbound, set up and bound again.
+    SetupAgain,
+    /// VT-x: an exit for this reason.
+    Reason(u8),
+    /// The guest loads a CS without L.
+    Compatibility,
 }
 
 pub struct Form {
@@ -95,7 +162,12 @@ pub struct Form {
 }
 
 const fn form(name: &'static str, bytes: &'static [u8], write: bool, long_only: bool) -> Form {
-    Form { name, bytes, write, long_only }
+    Form {
+        name,
+        bytes,
+        write,
+        long_only,
+    }
 }
 
 /// Of MOVs between a register and the memory that EBX or RBX has the address of.
@@ -109,13 +181,23 @@ pub const FORMS: &[Form] = &[
     form("mov [ebx], si", &[0x66, 0x89, 0x33], true, false),
     form("mov di, [ebx]", &[0x66, 0x8b, 0x3b], false, false),
     form("mov byte [ebx], 5ah", &[0xc6, 0x03, 0x5a], true, false),
-    form("mov dword [ebx], 12345678h", &[0xc7, 0x03, 0x78, 0x56, 0x34, 0x12], true, false),
+    form(
+        "mov dword [ebx], 12345678h",
+        &[0xc7, 0x03, 0x78, 0x56, 0x34, 0x12],
+        true,
+        false,
+    ),
     form("mov [rbx], r9", &[0x4c, 0x89, 0x0b], true, true),
     form("mov r12, [rbx]", &[0x4c, 0x8b, 0x23], false, true),
     form("mov [rbx], r10b", &[0x44, 0x88, 0x13], true, true),
     form("mov sil, [rbx]", &[0x40, 0x8a, 0x33], false, true),
     form("mov rax, [rbx]", &[0x48, 0x8b, 0x03], false, true),
-    form("mov qword [rbx], -2", &[0x48, 0xc7, 0x03, 0xfe, 0xff, 0xff, 0xff], true, true),
+    form(
+        "mov qword [rbx], -2",
+        &[0x48, 0xc7, 0x03, 0xfe, 0xff, 0xff, 0xff],
+        true,
+        true,
+    ),
     form("mov ecx, [ebx]", &[0x8b, 0x0b], false, false),
     form("mov [ebx], esp", &[0x89, 0x23], true, false),
     form("mov esp, [ebx]", &[0x8b, 0x23], false, false),
@@ -123,7 +205,12 @@ pub const FORMS: &[Form] = &[
     form("movsx eax, word [ebx]", &[0x0f, 0xbf, 0x03], false, false),
     form("xchg [ebx], eax", &[0x87, 0x03], true, false),
     form("mov ax, cs:[ebx]", &[0x2e, 0x66, 0x8b, 0x03], false, false),
-    form("mov word [ebx], 1234h", &[0x66, 0xc7, 0x03, 0x34, 0x12], true, false),
+    form(
+        "mov word [ebx], 1234h",
+        &[0x66, 0xc7, 0x03, 0x34, 0x12],
+        true,
+        false,
+    ),
     form("or [ebx], eax", &[0x09, 0x03], true, false),
 ];
 
@@ -135,13 +222,41 @@ pub struct Refused {
 
 /// Instructions of VT-x and SVM, and what they exit as.
 pub const REFUSED: &[Refused] = &[
-    Refused { vmx: 19, svm: 0, bytes: &[0x66, 0x0f, 0xc7, 0x33] },
-    Refused { vmx: 20, svm: 0x80, bytes: &[0x0f, 0x01, 0xc2] },
-    Refused { vmx: 23, svm: 0x82, bytes: &[0x0f, 0x78, 0xc0] },
-    Refused { vmx: 26, svm: 0x83, bytes: &[0x0f, 0x01, 0xc4] },
-    Refused { vmx: 50, svm: 0x84, bytes: &[0x66, 0x0f, 0x38, 0x80, 0x03] },
-    Refused { vmx: 11, svm: 0x85, bytes: &[0x0f, 0x37] },
-    Refused { vmx: 59, svm: 0x86, bytes: &[0x0f, 0x01, 0xd4] },
+    Refused {
+        vmx: 19,
+        svm: 0,
+        bytes: &[0x66, 0x0f, 0xc7, 0x33],
+    },
+    Refused {
+        vmx: 20,
+        svm: 0x80,
+        bytes: &[0x0f, 0x01, 0xc2],
+    },
+    Refused {
+        vmx: 23,
+        svm: 0x82,
+        bytes: &[0x0f, 0x78, 0xc0],
+    },
+    Refused {
+        vmx: 26,
+        svm: 0x83,
+        bytes: &[0x0f, 0x01, 0xc4],
+    },
+    Refused {
+        vmx: 50,
+        svm: 0x84,
+        bytes: &[0x66, 0x0f, 0x38, 0x80, 0x03],
+    },
+    Refused {
+        vmx: 11,
+        svm: 0x85,
+        bytes: &[0x0f, 0x37],
+    },
+    Refused {
+        vmx: 59,
+        svm: 0x86,
+        bytes: &[0x0f, 0x01, 0xd4],
+    },
 ];
 
 /// SVM's own, in the order of REFUSED.
@@ -186,7 +301,17 @@ fn told(kind: u32, bytes: &[u8], sets: &[(u32, u64)]) -> Told {
 }
 
 fn with(kind: u32, bytes: &[u8], [a, b, c]: [u64; 3], sets: &[(u32, u64)]) -> Told {
-    Told { bytes: bytes.to_vec(), op: model_op { kind, length: bytes.len() as u32, a, b, c }, sets: sets.to_vec() }
+    Told {
+        bytes: bytes.to_vec(),
+        op: model_op {
+            kind,
+            length: bytes.len() as u32,
+            a,
+            b,
+            c,
+        },
+        sets: sets.to_vec(),
+    }
 }
 
 fn edx_eax(value: u64) -> [(u32, u64); 2] {
@@ -213,9 +338,15 @@ impl Step {
     pub fn told(&self, backend: Backend, mode: Mode) -> Told {
         let vmx = backend == Backend::Vmx;
         match *self {
-            Step::Idle | Step::Inject { .. } | Step::Move { .. } | Step::Unmap | Step::SetGpr { .. } => {
-                told(op::NONE, &[], &[])
-            }
+            Step::Idle
+            | Step::Inject { .. }
+            | Step::Move { .. }
+            | Step::Unmap
+            | Step::SetGpr { .. }
+            | Step::SetupAgain => told(op::NONE, &[], &[]),
+            Step::Inject2 { .. } => told(op::NONE, &[], &[]),
+            Step::Compatibility => told(op::NONE, &[], &[(field::RIGHTS + 1, 0xc09b)]),
+            Step::Reason(reason) => with(op::REFUSED, &[0x0f, 0x0b], [reason.into(), 0, 0], &[]),
             Step::Cpuid { leaf, subleaf } => told(
                 op::CPUID,
                 &[0x0f, 0xa2],
@@ -234,8 +365,18 @@ impl Step {
                 [port.into(), width.into(), 0],
                 &[(field::RDX, port.into())],
             ),
-            Step::Ins { port, width, address, count } => string(op::IN, 0x6d, port, width, address, count, mode),
-            Step::Outs { port, width, address, count } => string(op::OUT, 0x6f, port, width, address, count, mode),
+            Step::Ins {
+                port,
+                width,
+                address,
+                count,
+            } => string(op::IN, 0x6d, port, width, address, count, mode),
+            Step::Outs {
+                port,
+                width,
+                address,
+                count,
+            } => string(op::OUT, 0x6f, port, width, address, count, mode),
             Step::Rdmsr(msr) => told(op::RDMSR, &[0x0f, 0x32], &[(field::RCX, msr.into())]),
             Step::Wrmsr(msr, value) => {
                 let [low, high] = edx_eax(value);
@@ -247,16 +388,26 @@ impl Step {
                 [number.into(), reg.into(), 0],
                 &[(reg.into(), value)],
             ),
-            Step::MovFromCr { number, reg } => {
-                with(op::MOV_FROM_CR, &mov_cr(0x20, number, reg), [number.into(), reg.into(), 0], &[])
-            }
+            Step::MovFromCr { number, reg } => with(
+                op::MOV_FROM_CR,
+                &mov_cr(0x20, number, reg),
+                [number.into(), reg.into(), 0],
+                &[],
+            ),
             Step::Clts => told(op::CLTS, &[0x0f, 0x06], &[]),
-            Step::Lmsw(value) => {
-                with(op::LMSW, &[0x0f, 0x01, 0xf0], [value.into(), 0, 0], &[(field::RAX, value.into())])
-            }
+            Step::Lmsw(value) => with(
+                op::LMSW,
+                &[0x0f, 0x01, 0xf0],
+                [value.into(), 0, 0],
+                &[(field::RAX, value.into())],
+            ),
             Step::Xsetbv { index, value } => {
                 let [low, high] = edx_eax(value);
-                told(op::XSETBV, &[0x0f, 0x01, 0xd1], &[(field::RCX, index.into()), low, high])
+                told(
+                    op::XSETBV,
+                    &[0x0f, 0x01, 0xd1],
+                    &[(field::RCX, index.into()), low, high],
+                )
             }
             Step::Xgetbv => told(op::XGETBV, &[0x0f, 0x01, 0xd0], &[(field::RCX, 0)]),
             Step::Hlt { .. } => told(op::HLT, &[0xf4], &[]),
@@ -273,25 +424,40 @@ impl Step {
                 [number.into(), 2, 0],
                 &[(field::RDX, value)],
             ),
-            Step::MovFromDr { number, reg } => {
-                with(op::MOV_DR, &mov_cr(0x21, number, reg), [number.into(), reg.into(), 1], &[])
-            }
+            Step::MovFromDr { number, reg } => with(
+                op::MOV_DR,
+                &mov_cr(0x21, number, reg),
+                [number.into(), reg.into(), 1],
+                &[],
+            ),
             Step::Ud2 => told(op::UD2, &[0x0f, 0x0b], &[]),
             Step::Refused(index) => {
                 let refused = &REFUSED[usize::from(index) % REFUSED.len()];
-                let bytes = if vmx { refused.bytes } else { REFUSED_SVM[usize::from(index) % REFUSED.len()] };
+                let bytes = if vmx {
+                    refused.bytes
+                } else {
+                    REFUSED_SVM[usize::from(index) % REFUSED.len()]
+                };
                 let reason = if vmx { refused.vmx } else { refused.svm };
                 with(op::REFUSED, bytes, [reason.into(), 0, 0], &[])
             }
             Step::Mmio { form, address } => {
                 let form = &FORMS[usize::from(form) % FORMS.len()];
                 let access = form.write.into();
-                with(op::MMIO, form.bytes, [address, access, address], &[(field::RBX, address)])
+                with(
+                    op::MMIO,
+                    form.bytes,
+                    [address, access, address],
+                    &[(field::RBX, address)],
+                )
             }
             Step::Fault { gpa, access } => with(op::MMIO, &[0x90], [gpa, access, gpa], &[]),
-            Step::Exception { vector, code } => {
-                with(op::EXCEPTION, &[0x90], [vector.into(), code.into(), 0x5678_1000], &[])
-            }
+            Step::Exception { vector, code } => with(
+                op::EXCEPTION,
+                &[0x90],
+                [vector.into(), code.into(), 0x5678_1000],
+                &[],
+            ),
             Step::TripleFault => told(op::TRIPLE_FAULT, &[], &[]),
             Step::HostInterrupt(vector) => with(op::INTERRUPT, &[], [vector.into(), 0, 0], &[]),
             Step::HostNmi => told(op::NMI, &[], &[]),
@@ -315,7 +481,14 @@ impl Step {
         machine.guest_sets(field::RFLAGS, registers.rflags);
         machine.guest_sets(field::SHADOW, registers.shadow);
         for (field, value) in told.sets {
-            machine.guest_sets(field, if mode == Mode::Long { value } else { value & 0xffff_ffff });
+            machine.guest_sets(
+                field,
+                if mode == Mode::Long {
+                    value
+                } else {
+                    value & 0xffff_ffff
+                },
+            );
         }
         machine.guest_does(&told.op);
     }
@@ -360,14 +533,32 @@ pub fn way_into(mode: Mode) -> (Vec<Step>, Vec<(u32, u64)>) {
         }
         sets
     };
-    let cr = |number, value| Step::MovToCr { number, reg: 0, value };
+    let cr = |number, value| Step::MovToCr {
+        number,
+        reg: 0,
+        value,
+    };
     match mode {
         Mode::Real => (vec![], vec![]),
         Mode::Protected => (vec![cr(0, 0x10), cr(0, 0x11)], flat(0xc09b)),
         // CR0.CD goes on its own: see V-04a.
-        Mode::Paged => (vec![cr(0, 0x10), cr(4, 0x10), cr(3, PAGE_DIRECTORY), cr(0, 0x8000_0011)], flat(0xc09b)),
+        Mode::Paged => (
+            vec![
+                cr(0, 0x10),
+                cr(4, 0x10),
+                cr(3, PAGE_DIRECTORY),
+                cr(0, 0x8000_0011),
+            ],
+            flat(0xc09b),
+        ),
         Mode::Long => (
-            vec![cr(0, 0x10), cr(4, 0x20), cr(3, PML4), Step::Wrmsr(0xc000_0080, 0x100), cr(0, 0x8000_0011)],
+            vec![
+                cr(0, 0x10),
+                cr(4, 0x20),
+                cr(3, PML4),
+                Step::Wrmsr(0xc000_0080, 0x100),
+                cr(0, 0x8000_0011),
+            ],
             flat(0xa09b),
         ),
     }

@@ -13,8 +13,8 @@ use core::slice;
 
 use x86_vcpu::{
     X86AccessWidth, X86GuestMemoryRegion, X86GuestPhysAddr, X86HostOps, X86HostPhysAddr, X86HostVirtAddr,
-    X86NestedPagingConfig, X86NestedPagingFormat, X86PerCpuState, X86PortIoStringExit, X86Vcpu, X86VcpuCreateConfig,
-    X86VcpuError, X86VcpuResult, X86VcpuSetupConfig, X86VmExit,
+    X86NestedPagingConfig, X86NestedPagingFormat, X86PerCpuState, X86PortIoStringExit, X86Vcpu,
+    X86VcpuCreateConfig, X86VcpuError, X86VcpuResult, X86VcpuSetupConfig, X86VmExit,
 };
 use x86_vlapic::{X86TimerCallback, X86VlapicError, X86VlapicHostOps, X86VlapicResult};
 
@@ -166,7 +166,8 @@ impl X86HostOps for Host {
     }
 
     fn read_guest_u8(paddr: X86GuestPhysAddr) -> X86VcpuResult<u8> {
-        u8::try_from(unsafe { theirs_host_read_guest(paddr.as_usize() as u64) }).map_err(|_| X86VcpuError::InvalidData)
+        u8::try_from(unsafe { theirs_host_read_guest(paddr.as_usize() as u64) })
+            .map_err(|_| X86VcpuError::InvalidData)
     }
 
     fn nanos_to_ticks(nanos: u64) -> u64 {
@@ -227,7 +228,10 @@ pub extern "C" fn theirs_initialize() -> i32 {
 /// 1 on SVM.
 #[unsafe(no_mangle)]
 pub extern "C" fn theirs_is_svm() -> i32 {
-    i32::from(matches!(x86_vcpu::selected_nested_paging_format(), Ok(X86NestedPagingFormat::Npt)))
+    i32::from(matches!(
+        x86_vcpu::selected_nested_paging_format(),
+        Ok(X86NestedPagingFormat::Npt)
+    ))
 }
 
 /// The page that the nested tables must have at FEE00000H, or 0.
@@ -244,7 +248,9 @@ fn find_gprs(vcpu: &mut X86Vcpu<Host>) -> Option<usize> {
     }
     // SAFETY: the object's own bytes; padding may hold anything.
     let words = unsafe { slice::from_raw_parts((&raw const *vcpu).cast::<usize>(), size_of_val(vcpu) / 8) };
-    let at = words.windows(16).position(|w| (0..16).all(|n| n == 4 || w[n] == value(n)))?;
+    let at = words
+        .windows(16)
+        .position(|w| (0..16).all(|n| n == 4 || w[n] == value(n)))?;
     let address = &raw const words[at] as usize;
     for n in (0..16).filter(|&n| n != 4) {
         vcpu.set_gpr(n, 0);
@@ -257,7 +263,10 @@ fn create(config: &TheirsConfig) -> X86VcpuResult<Box<TheirsVcpu>> {
     percpu.hardware_enable()?;
     let mut setup = X86VcpuSetupConfig::default();
     setup.add_intercepted_port_range(config.port, config.ports)?;
-    setup.add_intercepted_mmio_range(X86GuestPhysAddr::from_usize(config.mmio as usize), config.mmio_size as usize)?;
+    setup.add_intercepted_mmio_range(
+        X86GuestPhysAddr::from_usize(config.mmio as usize),
+        config.mmio_size as usize,
+    )?;
     setup.guest_memory_regions.push(X86GuestMemoryRegion {
         gpa: X86GuestPhysAddr::from_usize(0),
         hva: X86HostVirtAddr::from_usize(config.ram as usize),
@@ -329,7 +338,9 @@ pub unsafe extern "C" fn theirs_inject(vcpu: *mut TheirsVcpu, vector: u32) -> i3
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn theirs_complete_string(vcpu: *mut TheirsVcpu) -> i32 {
     let vcpu = unsafe { &mut *vcpu };
-    let Some(exit) = vcpu.string.take() else { return status(Err(X86VcpuError::BadState)) };
+    let Some(exit) = vcpu.string.take() else {
+        return status(Err(X86VcpuError::BadState));
+    };
     status(vcpu.vcpu.complete_port_io_string(exit))
 }
 
@@ -338,7 +349,9 @@ pub unsafe extern "C" fn theirs_complete_string(vcpu: *mut TheirsVcpu) -> i32 {
 /// `vcpu` is of theirs_create and gone afterwards.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn theirs_destroy(vcpu: *mut TheirsVcpu) -> i32 {
-    let TheirsVcpu { mut vcpu, mut percpu, .. } = *unsafe { Box::from_raw(vcpu) };
+    let TheirsVcpu {
+        mut vcpu, mut percpu, ..
+    } = *unsafe { Box::from_raw(vcpu) };
     let unbound = vcpu.unbind();
     drop(vcpu);
     status(unbound.and_then(|()| percpu.hardware_disable()))
@@ -350,7 +363,11 @@ fn string_words(exit: &X86PortIoStringExit, words: &mut [u64; 8]) {
     let field = |name: &str| {
         let rest = &text[text.find(name).map_or(text.len(), |at| at + name.len())..];
         // A number, or a name and a number in parentheses.
-        let rest = if rest.starts_with(|c: char| c.is_ascii_digit()) { rest } else { rest.split_once('(').map_or("", |(_, rest)| rest) };
+        let rest = if rest.starts_with(|c: char| c.is_ascii_digit()) {
+            rest
+        } else {
+            rest.split_once('(').map_or("", |(_, rest)| rest)
+        };
         match rest.strip_prefix("0x") {
             Some(rest) => {
                 let end = rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(rest.len());
@@ -365,7 +382,10 @@ fn string_words(exit: &X86PortIoStringExit, words: &mut [u64; 8]) {
     let count = text.contains("updated_count: Some");
     *words = [
         field("port: "),
-        ["width: Byte", "width: Word", "width: Dword"].iter().position(|w| text.contains(w)).unwrap_or(9) as u64,
+        ["width: Byte", "width: Word", "width: Dword"]
+            .iter()
+            .position(|w| text.contains(w))
+            .unwrap_or(9) as u64,
         u64::from(text.contains("direction: Out")),
         field("guest_paddr: "),
         field("updated_index: "),
@@ -399,7 +419,14 @@ fn describe(exit: &X86VmExit) -> TheirsExit {
             string_words(exit, &mut words);
             3
         }
-        X86VmExit::MmioRead { addr, width: w, reg, reg_width, signed_ext, byte_reg } => {
+        X86VmExit::MmioRead {
+            addr,
+            width: w,
+            reg,
+            reg_width,
+            signed_ext,
+            byte_reg,
+        } => {
             let byte = byte_reg.is_some();
             words[..3].copy_from_slice(&[addr.as_usize() as u64, width(*w), *reg as u64]);
             words[3..6].copy_from_slice(&[width(*reg_width), u64::from(*signed_ext), u64::from(byte)]);
@@ -428,7 +455,9 @@ fn describe(exit: &X86VmExit) -> TheirsExit {
         }
         X86VmExit::Halt => 11,
         X86VmExit::SystemDown => 12,
-        X86VmExit::FailEntry { hardware_entry_failure_reason } => {
+        X86VmExit::FailEntry {
+            hardware_entry_failure_reason,
+        } => {
             words[0] = *hardware_entry_failure_reason as u64;
             13
         }

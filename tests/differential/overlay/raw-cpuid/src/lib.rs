@@ -12,7 +12,12 @@ pub mod native_cpuid {
     pub fn cpuid_count(eax: u32, ecx: u32) -> CpuIdResult {
         let mut out = [0; 4];
         unsafe { cpu::model_cpuid(eax, ecx, out.as_mut_ptr()) };
-        CpuIdResult { eax: out[0], ebx: out[1], ecx: out[2], edx: out[3] }
+        CpuIdResult {
+            eax: out[0],
+            ebx: out[1],
+            ecx: out[2],
+            edx: out[3],
+        }
     }
 }
 
