@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * AxVisor's guest: says hello on COM1, asks CPUID who the hypervisor is, and powers the machine off. Flat, at
- * 0x200000, entered in 32-bit protected mode.
+ * AxVisor's guest: asks CPUID who the hypervisor is, says so on COM1, a few times, and powers the machine off. Flat,
+ * at 0x200000, entered in 32-bit protected mode.
  */
 	.code32
 	.section .text, "ax"
 	.globl _start
 _start:
-	mov $hello, %esi
-	call print
 	/* CPUID exits come back to the guest with every register but the four kept. */
 	mov $1000, %edi
 again:
@@ -21,10 +19,17 @@ again:
 	mov %ebx, name
 	mov %ecx, name + 4
 	mov %edx, name + 8
+	/* AxVisor writes to the same console, also in the middle of a line. */
+	mov $5, %edi
+line:
+	mov $hello, %esi
+	call print
 	mov $name, %esi
 	call print
 	mov $bye, %esi
 	call print
+	dec %edi
+	jnz line
 	mov $0x604, %dx /* ACPI power management: S5 */
 	mov $0x2000, %ax
 	out %ax, %dx
