@@ -134,6 +134,16 @@ START_TEST(reserved_bit_is_gp)
 }
 END_TEST
 
+START_TEST(refused_icr_changes_nothing)
+{
+	struct guest *g = apic(true);
+
+	ck_assert_int_eq(lapic_wrmsr(g, X2APIC(LAPIC_ICR), UINT64_C(0x7700000340)), EMUL_NEXT); /* no delivery mode */
+	ck_assert_int_eq(lapic_wrmsr(g, X2APIC(LAPIC_ICR), UINT64_C(0x8800001000)), EMUL_GP);
+	ck_assert_uint_eq(msr(g, LAPIC_ICR), UINT64_C(0x7700000340));
+}
+END_TEST
+
 START_TEST(software_disabled_apic_masks_its_vectors)
 {
 	struct guest *g = apic(false);
@@ -459,6 +469,24 @@ START_TEST(state_goes_out_and_in)
 }
 END_TEST
 
+START_TEST(state_in_x2apic_mode)
+{
+	struct guest *g = apic(true);
+	struct x86vcpu_apic_state saved, again;
+
+	g->lapic.icr = 0x4041;
+	g->lapic.icr2 = 0x12345678;
+	lapic_save(g, &saved);
+	lapic_reset(g);
+	ck_assert(lapic_restore(g, &saved));
+	ck_assert_uint_eq(msr(g, LAPIC_ICR), UINT64_C(0x1234567800004041));
+	lapic_save(g, &again);
+	ck_assert_int_eq(memcmp(&saved, &again, sizeof(saved)), 0);
+	saved.base &= ~APIC_BASE_EXTD; /* in xAPIC mode that half has eight bits */
+	ck_assert(!lapic_restore(g, &saved));
+}
+END_TEST
+
 static void add_registers(Suite *suite)
 {
 	TCase *tc = add_tcase(suite, "registers");
@@ -468,6 +496,7 @@ static void add_registers(Suite *suite)
 	tcase_add_loop_test(tc, msr_in_x2apic_mode, 0, 256);
 	tcase_add_loop_test(tc, msr_outside_x2apic_mode_is_gp, 0, 256);
 	tcase_add_loop_test(tc, reserved_bit_is_gp, 0, COUNT(reserved_bits));
+	tcase_add_test(tc, refused_icr_changes_nothing);
 	tcase_add_test(tc, software_disabled_apic_masks_its_vectors);
 	tc = add_tcase(suite, "modes");
 	tcase_add_loop_test(tc, mode_change, 0, COUNT(transitions));
@@ -497,5 +526,6 @@ Suite *lapic_suite(void)
 	tcase_add_test(tc, illegal_timer_vector);
 	tc = add_tcase(suite, "state");
 	tcase_add_test(tc, state_goes_out_and_in);
+	tcase_add_test(tc, state_in_x2apic_mode);
 	return suite;
 }

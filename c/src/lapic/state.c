@@ -40,9 +40,10 @@ static bool registers_ok(const struct x86vcpu_apic_state *state)
 	if ((state->registers[LAPIC_ISR] | state->registers[LAPIC_IRR] | state->registers[LAPIC_TMR]) & 0xffff)
 		return false;
 	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++) {
-		const bool wide = reg == LAPIC_ICR2 && state->base & APIC_BASE_EXTD;
+		/* In x2APIC mode the one is read-only, and the other has 32 bits. */
+		const bool any = (reg == LAPIC_LDR || reg == LAPIC_ICR2) && state->base & APIC_BASE_EXTD;
 
-		if (!wide && !lapic_register_ok(reg, state->registers[reg]))
+		if (!any && !lapic_register_ok(reg, state->registers[reg]))
 			return false;
 	}
 	return true;
