@@ -9,7 +9,7 @@
 #define ICR_FIXED 0x4000u
 #define ICR_NMI 0x4400u
 #define RFLAGS_IF (UINT64_C(1) << 9)
-#define START_MS 100u
+#define START_MS 100000u /* of the TSC: an emulated CPU may have to wait for one of the machine's */
 
 static void (*start_entry)(void *);
 static void *start_arg;

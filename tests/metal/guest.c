@@ -230,14 +230,27 @@ static void first_state(const struct guest *g, struct x86vcpu_state *s)
 
 /* ---- Life ---------------------------------------------------------------------------------------------- */
 
+static void create(struct guest *g, uint32_t id, uint64_t vm_id)
+{
+	const struct x86vcpu_create_config config = { .size = sizeof(config), .vcpu_id = id, .vm_id = vm_id };
+
+	CHECK_OK(x86vcpu_create(&platform_host_ops, NULL, &config, &g->vcpu));
+	g->id = id;
+	g->memory[0] = (struct x86vcpu_memory_region){ .gpa = 0, .hva = g->ram, .size = GUEST_MEMORY };
+	g->mmio[0] = (struct x86vcpu_mmio_range){ .base = GUEST_MMIO, .size = GUEST_MMIO_SIZE };
+	g->config = (struct x86vcpu_setup_config){
+		.size = sizeof(g->config),
+		.mmio = g->mmio, .mmio_count = 1,
+		.memory = g->memory, .memory_count = 1,
+	};
+}
+
 void guest_init(struct guest *g, uint32_t id)
 {
-	const struct x86vcpu_create_config create = { .size = sizeof(create), .vcpu_id = id, .vm_id = (uintptr_t)g };
 	uint32_t format;
 
 	memset(g, 0, sizeof(*g));
 	host_enable();
-	g->id = id;
 	g->ram = (uint8_t *)frame_alloc(GUEST_MEMORY / 4096, 0x200000);
 	CHECK(g->ram);
 	memset(g->ram, 0, GUEST_MEMORY);
@@ -247,14 +260,21 @@ void guest_init(struct guest *g, uint32_t id)
 	CHECK_OK(x86vcpu_nested_map(&g->tables, 0, (uint64_t)g->ram, GUEST_MEMORY,
 				    X86VCPU_NESTED_READ | X86VCPU_NESTED_WRITE | X86VCPU_NESTED_EXECUTE,
 				    X86VCPU_MEMORY_WB));
-	CHECK_OK(x86vcpu_create(&platform_host_ops, NULL, &create, &g->vcpu));
-	g->memory[0] = (struct x86vcpu_memory_region){ .gpa = 0, .hva = g->ram, .size = GUEST_MEMORY };
-	g->mmio[0] = (struct x86vcpu_mmio_range){ .base = GUEST_MMIO, .size = GUEST_MMIO_SIZE };
-	g->config = (struct x86vcpu_setup_config){
-		.size = sizeof(g->config),
-		.mmio = g->mmio, .mmio_count = 1,
-		.memory = g->memory, .memory_count = 1,
-	};
+	create(g, id, (uintptr_t)g);
+}
+
+void guest_init_other(struct guest *g, const struct guest *first, uint32_t id)
+{
+	memset(g, 0, sizeof(*g));
+	g->ram = first->ram;
+	g->tables = first->tables;
+	create(g, id, (uintptr_t)first);
+}
+
+void guest_set_gate(struct guest *g, unsigned vector, uint64_t rip)
+{
+	put64(g, GUEST_IDT64 + vector * 16,
+	      (rip & 0xffff) | GUEST_CS64 << 16 | UINT64_C(0x8e00) << 32 | rip >> 16 << 48);
 }
 
 static void start(struct guest *g, enum guest_mode mode, const struct guest_code *code)

@@ -100,9 +100,16 @@ struct guest {
 
 /* Memory, tables and vCPU `id`, not yet set up. This CPU is in VMX operation afterwards. */
 void guest_init(struct guest *g, uint32_t id);
+/*
+ * Another vCPU of the machine of `first`, `id` not its number: with the same memory and tables, which guest_start
+ * of either writes anew.
+ */
+void guest_init_other(struct guest *g, const struct guest *first, uint32_t id);
 /* Setup, bind, and a state that begins with `code`. With interrupts off, CPL 0 or 3. */
 void guest_start(struct guest *g, enum guest_mode mode, const struct guest_code *code);
 void guest_start_user(struct guest *g, enum guest_mode mode, const struct guest_code *code);
+/* Leads `vector` of a 64-bit guest to `rip` instead of the handler that records. */
+void guest_set_gate(struct guest *g, unsigned vector, uint64_t rip);
 /* guest_init with vCPU 0, and guest_start. */
 void guest_boot(struct guest *g, enum guest_mode mode, const struct guest_code *code);
 /* Unbind and destroy, with everything that guest_init took. */

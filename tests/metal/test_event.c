@@ -91,23 +91,31 @@ METAL_TEST(ipi, "event.interrupts_from_the_other_cpu", .cpus = 2)
 	CHECK_EQ(guest_record(&g)->count, 0);
 }
 
+GUEST_CODE_BLOB(beat_code, 64, "sti; 1: incl 0x12000; jmp 1b");
+
+/* When the guest runs: an NMI before that would be the host's alone. */
 static void send_nmi(void *arg)
 {
-	(void)arg;
-	for (unsigned i = 0; i < 2000; i++)
+	const volatile uint32_t *beat = (const volatile uint32_t *)(const volatile void *)(g.ram + GUEST_DATA);
+	const uint32_t before = *(const uint32_t *)arg;
+
+	while (*beat == before)
 		cpu_pause();
 	cpu_send_ipi(0, ICR_NMI);
 }
 
 METAL_TEST(nmi, "event.host_nmi_reaches_the_host", .cpus = 2)
 {
+	uint32_t before;
+
 	guest_init(&g, 0);
-	g.config.time_slice_ns = 100000000;
-	guest_start(&g, GUEST_LONG, &spin_code);
+	g.config.time_slice_ns = UINT64_C(1000000000000);
+	guest_start(&g, GUEST_LONG, &beat_code);
 	trap_set_handler(2, count_nmi);
 	second_cpu_start();
 	for (unsigned i = 1; i <= 3; i++) {
-		second_cpu_begin(send_nmi, NULL);
+		before = (uint32_t)guest_load(&g, GUEST_DATA, 4);
+		second_cpu_begin(send_nmi, &before);
 		CHECK_OK(x86vcpu_run(g.vcpu, &g.exit));
 		CHECK_EQ(g.exit.kind, X86VCPU_EXIT_NOTHING);
 		CHECK_EQ(host_nmis, i);

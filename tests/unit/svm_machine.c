@@ -34,6 +34,7 @@ struct svm_vcpu vcpu, other;
 struct backend_cpu cpus[2];
 struct x86vcpu_exit reported;
 unsigned serviced;
+void (*machine_guest)(struct svm_vcpu *v);
 
 static void svm_cpuid_leaf(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
@@ -215,6 +216,9 @@ static void leave_with(struct vmcb *vmcb, const struct fake_exit *exit)
 	vmcb->next_rip = exit->next_rip;
 	vmcb->rip = exit->rip ? exit->rip : vmcb->rip;
 	vmcb->rflags = exit->rflags ? exit->rflags : vmcb->rflags;
+	vmcb->interrupt_shadow = exit->in_shadow;
+	if (exit->tpr)
+		vmcb->virtual_interrupt = (vmcb->virtual_interrupt & ~UINT64_C(15)) | (exit->tpr - 1u);
 	/* #VMEXIT clears EVENTINJ (APM 15.6); a VMRUN that fails is taken to leave it. */
 	if ((uint32_t)exit->code < 0xfffffff0)
 		vmcb->event_injection = 0;
@@ -228,14 +232,18 @@ void svm_enter(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa)
 
 	ck_assert_uint_eq(vmcb_hpa, (uintptr_t)vmcb);
 	ck_assert_uint_ne(host_hpa, 0);
+	if (machine_guest) {
+		machine_guest(svm_of(g));
+		return;
+	}
 	ck_assert_uint_lt(entry_count, MACHINE_ENTRIES);
 	entries[entry_count++] = (struct fake_entry){
 		.event = vmcb->event_injection, .rip = vmcb->rip, .window = vmcb->virtual_interrupt,
 		.shadow = vmcb->interrupt_shadow, .cr0 = vmcb->cr0, .cr4 = vmcb->cr4, .clean = vmcb->clean,
 		.asid = vmcb->asid, .intercept3 = vmcb->intercept3, .cr_read = vmcb->intercept_cr_read,
+		.cr_write = vmcb->intercept_cr_write,
 		.tlb_control = vmcb->tlb_control,
 	};
-	vmcb->interrupt_shadow = 0;
 	if (exits_left) {
 		exits_left--;
 		leave_with(vmcb, exits++);

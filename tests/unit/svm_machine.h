@@ -38,12 +38,14 @@ struct fake_exit {
 	uint64_t code, info1, info2, next_rip, vectoring;
 	uint64_t rip;    /* 0: as it was at entry */
 	uint64_t rflags; /* 0: as they were */
+	bool in_shadow;  /* still, as at entry */
+	uint8_t tpr;     /* V_TPR that the guest has set, plus 1; 0: as it was */
 };
 
 struct fake_entry {
 	uint64_t event, rip, window, shadow, cr0, cr4;
 	uint32_t clean, asid, intercept3;
-	uint16_t cr_read;
+	uint16_t cr_read, cr_write;
 	uint8_t tlb_control;
 };
 
@@ -58,6 +60,9 @@ extern struct x86vcpu_exit reported;
 extern unsigned serviced; /* interrupts of the host */
 extern struct fake_entry entries[MACHINE_ENTRIES]; /* of the last run */
 extern unsigned entry_count;
+
+/* Plays the guest in the place of a list of exits, if not NULL: from VMRUN to #VMEXIT. machine_start clears it. */
+extern void (*machine_guest)(struct svm_vcpu *v);
 
 /* `vcpu` as reset leaves it, in real mode, bound to cpus[0]. */
 void machine_start(uint32_t features);

@@ -160,11 +160,12 @@ static int end_of_interrupt(struct guest *g)
 	return EMUL_NEXT_EXIT;
 }
 
+/* The same as ICR with the shorthand "self" (SDM 12.12.11): disabled by software, it accepts nothing. */
 static void send_to_self(struct guest *g, uint32_t vector)
 {
 	if (vector < APIC_FIRST_VECTOR)
 		lapic_error(g, APIC_ERROR_SEND_VECTOR);
-	else
+	else if (lapic_enabled(&g->lapic))
 		lapic_accept(g, (uint8_t)vector, false);
 	guest_look_again(g);
 }
@@ -294,13 +295,13 @@ static int x2apic_write(struct guest *g, uint32_t msr, uint64_t value)
 
 	if (!lapic_in_x2apic_mode(&g->lapic) || reg >= LAPIC_REGISTERS || !(rules[reg].allowed & WRITE2))
 		return EMUL_GP;
-	if (reg == LAPIC_ICR)
-		g->lapic.icr2 = high;
-	else if (high)
+	if (high && reg != LAPIC_ICR)
 		return EMUL_GP;
 	low &= ~rules[reg].ignored;
 	if (low != writable_bits(reg, low))
 		return EMUL_GP;
+	if (reg == LAPIC_ICR)
+		g->lapic.icr2 = high;
 	return write_register(g, reg, low, high);
 }
 

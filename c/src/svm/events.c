@@ -57,15 +57,45 @@ static bool window_helps_nmi(struct svm_vcpu *v)
 	return v->iret_pending && !(guest_get(&v->guest, G_RFLAGS) & RFLAGS_IF);
 }
 
-/* While an interrupt waits for the guest to lower its TPR, writes of CR8 exit. */
-static void watch_tpr(struct svm_vcpu *v, bool on)
+/*
+ * Writes of CR8 exit while an interrupt waits for the guest to lower its TPR, and while V_TPR, which has only the
+ * upper half of TPR, would not show that such a write clears the lower one (APM 15.21.1, SDM 12.8.6).
+ */
+static void watch_tpr(struct svm_vcpu *v, uint8_t waiting)
 {
+	const bool on = waiting || *v->guest.lapic.tpr & 15;
 	const uint16_t cr8 = 1u << 8;
 
 	if (on == !!(v->vmcb->intercept_cr_write & cr8))
 		return;
 	v->vmcb->intercept_cr_write ^= cr8;
 	v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+}
+
+/*
+ * One machine forgets the shadow at VMRUN: it takes the interrupt window for open, and would take the interrupt before
+ * the HLT of STI; HLT, which then sleeps. An exit for an interrupt where the entry was, without a shadow, shows it
+ * (APM 15.21.5): then the guest gets on by an instruction without a window. Some such exits may follow each other by
+ * chance; more of them are a guest that jumps to itself.
+ */
+#define MOST_KEPT 8u
+
+void svm_keep_shadow(struct svm_vcpu *v)
+{
+	struct vmcb *vmcb = v->vmcb;
+	const bool by_interrupt = vmcb->exit_code == X86VCPU_SVM_EXIT_INTR ||
+				  vmcb->exit_code == X86VCPU_SVM_EXIT_NMI ||
+				  vmcb->exit_code == X86VCPU_SVM_EXIT_VINTR;
+
+	if (v->shadow_kept)
+		guest_look_again(&v->guest);
+	if (!v->in_shadow || !by_interrupt || vmcb->rip != v->shadow_rip ||
+	    vmcb->interrupt_shadow & INTERRUPT_SHADOW || v->shadow_kept >= MOST_KEPT) {
+		v->shadow_kept = 0;
+		return;
+	}
+	vmcb->interrupt_shadow |= INTERRUPT_SHADOW;
+	v->shadow_kept++;
 }
 
 void svm_inject(struct svm_vcpu *v)
@@ -81,7 +111,7 @@ void svm_inject(struct svm_vcpu *v)
 		guest_set(&v->guest, G_BLOCKING, guest_get(&v->guest, G_BLOCKING) | GUEST_BLOCKING_NMI);
 	}
 	set_intercept3(v, INTERCEPT_IRET, v->nmi_blocked && !v->iret_pending);
-	set_interrupt_window(v, window.interrupt || (window.nmi && window_helps_nmi(v)));
+	set_interrupt_window(v, !v->shadow_kept && (window.interrupt || (window.nmi && window_helps_nmi(v))));
 	watch_tpr(v, window.task_priority);
 	if (v->iret_pending)
 		guest_look_again(&v->guest);

@@ -32,6 +32,9 @@ struct svm_vcpu {
 	bool nmi_blocked;        /* from the injection of an NMI to the end of its IRET */
 	bool iret_pending;       /* the IRET at iret_rip has been seen, but has not been executed */
 	uint64_t iret_rip;
+	bool in_shadow;          /* the last entry was into an interrupt shadow, */
+	uint64_t shadow_rip;     /* here */
+	unsigned shadow_kept;    /* how often in a row the machine has forgotten it */
 
 	struct backend_cpu *cpu; /* bound to it */
 	struct backend_cpu *cpu_tagged;
@@ -66,6 +69,8 @@ void svm_write_dirty(struct svm_vcpu *v);
 
 /* events.c */
 void svm_inject(struct svm_vcpu *v);
+/* After an exit: a shadow that VMRUN did not load is still there. */
+void svm_keep_shadow(struct svm_vcpu *v);
 void svm_collect_vectoring(struct svm_vcpu *v);
 void svm_close_interrupt_window(struct svm_vcpu *v);
 /* Blocking of NMIs, which SVM does not do for the guest (APM 15.20). */
