@@ -16,6 +16,12 @@ static void dispatch(void *ctx, uint32_t vector) { (void)ctx, (void)vector; }
 static void service(void *ctx) { (void)ctx; }
 static uint32_t current_cpu(void *ctx) { return (void)ctx, current; }
 
+static int32_t read_msr(void *ctx, uint32_t msr, uint64_t *value)
+{
+	(void)ctx;
+	return model_try_rdmsr(msr, value) ? X86VCPU_ERR_UNSUPPORTED : X86VCPU_OK;
+}
+
 static int32_t read_guest(void *ctx, uint64_t gpa, void *to, uint64_t len)
 {
 	if (gpa + len > MODEL_GUEST_SIZE)
@@ -37,6 +43,7 @@ static const struct x86vcpu_host_ops ops = {
 	.dispatch_external_interrupt = dispatch,
 	.service_pending_interrupt = service,
 	.current_cpu = current_cpu,
+	.read_msr = read_msr,
 };
 
 void fixture_on_cpu(struct fixture *f, uint32_t cpu)

@@ -24,6 +24,18 @@ static void make_gdt(struct cpu *c)
 	c->gdt[9] = base >> 32;
 }
 
+static void make_odd(struct cpu *c)
+{
+	c->selectors[0] = c->selectors[3] = c->selectors[4] = c->selectors[5] = 0x13;
+	c->selectors[6] = 0x50;
+	c->gdt[10] = UINT64_C(0x0000820000000fff);
+	c->gdt[11] = 0;
+	c->cr4 |= CR4_PCIDE;
+	c->cr3 |= 5;
+	c->dr[0] = UINT64_C(0xffff800000004000);
+	c->dr7 |= 3;
+}
+
 static void reset_cpu(struct model *m, struct cpu *c, uint32_t number)
 {
 	*c = (struct cpu){
@@ -46,9 +58,13 @@ static void reset_cpu(struct model *m, struct cpu *c, uint32_t number)
 	if (m->features & MODEL_AMX)
 		c->xcr0 |= XCR0_TILECFG | XCR0_TILEDATA;
 	make_gdt(c);
+	if (m->features & MODEL_ODD_HOST)
+		make_odd(c);
 	c->bases[MODEL_GDTR] = (uintptr_t)c->gdt;
 	c->bases[MODEL_IDTR] = UINT64_C(0xffff800000001000);
 	msr_reset(m, c);
+	if (m->features & MODEL_ODD_HOST)
+		msr_set(c, X86VCPU_MSR_IA32_DEBUGCTL, DEBUGCTL_BTF);
 }
 
 struct model *model_create(enum model_backend backend, uint32_t features)

@@ -51,6 +51,11 @@ enum model_feature {
 	MODEL_FLUSH_ASID = 1 << 15,
 	MODEL_CLEAN = 1 << 16,
 	MODEL_TSC_DEADLINE = 1 << 17,
+	/*
+	 * Not the CPU's: a host whose own state is unusual: selectors with RPL 3, an LDT, a breakpoint, a PCID,
+	 * IA32_DEBUGCTL.
+	 */
+	MODEL_ODD_HOST = 1 << 20,
 };
 #define MODEL_ALL 0x3ffffu
 

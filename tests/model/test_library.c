@@ -35,7 +35,7 @@ static void goes_to(struct fixture *f, uint64_t rip, const uint8_t *code, size_t
 START_TEST(every_cpu_is_good_enough)
 {
 	static const uint8_t cpuid[] = {0x0f, 0xa2}, out[] = {0xee};
-	struct fixture *f = fixture_begin(backend_of(_i), MODEL_ALL & ~lacking[_i % LACKING]);
+	struct fixture *f = fixture_begin(backend_of(_i), (MODEL_ALL & ~lacking[_i % LACKING]) | (_i & 1 ? MODEL_ODD_HOST : 0));
 
 	model_host_remember(f->m);
 	goes_to(f, 0x1000, cpuid, sizeof(cpuid));

@@ -134,6 +134,16 @@ START_TEST(reserved_bit_is_gp)
 }
 END_TEST
 
+START_TEST(refused_icr_changes_nothing)
+{
+	struct guest *g = apic(true);
+
+	ck_assert_int_eq(lapic_wrmsr(g, X2APIC(LAPIC_ICR), UINT64_C(0x7700000340)), EMUL_NEXT); /* no delivery mode */
+	ck_assert_int_eq(lapic_wrmsr(g, X2APIC(LAPIC_ICR), UINT64_C(0x8800001000)), EMUL_GP);
+	ck_assert_uint_eq(msr(g, LAPIC_ICR), UINT64_C(0x7700000340));
+}
+END_TEST
+
 START_TEST(software_disabled_apic_masks_its_vectors)
 {
 	struct guest *g = apic(false);
@@ -576,6 +586,24 @@ START_TEST(state_that_no_guest_makes_is_refused)
 }
 END_TEST
 
+START_TEST(state_in_x2apic_mode)
+{
+	struct guest *g = apic(true);
+	struct x86vcpu_apic_state saved, again;
+
+	g->lapic.icr = 0x4041;
+	g->lapic.icr2 = 0x12345678;
+	lapic_save(g, &saved);
+	lapic_reset(g);
+	ck_assert(lapic_restore(g, &saved));
+	ck_assert_uint_eq(msr(g, LAPIC_ICR), UINT64_C(0x1234567800004041));
+	lapic_save(g, &again);
+	ck_assert_int_eq(memcmp(&saved, &again, sizeof(saved)), 0);
+	saved.base &= ~APIC_BASE_EXTD; /* in xAPIC mode that half has eight bits */
+	ck_assert(!lapic_restore(g, &saved));
+}
+END_TEST
+
 static void add_registers(Suite *suite)
 {
 	TCase *tc = add_tcase(suite, "registers");
@@ -585,6 +613,7 @@ static void add_registers(Suite *suite)
 	tcase_add_loop_test(tc, msr_in_x2apic_mode, 0, 256);
 	tcase_add_loop_test(tc, msr_outside_x2apic_mode_is_gp, 0, 256);
 	tcase_add_loop_test(tc, reserved_bit_is_gp, 0, COUNT(reserved_bits));
+	tcase_add_test(tc, refused_icr_changes_nothing);
 	tcase_add_test(tc, software_disabled_apic_masks_its_vectors);
 	tcase_add_loop_test(tc, self_ipi_while_disabled, 0, 2);
 	tc = add_tcase(suite, "modes");
@@ -619,5 +648,6 @@ Suite *lapic_suite(void)
 	tcase_add_test(tc, errors_that_nobody_read_are_in_the_state);
 	tcase_add_test(tc, state_of_a_disabled_apic_is_masked);
 	tcase_add_test(tc, state_that_no_guest_makes_is_refused);
+	tcase_add_test(tc, state_in_x2apic_mode);
 	return suite;
 }

@@ -36,6 +36,7 @@ pub mod feature {
     pub const FLUSH_ASID: u32 = 1 << 15;
     pub const CLEAN: u32 = 1 << 16;
     pub const TSC_DEADLINE: u32 = 1 << 17;
+    pub const ODD_HOST: u32 = 1 << 20;
     pub const ALL: u32 = 0x3ffff;
 }
 

@@ -5,7 +5,7 @@ use cpu::{field, model_event};
 
 use crate::errata::{Context, Tally};
 use crate::machine::{Backend, field_name, take_calls};
-use crate::side::{Exit, Failure, Moves, Ours, Setup, Side, Theirs};
+use crate::side::{Answer, Exit, Failure, Moves, Ours, Setup, Side, Theirs};
 use crate::step::{DEVICE, Mode, Registers, Step, way_into, write_page_tables};
 
 pub const DEVICE_SIZE: u64 = 0x10_0000;
@@ -49,6 +49,7 @@ pub enum Kind {
     OurComplaint,
     TheirHost,
     OurHost,
+    Frames,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +90,7 @@ pub struct Pair {
 pub struct Unexplained {
     pub step: String,
     pub differences: Vec<Difference>,
+    pub traces: [Vec<String>; 2], // what the two executed in that step
 }
 
 fn before_run(side: &mut dyn Side, step: &Step) {
@@ -309,12 +311,14 @@ impl Pair {
             return Err(Unexplained {
                 step: "the beginning".into(),
                 differences: vec![],
+                traces: Default::default(),
             });
         }
         if !self.step(&Step::Idle, &Registers::begin(), tally)? {
             return Err(Unexplained {
                 step: "the first entry".into(),
                 differences: vec![],
+                traces: Default::default(),
             });
         }
         Ok(())
@@ -327,6 +331,7 @@ impl Pair {
                 return Err(Unexplained {
                     step: "the way into the mode".into(),
                     differences: vec![],
+                    traces: Default::default(),
                 });
             }
         }
@@ -356,6 +361,7 @@ impl Pair {
         let mut outcomes = Vec::new();
         for side in [&mut self.theirs as &mut dyn Side, &mut self.ours] {
             side.machine().select();
+            side.machine().clear_trace();
             step.tell(side.machine(), backend, mode, registers);
             outcomes.push(drive(side, step, registers));
         }
@@ -451,6 +457,7 @@ impl Pair {
         Err(Unexplained {
             step: format!("{step:x?} in {:?} mode", self.mode),
             differences: rest,
+            traces: self.traces(),
         })
     }
 
@@ -468,8 +475,8 @@ impl Pair {
         (left[0], left[1])
     }
 
-    pub fn traces(&self) -> (Vec<String>, Vec<String>) {
-        (self.theirs.machine().trace(), self.ours.machine().trace())
+    fn traces(&self) -> [Vec<String>; 2] {
+        [self.theirs.machine().trace(), self.ours.machine().trace()]
     }
 }
 
@@ -482,6 +489,73 @@ impl Registers {
             shadow: 0,
         }
     }
+}
+
+/// Memory runs out at the allocation after `after` others, while a vCPU comes to be. Upstream's answer and ours.
+pub fn run_out_of_memory(backend: Backend, after: u32, tally: &mut Tally) -> Result<(), Unexplained> {
+    fn attempt<S: Side>(side: &mut S, after: u32) -> (Answer<()>, Vec<String>, u32) {
+        side.machine().select();
+        let root = side.machine().alloc();
+        let setup = Setup {
+            entry: 0x1000,
+            root,
+            ports: vec![PORTS],
+            mmio: vec![],
+            memory: false,
+        };
+        side.machine().fail_allocation(after);
+        let result = side
+            .enable()
+            .and_then(|()| side.create())
+            .and_then(|()| side.setup(&setup));
+        side.machine().fail_allocation(u32::MAX);
+        side.give_back();
+        (result, side.machine().take_complaints(), side.machine().frames())
+    }
+    let theirs = attempt(&mut Theirs::new(backend, cpu::feature::ALL), after);
+    let ours = attempt(&mut Ours::new(backend, cpu::feature::ALL), after);
+    let mut found = Vec::new();
+    // One needs more frames than the other.
+    if theirs.0.is_err() && ours.0.is_err() {
+        difference(&mut found, Kind::Failure, &theirs.0.err(), &ours.0.err());
+    }
+    one_sided(
+        &mut found,
+        (Kind::TheirComplaint, &theirs.1),
+        (Kind::OurComplaint, &ours.1),
+    );
+    difference(&mut found, Kind::Frames, &theirs.2, &ours.2);
+    if ours.2 != 1 {
+        let left = vec![format!("{} frames in use", ours.2)];
+        one_sided(
+            &mut found,
+            (Kind::TheirComplaint, &[]),
+            (Kind::OurComplaint, &left),
+        );
+    }
+    let known = [None; field::COUNT as usize];
+    let context = Context {
+        backend,
+        features: cpu::feature::ALL,
+        mode: Mode::Real,
+        step: &Step::OutOfMemory,
+        outcomes: None,
+        after_setup: false,
+        known: &known,
+    };
+    let rest: Vec<_> = found
+        .into_iter()
+        .filter(|d| tally.claims(&context, d).is_none())
+        .collect();
+    if rest.is_empty() {
+        return Ok(());
+    }
+    let step = format!("out of memory after {after} frames");
+    Err(Unexplained {
+        step,
+        differences: rest,
+        traces: Default::default(),
+    })
 }
 
 /// A whole case. Exits, or what could not be explained.
@@ -514,6 +588,7 @@ pub fn run_case(
         return Err(Unexplained {
             step: "the end".into(),
             differences: vec![lost],
+            traces: Default::default(),
         });
     }
     Ok(exits)

@@ -115,6 +115,10 @@ fn forwards(outcome: Option<&Outcome>) -> bool {
     outcome.is_some_and(|o| matches!(o.exits.first(), Some(Exit::MsrRead(_) | Exit::MsrWrite(..))))
 }
 
+fn odd_host(c: &Context) -> bool {
+    c.features & feature::ODD_HOST != 0
+}
+
 fn native(outcome: Option<&Outcome>) -> bool {
     outcome.is_some_and(|o| o.native)
 }
@@ -239,6 +243,22 @@ pub const ROWS: &[Row] = &[
     row("C-22", |c, d| {
         c.after_setup && matches!(c.step, Step::Idle) && is_field(d, &[XCR0, KERNEL_GS_BASE, STAR, LSTAR])
     }),
+    row("C-24", |c, d| {
+        *c.step == Step::OutOfMemory
+            && (d.kind == Kind::Frames
+                || (d.kind == Kind::Failure && d.theirs.contains("Panic") && d.ours.contains("no memory")))
+    }),
+    // ---- The host when it is not a plain one
+    row("V-14", |c, d| odd_host(c) && host_changes(d, &["CR3"])),
+    last("V-16", |c, d| {
+        odd_host(c) && fails_check(c, d, &["host selector with TI or RPL"])
+    }),
+    row("V-16", |c, d| {
+        odd_host(c) && host_changes(d, &["DR7", "MSR.1d9", "LDTR", "ES", "DS", "FS", "GS"])
+    }),
+    last("C-14", |c, d| {
+        odd_host(c) && (host_changes(d, &["DR0", "DR6", "DR7"]) || is_field(d, &[DR0, DR7]))
+    }),
     // ---- The host and the reset state
     row("C-01d", |_, d| host_changes(d, &["XCR0"])),
     row("V-16", |_, d| {
@@ -262,7 +282,7 @@ pub const ROWS: &[Row] = &[
     row("C-16", |_, d| is_field(d, &[TSC_AUX])),
     only(
         Backend::Svm,
-        row("host interrupt on SVM", |c, d| {
+        row("host interrupt on SVM", |_, d| {
             d.kind == Kind::LastExit && d.theirs == "Some(Timer)" && d.ours == "Some(Nothing)"
         }),
     ),

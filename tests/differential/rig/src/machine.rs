@@ -19,7 +19,6 @@ thread_local! {
     static CURRENT: RefCell<*mut model> = const { RefCell::new(null_mut()) };
     static CPU: RefCell<u32> = const { RefCell::new(0) };
     static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-    static LOG: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
 fn current() -> *mut model {
@@ -33,16 +32,6 @@ fn called(text: String) {
 /// What the host was called for since the last time, in order.
 pub fn take_calls() -> Vec<String> {
     CALLS.with(|calls| calls.take())
-}
-
-/// Lines of the library's log are kept from now on.
-pub fn keep_log() {
-    LOG.with(|log| *log.borrow_mut() = Some(Vec::new()));
-}
-
-pub fn take_log() -> Vec<String> {
-    LOG.with(|log| log.borrow_mut().as_mut().map(std::mem::take))
-        .unwrap_or_default()
 }
 
 pub struct Machine {
@@ -88,10 +77,6 @@ impl Machine {
 
     pub fn alloc(&self) -> u64 {
         unsafe { cpu::model_alloc(self.model, 1, 4096) }
-    }
-
-    pub fn free(&self, hpa: u64) {
-        unsafe { cpu::model_free(self.model, hpa, 1) }
     }
 
     pub fn frames(&self) -> u32 {
@@ -144,10 +129,6 @@ impl Machine {
             return Vec::new();
         }
         text(pointer).lines().map(str::to_owned).collect()
-    }
-
-    pub fn operations(&self, operation: u32) -> u64 {
-        unsafe { cpu::model_operations(self.model, operation) }
     }
 
     pub fn trace(&self) -> Vec<String> {
@@ -343,15 +324,6 @@ unsafe extern "C" fn read_msr(_: *mut c_void, msr: u32, value: *mut u64) -> i32 
     }
 }
 
-unsafe extern "C" fn log(_: *mut c_void, _: u32, line: *const c_char, len: u64) {
-    LOG.with(|log| {
-        if let Some(lines) = log.borrow_mut().as_mut() {
-            let bytes = unsafe { std::slice::from_raw_parts(line.cast(), len as usize) };
-            lines.push(String::from_utf8_lossy(bytes).into_owned());
-        }
-    });
-}
-
 unsafe extern "C" fn send_interrupt(_: *mut c_void, vm: u64, vcpu: u32, vector: u32) {
     called(format!("send {vm} {vcpu} {vector:#x}"));
 }
@@ -370,7 +342,7 @@ pub static OPS: x86vcpu_host_ops = x86vcpu_host_ops {
     service_pending_interrupt: Some(service),
     current_cpu: Some(current_cpu),
     read_msr: Some(read_msr),
-    log: Some(log),
+    log: None,
     time_ns: None,
     timer_start: None,
     timer_cancel: None,

@@ -77,6 +77,16 @@ fn show(end: &Unexplained) {
     }
 }
 
+/// The last operations of both in the step that differs.
+fn show_traces(end: &Unexplained) {
+    for (name, trace) in ["upstream", "x86vcpu"].iter().zip(&end.traces) {
+        println!("  {name} executed, at the end:");
+        for line in &trace[trace.len().saturating_sub(40)..] {
+            println!("      {line}");
+        }
+    }
+}
+
 // ---- Scripted cases ----------------------------------------------------------------------------------------
 
 fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
@@ -90,6 +100,16 @@ fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
             Err(end) => {
                 failed += 1;
                 println!("FAIL {backend:?}: {}", script.name);
+                show(&end);
+            }
+        }
+    }
+    for after in 0..12 {
+        match compare::run_out_of_memory(backend, after, tally) {
+            Ok(()) => passed += 1,
+            Err(end) => {
+                failed += 1;
+                println!("FAIL {backend:?}: {}", end.step);
                 show(&end);
             }
         }
@@ -127,6 +147,7 @@ fn show_case(case: &Case, seed: u64, backend: Backend) {
     }
     if let Err(end) = run_case(backend, case, false, &mut Tally::default()) {
         show(&end);
+        show_traces(&end);
     }
     println!("  again: tests/differential/run --seed {seed}");
 }

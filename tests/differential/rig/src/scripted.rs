@@ -324,6 +324,23 @@ pub fn scripts() -> Vec<Script> {
         ),
         script("reading PAT", None, Mode::Long, vec![Step::Rdmsr(0x277)]),
     ];
+    // It is the host's state that is unusual here.
+    list.push(Script {
+        features: feature::ALL | feature::ODD_HOST,
+        ..script(
+            "a host with selectors of RPL 3, an LDT, a PCID and a breakpoint",
+            None,
+            Mode::Real,
+            vec![
+                Step::Hypercall,
+                Step::MovToDr {
+                    number: 0,
+                    value: 0x1000,
+                },
+                Step::Hypercall,
+            ],
+        )
+    });
     list.push(lacking(
         "no virtual-interrupt delivery",
         feature::APICV,

@@ -80,10 +80,8 @@ pub struct Setup {
 /// A vCPU and its CPUs.
 pub trait Side {
     fn machine(&self) -> &Machine;
-    fn machine_mut(&mut self) -> &mut Machine;
     /// On the current CPU.
     fn enable(&mut self) -> Answer<()>;
-    fn disable(&mut self) -> Answer<()>;
     /// By us, on the current CPU.
     fn is_enabled(&self) -> bool;
     fn create(&mut self) -> Answer<()>;
@@ -97,7 +95,6 @@ pub trait Side {
     fn set_gpr(&mut self, index: u32, value: u64) -> Answer<()>;
     fn inject(&mut self, vector: u32, level: bool) -> Answer<()>;
     fn flush_nested(&mut self);
-    fn has_pending_event(&mut self) -> bool;
     /// The vCPU is destroyed, every CPU that is on turned off.
     fn give_back(&mut self);
 }
@@ -290,10 +287,6 @@ impl Side for Theirs {
         &self.machine
     }
 
-    fn machine_mut(&mut self) -> &mut Machine {
-        &mut self.machine
-    }
-
     fn enable(&mut self) -> Answer<()> {
         self.machine.select();
         let cpu = self.cpu;
@@ -304,12 +297,6 @@ impl Side for Theirs {
             self.percpu[cpu] = Some(state);
             result
         })
-    }
-
-    fn disable(&mut self) -> Answer<()> {
-        self.machine.select();
-        let mut state = self.percpu[self.cpu].take().expect("enable comes first");
-        guarded(|| state.hardware_disable())
     }
 
     fn is_enabled(&self) -> bool {
@@ -417,11 +404,6 @@ impl Side for Theirs {
     }
 
     fn flush_nested(&mut self) {}
-
-    fn has_pending_event(&mut self) -> bool {
-        self.machine.select();
-        self.vcpu().has_pending_event()
-    }
 
     fn give_back(&mut self) {
         self.destroy();
@@ -544,10 +526,6 @@ impl Side for Ours {
         &self.machine
     }
 
-    fn machine_mut(&mut self) -> &mut Machine {
-        &mut self.machine
-    }
-
     fn enable(&mut self) -> Answer<()> {
         self.machine.select();
         let state = &mut self.percpu[self.cpu];
@@ -562,17 +540,6 @@ impl Side for Ours {
             }
             status(x86vcpu_percpu_enable(*state))
         }
-    }
-
-    fn disable(&mut self) -> Answer<()> {
-        self.machine.select();
-        let state = &mut self.percpu[self.cpu];
-        unsafe {
-            status(x86vcpu_percpu_disable(*state))?;
-            status(x86vcpu_percpu_destroy(*state))?;
-        }
-        *state = null_mut();
-        Ok(())
     }
 
     fn is_enabled(&self) -> bool {
@@ -691,11 +658,6 @@ impl Side for Ours {
     fn flush_nested(&mut self) {
         self.machine.select();
         unsafe { x86vcpu_flush_nested(self.vcpu) };
-    }
-
-    fn has_pending_event(&mut self) -> bool {
-        self.machine.select();
-        unsafe { x86vcpu_has_pending_event(self.vcpu) == 1 }
     }
 
     fn give_back(&mut self) {

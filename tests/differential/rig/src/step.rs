@@ -152,6 +152,8 @@ pub enum Step {
     Reason(u8),
     /// The guest loads a CS without L.
     Compatibility,
+    /// No step of a sequence: see run_out_of_memory.
+    OutOfMemory,
 }
 
 pub struct Form {
@@ -343,7 +345,8 @@ impl Step {
             | Step::Move { .. }
             | Step::Unmap
             | Step::SetGpr { .. }
-            | Step::SetupAgain => told(op::NONE, &[], &[]),
+            | Step::SetupAgain
+            | Step::OutOfMemory => told(op::NONE, &[], &[]),
             Step::Inject2 { .. } => told(op::NONE, &[], &[]),
             Step::Compatibility => told(op::NONE, &[], &[(field::RIGHTS + 1, 0xc09b)]),
             Step::Reason(reason) => with(op::REFUSED, &[0x0f, 0x0b], [reason.into(), 0, 0], &[]),
