@@ -11,6 +11,10 @@ else
 	CACHE=$BUILD/cache
 fi
 
+# Where rustup puts Rust, if nobody's PATH says so yet.
+command -v cargo >/dev/null || [ ! -x "${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo" ] ||
+	PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+
 # Debian's cloud kernel, unpacked by scripts/setup; empty when it is not there.
 guest_kernel() {
 	[ ! -d "$CACHE/linux/boot" ] || find "$CACHE/linux/boot" -name 'vmlinuz-*-cloud-amd64' | sort -V | tail -n 1
@@ -43,4 +47,19 @@ build_targets() (
 		run_quietly cmake -G Ninja -S "$ROOT" -B "$BUILD" || return
 	fi
 	run_quietly ninja --quiet -C "$BUILD" "$@"
+)
+
+# build_rust_vmm: examples/rust-vmm, and the ROM that it starts from: $BUILD/rust-vmm.rom.
+build_rust_vmm() (
+	local cargo=$BUILD/cargo-vmm platform=$ROOT/examples/platform
+	local elf=$cargo/x86_64-unknown-none/release/rust-vmm image=$BUILD/rust-vmm.bin rom=$BUILD/rust-vmm.rom
+	command -v cargo >/dev/null || die 1 "the VMM in Rust needs cargo: run scripts/setup --rust"
+	mkdir -p "$BUILD" && exec 9>"$BUILD/.lock" && flock 9 || return
+	cd "$ROOT/examples/rust-vmm" || return
+	unset RUSTFLAGS CARGO_BUILD_TARGET
+	CARGO_TARGET_DIR=$cargo run_quietly cargo build --quiet --locked --release || return
+	[ ! "$rom" -nt "$elf" ] || [ ! "$rom" -nt "$platform/rom.S" ] || return 0
+	run_quietly objcopy -O binary -j .text -j .data "$elf" "$image" &&
+		run_quietly cmake -DBIN="$image" -DROM="$rom" -DELF="$elf" -DSTUB="$platform/rom.S" -DCC=gcc \
+			-DOBJCOPY=objcopy -DNM=nm -P "$platform/make-rom.cmake"
 )

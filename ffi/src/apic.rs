@@ -39,6 +39,8 @@ pub struct x86vcpu_apic_state {
     pub registers: [u32; 64],
     pub waits_for_sipi: u32,
     pub nmi_pending: u32,
+    pub errors: u32,
+    pub reserved: u32,
 }
 
 unsafe extern "C" {

@@ -23,6 +23,7 @@ pub const X86VCPU_NESTED_NPT: u32 = 1;
 
 unsafe extern "C" {
     pub fn x86vcpu_detect(extension: *mut u32) -> i32;
+    pub fn x86vcpu_select() -> i32;
     pub fn x86vcpu_percpu_create(
         ops: *const x86vcpu_host_ops,
         ctx: *mut c_void,

@@ -161,6 +161,7 @@ unsafe extern "C" {
         out: *mut *mut x86vcpu,
     ) -> i32;
     pub fn x86vcpu_destroy(vcpu: *mut x86vcpu) -> i32;
+    pub fn x86vcpu_structure_hpa(vcpu: *const x86vcpu) -> u64;
     pub fn x86vcpu_set_entry(vcpu: *mut x86vcpu, entry: u64) -> i32;
     pub fn x86vcpu_set_nested_page_table(vcpu: *mut x86vcpu, table: *const x86vcpu_nested_paging) -> i32;
     pub fn x86vcpu_setup(vcpu: *mut x86vcpu, config: *const x86vcpu_setup_config) -> i32;

@@ -12,6 +12,7 @@ mod exit;
 pub mod host;
 mod ops;
 mod percpu;
+mod pic;
 mod port_io;
 mod regs;
 mod runtime;

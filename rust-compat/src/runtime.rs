@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which extension the system uses.
 
-use core::sync::atomic::{AtomicU32, Ordering};
-
 use x86_vcpu_sys as ffi;
 
 use crate::status::check;
@@ -17,10 +15,6 @@ pub enum X86NestedPagingFormat {
     Npt,
 }
 
-/// What `initialize_hardware_support` chose. (The C library chooses with the first CPU that is enabled, which
-/// is later.)
-static SELECTED: AtomicU32 = AtomicU32::new(ffi::X86VCPU_EXTENSION_NONE);
-
 fn detect() -> X86VcpuResult<u32> {
     let mut extension = ffi::X86VCPU_EXTENSION_NONE;
     // SAFETY: a place for the answer; executes CPUID only.
@@ -28,17 +22,10 @@ fn detect() -> X86VcpuResult<u32> {
     Ok(extension)
 }
 
-fn select(selected: &AtomicU32, detected: u32) -> X86VcpuResult {
-    let none = ffi::X86VCPU_EXTENSION_NONE;
-    match selected.compare_exchange(none, detected, Ordering::AcqRel, Ordering::Acquire) {
-        Err(other) if other != detected => Err(X86VcpuError::BadState),
-        _ => Ok(()),
-    }
-}
-
 /// The chosen extension.
 pub(crate) fn selected() -> X86VcpuResult<u32> {
-    match SELECTED.load(Ordering::Acquire) {
+    // SAFETY: reads a variable.
+    match unsafe { ffi::x86vcpu_extension() } {
         ffi::X86VCPU_EXTENSION_NONE => Err(X86VcpuError::BadState),
         extension => Ok(extension),
     }
@@ -66,7 +53,8 @@ pub fn has_hardware_support() -> bool {
 /// `Unsupported`: it has neither VT-x nor SVM; `InvalidData`: it claims both; `BadState`: another CPU has chosen the
 /// other one.
 pub fn initialize_hardware_support() -> X86VcpuResult {
-    select(&SELECTED, detect()?)
+    // SAFETY: executes CPUID only.
+    check(unsafe { ffi::x86vcpu_select() })
 }
 
 /// The table format of the chosen extension.
@@ -75,8 +63,11 @@ pub fn initialize_hardware_support() -> X86VcpuResult {
 ///
 /// `BadState`: none is chosen.
 pub fn selected_nested_paging_format() -> X86VcpuResult<X86NestedPagingFormat> {
-    Ok(match selected()? {
-        ffi::X86VCPU_EXTENSION_VMX => X86NestedPagingFormat::Ept,
+    let mut format = 0;
+    // SAFETY: a place for the answer.
+    check(unsafe { ffi::x86vcpu_nested_format(&mut format) })?;
+    Ok(match format {
+        ffi::X86VCPU_NESTED_EPT => X86NestedPagingFormat::Ept,
         _ => X86NestedPagingFormat::Npt,
     })
 }
@@ -88,12 +79,10 @@ pub fn selected_nested_paging_format() -> X86VcpuResult<X86NestedPagingFormat> {
 ///
 /// `BadState`: no extension is chosen.
 pub fn requires_apic_access_page() -> X86VcpuResult<bool> {
-    selected()?;
     let mut needed = 0;
-    // SAFETY: a place for the answer. Before the first CPU is enabled the library does not answer; no backend of its
-    // needs the page.
-    let status = unsafe { ffi::x86vcpu_needs_apic_access_page(&mut needed) };
-    Ok(status == ffi::X86VCPU_OK && needed != 0)
+    // SAFETY: a place for the answer.
+    check(unsafe { ffi::x86vcpu_needs_apic_access_page(&mut needed) })?;
+    Ok(needed != 0)
 }
 
 /// Where the APIC-access page belongs.
@@ -117,21 +106,4 @@ pub fn apic_access_page_gpa() -> X86VcpuResult<X86GuestPhysAddr> {
 pub fn apic_access_page_addr<H: X86HostOps>() -> X86VcpuResult<X86HostPhysAddr> {
     selected()?;
     Err(X86VcpuError::Unsupported)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_choice_stays() {
-        let selected = AtomicU32::new(ffi::X86VCPU_EXTENSION_NONE);
-        assert_eq!(select(&selected, ffi::X86VCPU_EXTENSION_SVM), Ok(()));
-        assert_eq!(select(&selected, ffi::X86VCPU_EXTENSION_SVM), Ok(()));
-        assert_eq!(
-            select(&selected, ffi::X86VCPU_EXTENSION_VMX),
-            Err(X86VcpuError::BadState)
-        );
-        assert_eq!(selected.into_inner(), ffi::X86VCPU_EXTENSION_SVM);
-    }
 }

@@ -10,12 +10,13 @@ use core::ptr::{self, NonNull};
 use x86_vcpu_sys as ffi;
 
 use crate::answer::{Open, RSP, Write, later};
+use crate::pic::Injected;
 use crate::runtime::selected;
 use crate::status::check;
 use crate::{
     GeneralRegisters, X86AccessWidth, X86ByteRegister, X86GuestPhysAddr, X86HostOps, X86HostPhysAddr,
-    X86HostVirtAddr, X86NestedPagingConfig, X86PortIoStringExit, X86VcpuCreateConfig, X86VcpuError,
-    X86VcpuResult, X86VcpuSetupConfig, X86VmExit, ops, setup,
+    X86NestedPagingConfig, X86PortIoStringExit, X86VcpuCreateConfig, X86VcpuError, X86VcpuResult,
+    X86VcpuSetupConfig, X86VmExit, ops, setup,
 };
 
 /// A virtual CPU.
@@ -32,9 +33,15 @@ pub struct X86Vcpu<H: X86HostOps> {
     open: Open,
     /// What was written to RSP while the vCPU was not bound.
     rsp: Option<(X86AccessWidth, u64)>,
+    injected: Injected,
+    /// RIP and RFLAGS of an SVM guest when its vCPU was bound last, for `Debug`.
+    seen: (u64, u64),
     #[cfg(feature = "tracing")]
     regs_at_exit: GeneralRegisters,
 }
+
+/// RFLAGS at reset: the bit that is always set.
+const FLAGS_AT_RESET: u64 = 2;
 
 struct Handle(NonNull<ffi::x86vcpu>);
 
@@ -75,13 +82,12 @@ impl<H: X86HostOps> X86Vcpu<H> {
     ///
     /// # Errors
     ///
-    /// `BadState`: no extension is chosen, or not one CPU has been enabled; `InvalidInput`: `vcpu_id`; `NoMemory`.
+    /// `BadState`: no extension is chosen; `InvalidInput`: `vcpu_id`; `NoMemory`.
     pub fn new_with_config(
         vm_id: usize,
         vcpu_id: usize,
         _config: X86VcpuCreateConfig,
     ) -> X86VcpuResult<Self> {
-        selected()?;
         let config = ffi::x86vcpu_create_config {
             size: size_of::<ffi::x86vcpu_create_config>() as u32,
             vcpu_id: u32::try_from(vcpu_id).map_err(|_| X86VcpuError::InvalidInput)?,
@@ -100,6 +106,8 @@ impl<H: X86HostOps> X86Vcpu<H> {
             bound: false,
             open: Open::None,
             rsp: None,
+            injected: Injected::default(),
+            seen: (0, 0),
             #[cfg(feature = "tracing")]
             regs_at_exit: GeneralRegisters::default(),
         })
@@ -152,6 +160,11 @@ impl<H: X86HostOps> X86Vcpu<H> {
         self.launched = false;
         // SAFETY: see set_entry; the memory regions are the caller's promise.
         unsafe { setup::setup(self.raw(), &config) }?;
+        self.injected = Injected::default();
+        self.seen = (
+            self.entry.map_or(0, |entry| entry.as_usize() as u64 & 0xffff),
+            FLAGS_AT_RESET,
+        );
         if bound { self.bind() } else { Ok(()) }
     }
 
@@ -181,6 +194,8 @@ impl<H: X86HostOps> X86Vcpu<H> {
         check(status)?;
         self.launched = true;
         self.open = Open::left_by(&exit);
+        // SAFETY: see set_entry.
+        unsafe { self.injected.end_here_too(self.raw(), &exit) };
         X86VmExit::from_raw(&exit)
     }
 
@@ -209,6 +224,7 @@ impl<H: X86HostOps> X86Vcpu<H> {
     /// `BadState`: bound to another CPU.
     pub fn unbind(&mut self) -> X86VcpuResult {
         if self.bound {
+            self.remember();
             // SAFETY: see set_entry.
             check(unsafe { ffi::x86vcpu_unbind(self.raw()) })?;
             self.bound = false;
@@ -314,7 +330,11 @@ impl<H: X86HostOps> X86Vcpu<H> {
         // SAFETY: see set_entry.
         check(unsafe {
             ffi::x86vcpu_inject_interrupt_with_trigger(self.raw(), vector, level_triggered.into())
-        })
+        })?;
+        if !level_triggered {
+            self.injected.add(vector as u8);
+        }
+        Ok(())
     }
 
     /// Whether an event waits to be taken by the guest.
@@ -364,6 +384,16 @@ impl<H: X86HostOps> X86Vcpu<H> {
         regs
     }
 
+    /// For `Debug`.
+    fn remember(&mut self) {
+        if selected() != Ok(ffi::X86VCPU_EXTENSION_SVM) {
+            return;
+        }
+        if let Ok(state) = self.state(ffi::X86VCPU_STATE_RIP) {
+            self.seen = (state.rip, state.rflags);
+        }
+    }
+
     #[cfg(feature = "tracing")]
     fn trace_changes(&self) {
         let diff = crate::regs::GeneralRegistersDiff {
@@ -391,7 +421,7 @@ impl<H: X86HostOps> X86Vcpu<H> {
             .field("rip", &state.rip)
             .field("rsp", &state.rsp)
             .field("rflags", &state.rflags)
-            .field("rflags_if", &interrupts_enabled(&state))
+            .field("rflags_if", &interrupts_enabled(state.rflags))
             .field("cr0", &state.cr0)
             .field("cr3", &state.cr3)
             .field("cr4", &state.cr4)
@@ -403,28 +433,29 @@ impl<H: X86HostOps> X86Vcpu<H> {
     }
 
     fn fmt_svm(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = f.debug_struct("SvmVcpu");
-        text.field("entry", &self.entry)
+        let (rip, rflags) = match self.state(ffi::X86VCPU_STATE_RIP) {
+            Ok(state) => (state.rip, state.rflags),
+            Err(_) => self.seen,
+        };
+        // SAFETY: a live vCPU.
+        let vmcb = unsafe { ffi::x86vcpu_structure_hpa(self.raw()) };
+        f.debug_struct("SvmVcpu")
+            .field("entry", &self.entry)
             .field("npt_root", &self.nested_root)
-            // The object that has the VMCB.
-            .field("vmcb", &X86HostVirtAddr::from_usize(self.raw() as usize))
-            .field("launched", &self.launched);
-        match self.state(ffi::X86VCPU_STATE_RIP) {
-            Ok(state) => text
-                .field("rip", &state.rip)
-                .field("rflags", &state.rflags)
-                .field("rflags_if", &interrupts_enabled(&state))
-                .finish(),
-            Err(_) => text.finish_non_exhaustive(),
-        }
+            .field("vmcb", &X86HostPhysAddr::from_usize(vmcb as usize))
+            .field("launched", &self.launched)
+            .field("rip", &rip)
+            .field("rflags", &rflags)
+            .field("rflags_if", &interrupts_enabled(rflags))
+            .finish()
     }
 }
 
-fn interrupts_enabled(state: &ffi::x86vcpu_state) -> bool {
-    state.rflags & 1 << 9 != 0
+fn interrupts_enabled(rflags: u64) -> bool {
+    rflags & 1 << 9 != 0
 }
 
-/// What upstream prints; of a vCPU that is not bound here, only what can be known.
+/// What upstream prints; of a VT-x vCPU that is not bound here, only what can be known.
 impl<H: X86HostOps> fmt::Debug for X86Vcpu<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if selected() == Ok(ffi::X86VCPU_EXTENSION_SVM) {

@@ -233,6 +233,29 @@ METAL_TEST(before_enable, "enable.before_the_first")
 	CHECK_OK(x86vcpu_create(&platform_host_ops, NULL, &config, &vcpu));
 }
 
+METAL_TEST(select_first, "enable.select_without_enable")
+{
+	const struct x86vcpu_create_config config = { .size = sizeof(config) };
+	const bool on_amd = host_cpuid(0, 0).ecx == 0x444d4163; /* "cAMD" */
+	struct host_snapshot before;
+	struct x86vcpu *vcpu;
+
+	host_snapshot(&before);
+	CHECK_OK(x86vcpu_select());
+	CHECK_OK(x86vcpu_select());
+	host_check_unchanged(&before);
+	CHECK_EQ(x86vcpu_extension(), on_amd ? X86VCPU_EXTENSION_SVM : X86VCPU_EXTENSION_VMX);
+	CHECK_OK(x86vcpu_create(&platform_host_ops, NULL, &config, &vcpu));
+	CHECK(x86vcpu_structure_hpa(vcpu) != 0);
+	CHECK_EQ(x86vcpu_structure_hpa(NULL), 0);
+	CHECK_OK(x86vcpu_set_entry(vcpu, 0x7c00));
+	CHECK_OK(x86vcpu_set_nested_page_table(vcpu, &(struct x86vcpu_nested_paging){ .root_hpa = 0x1000 }));
+	CHECK_STATUS(x86vcpu_setup(vcpu, NULL), X86VCPU_ERR_BAD_STATE);
+	host_enable();
+	CHECK_OK(x86vcpu_setup(vcpu, NULL));
+	CHECK_OK(x86vcpu_destroy(vcpu));
+}
+
 METAL_TEST(bad_host_ops, "enable.bad_host_operations")
 {
 	struct x86vcpu_host_ops ops = platform_host_ops;

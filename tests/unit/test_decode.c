@@ -28,7 +28,9 @@ static uint32_t next_random(void)
 /* Opcodes of the table, so that most strings are instructions that matter; 0x0f is followed by a second. */
 static const uint8_t first_bytes[] = {0x63, 0x6c, 0x6d, 0x6e, 0x6f, 0x88, 0x89, 0x8a, 0x8b, 0xa0,
 				      0xa1, 0xa2, 0xa3, 0xc6, 0xc7, 0xe4, 0xe5, 0xe6, 0xe7, 0xec,
-				      0xed, 0xee, 0xef, 0xf4, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f};
+				      0xed, 0xee, 0xef, 0xf4, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f,
+				      0x01, 0x0a, 0x13, 0x28, 0x39, 0x80, 0x81, 0x83, 0x84, 0x85,
+				      0xf6, 0xf7, 0xfe, 0xff};
 static const uint8_t second_bytes[] = {0x01, 0x06, 0x08, 0x09, 0x20, 0x22, 0x30, 0x31,
 				       0x32, 0xa2, 0xb6, 0xb7, 0xbe, 0xbf};
 static const uint8_t prefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0x66, 0x67, 0xf2, 0xf3,
@@ -72,6 +74,23 @@ static const struct width widths[] = {
 static bool is_ours(const ZydisDecodedInstruction *z)
 {
 	switch (z->mnemonic) {
+	case ZYDIS_MNEMONIC_ADD:
+	case ZYDIS_MNEMONIC_OR:
+	case ZYDIS_MNEMONIC_ADC:
+	case ZYDIS_MNEMONIC_SBB:
+	case ZYDIS_MNEMONIC_AND:
+	case ZYDIS_MNEMONIC_SUB:
+	case ZYDIS_MNEMONIC_XOR:
+	case ZYDIS_MNEMONIC_CMP:
+		return (z->opcode < 0x40 && (z->opcode & 7) < 4) || (z->opcode >= 0x80 && z->opcode != 0x82);
+	case ZYDIS_MNEMONIC_TEST:
+		return z->opcode < 0xa8 || z->opcode > 0xa9; /* not of AL and EAX with an immediate */
+	case ZYDIS_MNEMONIC_NOT:
+	case ZYDIS_MNEMONIC_NEG:
+		return true;
+	case ZYDIS_MNEMONIC_INC:
+	case ZYDIS_MNEMONIC_DEC:
+		return z->opcode >= 0xfe;
 	case ZYDIS_MNEMONIC_MOV:
 		if (z->opcode_map == ZYDIS_OPCODE_MAP_0F)
 			return z->opcode == 0x20 || z->opcode == 0x22;
@@ -204,7 +223,8 @@ static void compare(const struct decode *d, const ZydisDecodedInstruction *z, co
 	ck_assert_msg(z->opcode == (d->opcode & 0xff), "%s: opcode %x", text, d->opcode);
 	if (d->has_memory)
 		ck_assert_msg(z->address_width == 8u * d->address_bytes, "%s: address size", text);
-	if ((d->kind >= DECODE_STORE && d->kind <= DECODE_LOAD_SIGN_EXTEND) || d->kind == DECODE_EXCHANGE)
+	if ((d->kind >= DECODE_STORE && d->kind <= DECODE_LOAD_SIGN_EXTEND) || d->kind == DECODE_EXCHANGE ||
+	    d->kind == DECODE_ALU)
 		compare_mov(d, z, operands, mode, text);
 	if (d->kind >= DECODE_IN && d->kind <= DECODE_OUTS) {
 		const ZydisDecodedOperand *data = &operands[d->kind == DECODE_OUT || d->kind == DECODE_OUTS];

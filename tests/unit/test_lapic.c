@@ -156,6 +156,17 @@ START_TEST(software_disabled_apic_masks_its_vectors)
 }
 END_TEST
 
+/* SDM 12.12.11: as ICR with the shorthand "self", which a disabled APIC does not hear. */
+START_TEST(self_ipi_while_disabled)
+{
+	struct guest *g = apic(true);
+
+	g->lapic.svr = _i ? 0x1ff : 0xff;
+	ck_assert_int_eq(lapic_wrmsr(g, X2APIC(LAPIC_SELF_IPI), 0x41), EMUL_NEXT);
+	ck_assert_int_eq(lapic_has_pending(g), _i);
+}
+END_TEST
+
 /* ---- Modes ------------------------------------------------------------------------------------------------ */
 
 /* From disabled, xAPIC and x2APIC mode (rows) to each value of EN and EXTD; LA-13. */
@@ -374,6 +385,60 @@ START_TEST(periodic)
 }
 END_TEST
 
+/* A host whose timer is called by hand; its clock is the TSC. */
+static struct {
+	uint64_t deadline;
+	x86vcpu_timer_function function;
+	void *arg;
+} host_timer;
+
+static int32_t start_host_timer(void *ctx, uint64_t deadline, x86vcpu_timer_function function, void *arg,
+				struct x86vcpu_timer *handle)
+{
+	(void)ctx;
+	(void)handle;
+	host_timer.deadline = deadline;
+	host_timer.function = function;
+	host_timer.arg = arg;
+	return 0;
+}
+
+static int32_t cancel_host_timer(void *ctx, const struct x86vcpu_timer *handle)
+{
+	(void)ctx;
+	(void)handle;
+	return 0;
+}
+
+/* LA-21, LA-35: period, how late the host calls, and when it must call again after the first expiry. */
+static const struct {
+	uint32_t period, late;
+	uint64_t again;
+} calls[] = {
+	{1000000, 0, 1000000}, {1000000, 900000, 1000000}, {1000000, 1000000, 2000000}, {1000000, 2500000, 3000000},
+	{200000, 199999, 200000}, {100000, 0, 200000}, {100000, 50000, 300000}, {1000, 0, 200000},
+};
+
+START_TEST(late_call_keeps_the_phase)
+{
+	struct guest *g = apic(false);
+	struct x86vcpu_host_ops host = *g->host;
+
+	host.timer_start = start_host_timer;
+	host.timer_cancel = cancel_host_timer;
+	g->host = &host;
+	now = 1000;
+	g->host_tsc = clock_tsc;
+	mmio_write(g, LAPIC_LVT_TIMER, 0x20040);
+	mmio_write(g, LAPIC_TIMER_DIVIDE, 11);
+	mmio_write(g, LAPIC_TIMER_INITIAL, calls[_i].period);
+	ck_assert_uint_eq(host_timer.deadline, 1000 + calls[_i].period);
+	now = host_timer.deadline + calls[_i].late;
+	ck_assert_uint_eq(host_timer.function(host_timer.arg, now), host_timer.deadline + calls[_i].again);
+	assert_next(g, GUEST_EVENT_EXTERNAL, 0x40);
+}
+END_TEST
+
 /* LA-20. */
 START_TEST(divisor_changes_on_the_way)
 {
@@ -469,6 +534,58 @@ START_TEST(state_goes_out_and_in)
 }
 END_TEST
 
+START_TEST(errors_that_nobody_read_are_in_the_state)
+{
+	struct guest *g = apic(false);
+	struct x86vcpu_apic_state saved;
+
+	mmio_write(g, 0x3d, 1);
+	lapic_save(g, &saved);
+	lapic_reset(g);
+	ck_assert(lapic_restore(g, &saved));
+	ck_assert_uint_eq(mmio(g, LAPIC_ESR), 0);
+	mmio_write(g, LAPIC_ESR, 0);
+	ck_assert_uint_eq(mmio(g, LAPIC_ESR), APIC_ERROR_REGISTER);
+}
+END_TEST
+
+/* What the guest could not have made by writing: a disabled APIC's local vectors are masked. */
+START_TEST(state_of_a_disabled_apic_is_masked)
+{
+	struct guest *g = timer(0x40, 11, 1000);
+	struct x86vcpu_apic_state saved;
+
+	lapic_save(g, &saved);
+	saved.registers[LAPIC_SVR] = 0xff;
+	ck_assert(lapic_restore(g, &saved));
+	ck_assert_uint_eq(mmio(g, LAPIC_LVT_TIMER), 0x10040);
+}
+END_TEST
+
+START_TEST(state_that_no_guest_makes_is_refused)
+{
+	struct guest *g = apic(false);
+	struct x86vcpu_apic_state good, bad;
+
+	lapic_save(g, &good);
+	for (unsigned i = 0; i < 8; i++) {
+		bad = good;
+		switch (i) {
+		case 0: bad.errors = 1u << 8; break;
+		case 1: bad.registers[LAPIC_ESR] = 1u; break;
+		case 2: bad.base = APIC_BASE_RESET | APIC_BASE_EXTD; break;
+		case 3: bad.lint = 4; break;
+		case 4: bad.waits_for_sipi = 2; break;
+		case 5: bad.nmi_pending = 2; break;
+		case 6: bad.registers[LAPIC_IRR] = 1u << 15; break;
+		default: bad.reserved = 1; break;
+		}
+		ck_assert_msg(!lapic_restore(g, &bad), "state %u was taken", i);
+	}
+	ck_assert(lapic_restore(g, &good));
+}
+END_TEST
+
 START_TEST(state_in_x2apic_mode)
 {
 	struct guest *g = apic(true);
@@ -498,6 +615,7 @@ static void add_registers(Suite *suite)
 	tcase_add_loop_test(tc, reserved_bit_is_gp, 0, COUNT(reserved_bits));
 	tcase_add_test(tc, refused_icr_changes_nothing);
 	tcase_add_test(tc, software_disabled_apic_masks_its_vectors);
+	tcase_add_loop_test(tc, self_ipi_while_disabled, 0, 2);
 	tc = add_tcase(suite, "modes");
 	tcase_add_loop_test(tc, mode_change, 0, COUNT(transitions));
 	tcase_add_loop_test(tc, base_with_reserved_bits_is_refused, 0, 4);
@@ -520,12 +638,16 @@ Suite *lapic_suite(void)
 	tc = add_tcase(suite, "timer");
 	tcase_add_loop_test(tc, one_shot, 0, COUNT(divisors));
 	tcase_add_test(tc, periodic);
+	tcase_add_loop_test(tc, late_call_keeps_the_phase, 0, COUNT(calls));
 	tcase_add_test(tc, divisor_changes_on_the_way);
 	tcase_add_test(tc, masked_expiry_is_lost);
 	tcase_add_test(tc, tsc_deadline);
 	tcase_add_test(tc, illegal_timer_vector);
 	tc = add_tcase(suite, "state");
 	tcase_add_test(tc, state_goes_out_and_in);
+	tcase_add_test(tc, errors_that_nobody_read_are_in_the_state);
+	tcase_add_test(tc, state_of_a_disabled_apic_is_masked);
+	tcase_add_test(tc, state_that_no_guest_makes_is_refused);
 	tcase_add_test(tc, state_in_x2apic_mode);
 	return suite;
 }

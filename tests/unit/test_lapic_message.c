@@ -315,6 +315,23 @@ START_TEST(host_may_deliver_itself)
 }
 END_TEST
 
+/* ---- State ------------------------------------------------------------------------------------------------- */
+
+START_TEST(icr_of_x2apic_mode_is_in_the_state)
+{
+	struct guest *g = make_machine(true);
+	struct x86vcpu_apic_state saved;
+	uint64_t value;
+
+	ck_assert_int_eq(lapic_wrmsr(g, 0x830, UINT64_C(0x12345678) << 32 | 0x4031), EMUL_NEXT);
+	lapic_save(g, &saved);
+	lapic_reset(g);
+	ck_assert(lapic_restore(g, &saved));
+	ck_assert_int_eq(lapic_rdmsr(g, 0x830, &value), EMUL_NEXT);
+	ck_assert_uint_eq(value, UINT64_C(0x12345678) << 32 | 0x4031);
+}
+END_TEST
+
 Suite *lapic_message_suite(void)
 {
 	Suite *suite = suite_create("lapic_message");
@@ -333,5 +350,6 @@ Suite *lapic_message_suite(void)
 	tc = add_tcase(suite, "kicks");
 	tcase_add_test(tc, kick_tells_whom_it_must);
 	tcase_add_test(tc, host_may_deliver_itself);
+	tcase_add_test(tc, icr_of_x2apic_mode_is_in_the_state);
 	return suite;
 }

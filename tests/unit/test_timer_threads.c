@@ -261,7 +261,7 @@ static unsigned take(struct guest *g)
 {
 	unsigned count = 0;
 
-	if (attention(g) || lapic_timer_is_polled(g))
+	if (attention(g) || lapic_timer_is_polled(&g->lapic.timer))
 		while (next(g).valid) {
 			lapic_eoi(g);
 			count++;

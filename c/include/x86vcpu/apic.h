@@ -118,7 +118,7 @@ int32_t x86vcpu_set_lint(struct x86vcpu *vcpu, uint32_t pin, uint32_t level);
 /*
  * Ends the interrupt in service of the highest priority, as the guest's write to the EOI register does. *vector
  * becomes its vector if it was level-triggered, otherwise -1. For VMMs written for the Rust crate.
- * Bound here, between two runs. 0; INVALID_INPUT: NULL; BAD_STATE.
+ * The vCPU's thread, between two runs, bound or not. 0; INVALID_INPUT: NULL.
  */
 int32_t x86vcpu_handle_eoi(struct x86vcpu *vcpu, int32_t *vector);
 
@@ -143,6 +143,8 @@ struct x86vcpu_apic_state {
 	uint32_t registers[64];
 	uint32_t waits_for_sipi; /* 1: after INIT, before SIPI */
 	uint32_t nmi_pending;
+	uint32_t errors; /* what the next write to ESR makes readable */
+	uint32_t reserved; /* 0 */
 };
 
 /*

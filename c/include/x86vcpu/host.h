@@ -11,16 +11,6 @@
 extern "C" {
 #endif
 
-/*
- * Host services. One constant table serves any number of CPUs and vCPUs; `ctx` is the pointer
- * that was given with it. The table must outlive every object that was created with it.
- *
- * A slot marked "required" must not be NULL; creation answers X86VCPU_ERR_INVALID_INPUT
- * otherwise. No slot may call back into the library on the same vCPU.
- *
- * Frames are 4 KiB of write-back memory, 4 KiB aligned, reachable by the CPU for as long as
- * the library holds them. Physical address 0 means "none".
- */
 /* The host's own name for a timer that timer_start has started. */
 struct x86vcpu_timer {
 	uint64_t opaque[2];
@@ -36,6 +26,16 @@ typedef uint64_t (*x86vcpu_timer_function)(void *arg, uint64_t now);
 /* "No CPU", for notify. */
 #define X86VCPU_NO_CPU UINT32_C(0xffffffff)
 
+/*
+ * Host services. One constant table serves any number of CPUs and vCPUs; `ctx` is the pointer
+ * that was given with it. The table must outlive every object that was created with it.
+ *
+ * A slot marked "required" must not be NULL; creation answers X86VCPU_ERR_INVALID_INPUT
+ * otherwise. No slot may call back into the library on the same vCPU.
+ *
+ * Frames are 4 KiB of write-back memory, 4 KiB aligned, reachable by the CPU for as long as
+ * the library holds them. Physical address 0 means "none".
+ */
 struct x86vcpu_host_ops {
 	uint32_t size;        /* sizeof(struct x86vcpu_host_ops) of the caller */
 	uint32_t abi_version; /* X86VCPU_ABI_VERSION */

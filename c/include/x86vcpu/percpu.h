@@ -37,6 +37,15 @@ enum x86vcpu_nested_format {
 int32_t x86vcpu_detect(uint32_t *extension);
 
 /*
+ * Chooses the executing CPU's extension for the whole system and turns nothing on: vCPUs can be created from now on.
+ * The first successful enable does the same, so a VMM that enables before it creates need not call it. Any
+ * CPU, any context.
+ *
+ * 0; UNSUPPORTED, INVALID_DATA as x86vcpu_detect; BAD_STATE: the system uses the other one.
+ */
+int32_t x86vcpu_select(void);
+
+/*
  * Makes the state for host CPU `cpu_id` (the caller's own number for it; for diagnostics).
  * Takes one frame. Any CPU.
  *
@@ -88,7 +97,7 @@ int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu);
 int32_t x86vcpu_percpu_disable(struct x86vcpu_percpu *percpu);
 
 /*
- * The extension that the first successful enable chose for the whole system, or NONE before.
+ * The extension that select, or the first successful enable, chose for the whole system, or NONE before.
  * Any CPU, any context.
  */
 uint32_t x86vcpu_extension(void);
@@ -99,7 +108,7 @@ const char *x86vcpu_extension_name(uint32_t extension);
 /*
  * The table format of the extension in use, into *format (enum x86vcpu_nested_format).
  *
- * 0; INVALID_INPUT; BAD_STATE before the first enable.
+ * 0; INVALID_INPUT; BAD_STATE before one is chosen.
  */
 int32_t x86vcpu_nested_format(uint32_t *format);
 
@@ -108,7 +117,7 @@ int32_t x86vcpu_nested_format(uint32_t *format);
  * its nested tables, into *needed: 1 or 0. Today neither extension needs one: 0xfee00000 is like any other
  * address.
  *
- * 0; INVALID_INPUT; BAD_STATE before the first enable.
+ * 0; INVALID_INPUT; BAD_STATE before one is chosen.
  */
 int32_t x86vcpu_needs_apic_access_page(uint32_t *needed);
 

@@ -82,8 +82,10 @@ struct x86vcpu_msr_range {
  * Every port exits by default. `ports` names the ranges that are the VMM's devices, as upstream has
  * it; `passthrough_ports` names ranges that the guest reaches directly, and may not overlap `ports`.
  * An access to an address in `mmio` comes out as MMIO_READ or MMIO_WRITE when the instruction is a MOV,
- * MOVZX, MOVSX, MOVSXD or XCHG (a read, and with the next run its write); a nested fault of another instruction, or anywhere else, as NESTED_PAGE_FAULT. `msrs` are MSRs that the VMM wants for itself: they come out as
- * MSR_READ and MSR_WRITE instead of the library's own policy, except those that the library must
+ * MOVZX, MOVSX, MOVSXD or XCHG (a read, and with the next run its write); a nested fault of another instruction,
+ * or anywhere else, as NESTED_PAGE_FAULT. The local APIC, which the library answers for, also takes ADD to CMP,
+ * TEST, NOT, NEG, INC and DEC. `msrs` are MSRs that the VMM wants for itself: they come out as MSR_READ
+ * and MSR_WRITE instead of the library's own policy, except those that the library must
  * own to stay safe (IA32_EFER, the FS and GS bases, the SYSCALL and SYSENTER MSRs, IA32_PAT, IA32_XSS,
  * IA32_TSC_AUX).
  */
@@ -114,10 +116,10 @@ enum x86vcpu_start {
 #define X86VCPU_SETUP_NO_LOCAL_APIC (UINT32_C(1) << 0)
 
 /*
- * Makes a vCPU. Takes frames; ops must outlive it. Any CPU, after the first successful
+ * Makes a vCPU. Takes frames; ops must outlive it. Any CPU, after x86vcpu_select or the first successful
  * x86vcpu_percpu_enable.
  *
- * 0; INVALID_INPUT; ABI_MISMATCH (config->size, ops); BAD_STATE: no extension was ever enabled;
+ * 0; INVALID_INPUT; ABI_MISMATCH (config->size, ops); BAD_STATE: no extension is chosen;
  * NO_MEMORY. *out is NULL on failure.
  */
 int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
@@ -128,6 +130,9 @@ int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
  * 0; RESOURCE_BUSY: still bound; nothing is freed then.
  */
 int32_t x86vcpu_destroy(struct x86vcpu *vcpu);
+
+/* The physical address of its VMCS or VMCB, for logs and debuggers. NULL: 0. Any CPU, any time. */
+uint64_t x86vcpu_structure_hpa(const struct x86vcpu *vcpu);
 
 /*
  * Where the guest begins in real mode, from the next setup on: CS:IP = 0:entry, so below 64 KiB,

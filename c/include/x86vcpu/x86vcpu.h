@@ -10,6 +10,7 @@
 #include "x86vcpu/nested.h"
 #include "x86vcpu/percpu.h"
 #include "x86vcpu/regs.h"
+#include "x86vcpu/save.h"
 #include "x86vcpu/status.h"
 #include "x86vcpu/svm.h"
 #include "x86vcpu/vcpu.h"

@@ -43,11 +43,12 @@ static inline bool insn_vmptrld(uint64_t hpa)
 	return ok;
 }
 
+/* *value stays as it was when it fails. */
 static inline bool insn_vmread(uint64_t field, uint64_t *value)
 {
 	bool ok;
 
-	__asm__ volatile("vmread %2, %1" : "=@cca"(ok), "=r"(*value) : "r"(field));
+	__asm__ volatile("vmread %2, %1" : "=@cca"(ok), "+r"(*value) : "r"(field));
 	return ok;
 }
 

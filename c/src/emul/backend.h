@@ -44,6 +44,7 @@ struct backend {
 	/* Frames and what does not depend on a CPU. The guest is zero but for host, ctx and the ids. */
 	int32_t (*create)(struct guest *g);
 	void (*destroy)(struct guest *g);
+	uint64_t (*structure)(const struct guest *g); /* physical address of its VMCS or VMCB */
 
 	/* On a CPU that is enabled. setup brings the guest to its reset state, unbound. */
 	void (*cpuid_features)(const struct guest *g, struct cpuid_config *config);
@@ -52,7 +53,7 @@ struct backend {
 	void (*unbind)(struct guest *g);
 	/* Makes a bound guest the one that this CPU's instructions reach, after another was. */
 	void (*load)(struct guest *g);
-	int32_t (*run)(struct guest *g); /* g->exit is set, and NOTHING */
+	int32_t (*run)(struct guest *g); /* fills *g->exit, unless it fails */
 };
 
 #endif

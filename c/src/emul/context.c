@@ -10,6 +10,8 @@
 #define FCW_RESET 0x37fu     /* in an FXSAVE image: as FNINIT leaves it */
 #define MXCSR_RESET 0x1f80u
 #define MXCSR_OFFSET 24
+#define MXCSR_MASK_OFFSET 28
+#define MXCSR_MASK_DEFAULT 0xffbfu /* where FXSAVE stores 0 (SDM Vol. 1, 11.6.6) */
 
 /* Bytes of an XSAVE image with every component of this CPU (SDM Vol. 1, 13.2), or of FXSAVE. */
 static uint64_t area_bytes(bool has_xsave)
@@ -30,6 +32,16 @@ uint64_t context_host_cr4(void)
 	return leaf[2] & CPUID_1_ECX_XSAVE ? CR4_OSXSAVE | CR4_OSFXSR : CR4_OSFXSR;
 }
 
+static uint32_t read_mxcsr_mask(void)
+{
+	uint8_t area[XSAVE_LEGACY_SIZE] __attribute__((aligned(16))) = {0};
+	uint32_t mask;
+
+	insn_fxsave(area);
+	memcpy(&mask, area + MXCSR_MASK_OFFSET, sizeof(mask));
+	return mask ? mask : MXCSR_MASK_DEFAULT;
+}
+
 static void detect(struct guest_context *context)
 {
 	uint32_t leaf[4], highest;
@@ -45,6 +57,7 @@ static void detect(struct guest_context *context)
 	}
 	insn_cpuid(0x80000000, 0, leaf);
 	highest = leaf[0];
+	context->mxcsr_mask = read_mxcsr_mask();
 	context->has_tsc_aux = false;
 	if (highest >= 0x80000001) {
 		insn_cpuid(0x80000001, 0, leaf);
@@ -95,13 +108,81 @@ void context_reset(struct guest *g)
 	g->drs_loaded = false;
 }
 
+/* ---- The guest's image, for the VMM ---------------------------------------------------------------- */
+
+/* The header of an XSAVE image (SDM Vol. 1, 13.4.2). */
+struct xsave_header {
+	uint64_t xstate_bv, xcomp_bv, reserved[6];
+};
+_Static_assert(sizeof(struct xsave_header) == XSAVE_HEADER_SIZE, "");
+
+uint64_t context_image_bytes(const struct guest *g)
+{
+	return g->context.has_xsave && g->limits.has_xsave ? g->limits.xsave_size : XSAVE_LEGACY_SIZE;
+}
+
+void context_save(const struct guest *g, void *image)
+{
+	const uint64_t bytes = context_image_bytes(g);
+	struct xsave_header header;
+
+	memcpy(image, g->context.guest_area, bytes);
+	if (bytes == XSAVE_LEGACY_SIZE)
+		return;
+	/* The switch stores what only the host uses too. */
+	memcpy(&header, (uint8_t *)image + XSAVE_LEGACY_SIZE, sizeof(header));
+	header.xstate_bv &= g->limits.xcr0;
+	memcpy((uint8_t *)image + XSAVE_LEGACY_SIZE, &header, sizeof(header));
+}
+
+/* SDM Vol. 1, 13.8.1. */
+static bool header_ok(const struct guest *g, const struct xsave_header *header)
+{
+	uint64_t reserved = header->xcomp_bv;
+
+	for (unsigned i = 0; i < sizeof(header->reserved) / sizeof(header->reserved[0]); i++)
+		reserved |= header->reserved[i];
+	return !reserved && !(header->xstate_bv & ~g->limits.xcr0);
+}
+
+bool context_restore(struct guest *g, const void *image)
+{
+	const uint64_t bytes = context_image_bytes(g);
+	struct xsave_header header;
+	uint32_t mxcsr;
+
+	memcpy(&mxcsr, (const uint8_t *)image + MXCSR_OFFSET, sizeof(mxcsr));
+	if (mxcsr & ~g->context.mxcsr_mask)
+		return false;
+	if (bytes > XSAVE_LEGACY_SIZE) {
+		memcpy(&header, (const uint8_t *)image + XSAVE_LEGACY_SIZE, sizeof(header));
+		if (!header_ok(g, &header))
+			return false;
+	}
+	memset(g->context.guest_area, 0, g->context.frames * PAGE_BYTES / 2);
+	memcpy(g->context.guest_area, image, bytes);
+	return true;
+}
+
+void context_bind(struct guest *g)
+{
+	struct guest_context *context = &g->context;
+
+	context->host_xcr0 = context->has_xsave ? insn_xgetbv(0) : 0;
+	context->all_xcr0 = context->host_xcr0 | g->limits.xcr0;
+	context->host_xss = context->has_xss ? insn_rdmsr(X86VCPU_MSR_IA32_XSS) : 0;
+	context->host_tsc_aux = context->has_tsc_aux ? insn_rdmsr(X86VCPU_MSR_IA32_TSC_AUX) : 0;
+}
+
+/* ---- The switch ------------------------------------------------------------------------------------- */
+
 /*
  * Both images are moved with everything enabled that either side may have used; otherwise a
  * component that only one side enables would stay behind in the registers.
  */
 static void exchange(struct guest *g, void *save, const void *restore, uint64_t before, uint64_t after)
 {
-	const uint64_t all = g->limits.xcr0 | g->context.host_xcr0;
+	const uint64_t all = g->context.all_xcr0;
 
 	if (before != all)
 		insn_xsetbv(0, all);
@@ -120,7 +201,6 @@ static void load_extended(struct guest *g)
 		insn_fxrstor(context->guest_area);
 		return;
 	}
-	context->host_xcr0 = insn_xgetbv(0);
 	exchange(g, context->host_area, context->guest_area, context->host_xcr0, g->xcr0);
 }
 
@@ -154,18 +234,12 @@ void context_load_msrs(struct guest *g)
 
 static void load_switched_msrs(struct guest *g)
 {
-	struct guest_context *context = &g->context;
+	const struct guest_context *context = &g->context;
 
-	if (context->has_xss) {
-		context->host_xss = insn_rdmsr(X86VCPU_MSR_IA32_XSS);
-		if (context->host_xss != g->msrs.xss)
-			insn_wrmsr(X86VCPU_MSR_IA32_XSS, g->msrs.xss);
-	}
-	if (context->has_tsc_aux) {
-		context->host_tsc_aux = insn_rdmsr(X86VCPU_MSR_IA32_TSC_AUX);
-		if (context->host_tsc_aux != g->msrs.tsc_aux)
-			insn_wrmsr(X86VCPU_MSR_IA32_TSC_AUX, g->msrs.tsc_aux);
-	}
+	if (context->has_xss && context->host_xss != g->msrs.xss)
+		insn_wrmsr(X86VCPU_MSR_IA32_XSS, g->msrs.xss);
+	if (context->has_tsc_aux && context->host_tsc_aux != g->msrs.tsc_aux)
+		insn_wrmsr(X86VCPU_MSR_IA32_TSC_AUX, g->msrs.tsc_aux);
 }
 
 static void store_switched_msrs(struct guest *g)

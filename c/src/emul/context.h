@@ -18,6 +18,14 @@ void context_destroy(struct guest *g);
 /* The state after reset. */
 void context_reset(struct guest *g);
 
+/* The guest's image while it is not loaded: its size, a copy, and its replacement; false: XRSTOR would fault. */
+uint64_t context_image_bytes(const struct guest *g);
+void context_save(const struct guest *g, void *image);
+bool context_restore(struct guest *g, const void *image);
+
+/* Reads what the host has on this CPU, and may not change before it unbinds: XCR0, IA32_XSS, IA32_TSC_AUX. */
+void context_bind(struct guest *g);
+
 /* IRQs off between load and store. load clears CR0.TS; store sets it again. */
 void context_load(struct guest *g);
 void context_store(struct guest *g);

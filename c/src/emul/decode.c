@@ -3,6 +3,7 @@
 #include "emul/decode.h"
 
 #include "cpu/libc.h"
+#include "emul/alu.h"
 
 /* ---- The opcodes ---------------------------------------------------------------------------------------- */
 
@@ -20,6 +21,7 @@ enum {
 	SOURCE8 = 1 << 10,  /* the r/m operand is narrower than the register */
 	SOURCE16 = 1 << 11,
 	SOURCE32 = 1 << 12,
+	TEST_IMM = 1 << 13, /* the immediate is there for /0 and /1 only */
 };
 
 struct opcode {
@@ -29,12 +31,30 @@ struct opcode {
 
 #define MAP_ENTRIES 256
 
+/* r/m and register, in both directions, of 8 bits and wider. */
+#define ALU(opcode)                                                                               \
+	[(opcode)] = {KNOWN | MODRM | BYTE, DECODE_ALU}, [(opcode) + 1] = {KNOWN | MODRM, DECODE_ALU}, \
+	[(opcode) + 2] = {KNOWN | MODRM | BYTE, DECODE_ALU}, [(opcode) + 3] = {KNOWN | MODRM, DECODE_ALU}
+
 static const struct opcode one_byte[MAP_ENTRIES] = {
+	ALU(0x00), /* ADD */
+	ALU(0x08), /* OR */
+	ALU(0x10), /* ADC */
+	ALU(0x18), /* SBB */
+	ALU(0x20), /* AND */
+	ALU(0x28), /* SUB */
+	ALU(0x30), /* XOR */
+	ALU(0x38), /* CMP */
 	[0x63] = {KNOWN | MODRM | LONG_ONLY | SOURCE32, DECODE_LOAD_SIGN_EXTEND}, /* MOVSXD */
 	[0x6c] = {KNOWN | BYTE, DECODE_INS},
 	[0x6d] = {KNOWN | NO_REX_W, DECODE_INS},
 	[0x6e] = {KNOWN | BYTE, DECODE_OUTS},
 	[0x6f] = {KNOWN | NO_REX_W, DECODE_OUTS},
+	[0x80] = {KNOWN | MODRM | BYTE | IMM8, DECODE_ALU},
+	[0x81] = {KNOWN | MODRM | IMMZ, DECODE_ALU},
+	[0x83] = {KNOWN | MODRM | IMM8, DECODE_ALU},
+	[0x84] = {KNOWN | MODRM | BYTE, DECODE_ALU}, /* TEST */
+	[0x85] = {KNOWN | MODRM, DECODE_ALU},
 	[0x86] = {KNOWN | MODRM | BYTE, DECODE_EXCHANGE},
 	[0x87] = {KNOWN | MODRM, DECODE_EXCHANGE},
 	[0x88] = {KNOWN | MODRM | BYTE, DECODE_STORE},
@@ -56,6 +76,10 @@ static const struct opcode one_byte[MAP_ENTRIES] = {
 	[0xee] = {KNOWN | BYTE, DECODE_OUT},
 	[0xef] = {KNOWN | NO_REX_W, DECODE_OUT},
 	[0xf4] = {KNOWN, DECODE_OTHER}, /* HLT */
+	[0xf6] = {KNOWN | MODRM | BYTE | IMM8 | TEST_IMM, DECODE_ALU}, /* group 3 */
+	[0xf7] = {KNOWN | MODRM | IMMZ | TEST_IMM, DECODE_ALU},
+	[0xfe] = {KNOWN | MODRM | BYTE, DECODE_ALU}, /* INC, DEC */
+	[0xff] = {KNOWN | MODRM, DECODE_ALU},
 };
 
 static const struct opcode two_byte[MAP_ENTRIES] = {
@@ -310,6 +334,8 @@ static void take_operands(struct reader *r, struct decode *d, unsigned flags)
 		d->has_memory = true;
 		d->displacement = next_value(r, d->address_bytes);
 	}
+	if (flags & TEST_IMM && (d->modrm >> 3 & 7) > 1)
+		flags &= ~(unsigned)(IMM8 | IMMZ);
 	if (flags & IMM8)
 		d->immediate = next_signed(r, 1);
 	if (flags & IMMZ)
@@ -367,6 +393,26 @@ static enum decode_status finish_mov_cr(const struct reader *r, struct decode *d
 	}
 }
 
+/* Groups 3, 4 and 5 have other instructions too. */
+static bool alu_known(const struct decode *d)
+{
+	const unsigned extension = d->modrm >> 3 & 7;
+
+	if (d->opcode >= 0xfe)
+		return extension <= 1;
+	return d->opcode < 0xf6 || extension <= 3;
+}
+
+/* Of the instructions known here, those that write memory after they have read it (Vol. 2, LOCK). */
+static bool may_be_locked(const struct decode *d)
+{
+	if (!d->has_memory)
+		return false;
+	if (d->kind == DECODE_ALU)
+		return !alu_to_register(d) && alu_has_result(alu_operation(d));
+	return d->kind == DECODE_EXCHANGE;
+}
+
 static enum decode_status finish(const struct reader *r, struct decode *d, unsigned flags)
 {
 	enum decode_status status = DECODE_OK;
@@ -378,8 +424,9 @@ static enum decode_status finish(const struct reader *r, struct decode *d, unsig
 		status = group7(r, d);
 	else if (d->kind == DECODE_MOV_CR)
 		status = finish_mov_cr(r, d);
-	/* Of the instructions known here only XCHG with memory may be locked (LOCK). */
-	if (status == DECODE_OK && d->lock && !(d->kind == DECODE_EXCHANGE && d->has_memory))
+	else if (d->kind == DECODE_ALU && !alu_known(d))
+		status = DECODE_UNKNOWN;
+	if (status == DECODE_OK && d->lock && !may_be_locked(d))
 		status = DECODE_UD;
 	return status;
 }

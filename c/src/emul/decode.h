@@ -40,6 +40,7 @@ enum decode_kind {
 	DECODE_MOV_CR, /* `reg` is the control register, `rm` the general one */
 	DECODE_LMSW,
 	DECODE_EXCHANGE, /* XCHG of r/m and a register */
+	DECODE_ALU,      /* ADD to CMP, TEST, NOT, NEG, INC, DEC with r/m: alu.h */
 };
 
 /*

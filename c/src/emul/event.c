@@ -121,17 +121,6 @@ void guest_kick(struct guest *g)
 		g->host->notify(g->ctx, g->vm_id, g->vcpu_id, X86VCPU_NO_CPU);
 }
 
-void guest_publish_running(struct guest *g, uint32_t cpu)
-{
-	__atomic_store_n(&g->events.run_state, (uint64_t)cpu << RUN_STATE_CPU | X86VCPU_RUNNING,
-			 __ATOMIC_SEQ_CST);
-}
-
-void guest_publish_outside(struct guest *g)
-{
-	__atomic_store_n(&g->events.run_state, X86VCPU_OUTSIDE, __ATOMIC_SEQ_CST);
-}
-
 /* Whoever posts after this interrupts the CPU again. */
 void guest_look(struct guest *g)
 {
@@ -142,15 +131,6 @@ void guest_look(struct guest *g)
 		guest_publish_running(g, (uint32_t)(state >> RUN_STATE_CPU));
 	__atomic_store_n(&events->attention, 0, __ATOMIC_SEQ_CST);
 	lapic_look(g);
-}
-
-bool guest_signalled(const struct guest *g)
-{
-	const struct guest_events *events = &g->events;
-
-	return __atomic_load_n(&events->exit_request, __ATOMIC_ACQUIRE) |
-	       __atomic_load_n(&events->init, __ATOMIC_ACQUIRE) |
-	       __atomic_load_n(&events->startup, __ATOMIC_ACQUIRE);
 }
 
 bool guest_must_leave(struct guest *g)
@@ -358,7 +338,7 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	}
 	window->nmi = nmi_pending(g);
 	window->interrupt = interrupt_waits(g);
-	window->task_priority = (uint8_t)lapic_held_by_tpr(g);
+	window->task_priority = lapic_has_pending(g) ? (uint8_t)lapic_held_by_tpr(g) : 0;
 	/* A second waiting exception cannot be asked a window for: look again after the next exit. */
 	if (events->exception.valid)
 		post(events);

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "x86vcpu/apic.h"
 #include "x86vcpu/exit.h"
 #include "x86vcpu/host.h"
 #include "x86vcpu/regs.h"
@@ -171,9 +172,11 @@ struct guest_context {
 	void *guest_area; /* XSAVE or FXSAVE images */
 	void *host_area;
 	uint64_t hpa; /* of the frames that hold both */
+	uint32_t mxcsr_mask; /* bits of MXCSR that exist */
 	uint64_t frames;
 	bool has_xsave, has_xss, has_tsc_aux;
-	uint64_t host_xcr0, host_xss, host_tsc_aux;
+	uint64_t host_xcr0, host_xss, host_tsc_aux; /* read at bind */
+	uint64_t all_xcr0; /* what the host or the guest may have on */
 	uint64_t host_cr0;
 	uint64_t host_dr[4], host_dr6;
 };
@@ -309,15 +312,34 @@ bool guest_in_protected_mode(struct guest *g); /* CR0.PE */
 /* `rip` cut to what the mode has: 64 bits in 64-bit mode, else 32. */
 uint64_t guest_wrap_ip(struct guest *g, uint64_t rip);
 /*
- * Ends the instruction at RIP, `length` bytes long (1 to 15): RIP advances and wraps, STI and MOV SS
- * blocking end, RFLAGS.RF clears, and TF makes a single-step trap pending (SDM 26.3.2, Vol. 2 STI).
+ * The end of an instruction whose RIP is set already, or that stays (REP): STI and MOV SS blocking end, RFLAGS.RF
+ * clears, and TF makes a single-step trap pending (SDM 26.3.2, Vol. 2 STI).
  */
-void guest_skip(struct guest *g, unsigned length);
-/* The same without RIP, for an instruction whose RIP is set already, or that stays (REP). */
 void guest_end_instruction(struct guest *g);
+/* Ends the instruction at RIP, `length` bytes long (1 to 15): RIP advances and wraps, and the above. */
+static inline void guest_skip(struct guest *g, unsigned length)
+{
+	const uint64_t shadow = GUEST_BLOCKING_STI | GUEST_BLOCKING_MOV_SS;
+	uint64_t rip = guest_get(g, G_RIP) + length;
+
+	/* Below 4 GiB no mode wraps. */
+	if (rip >> 32)
+		rip = guest_wrap_ip(g, rip);
+	guest_set(g, G_RIP, rip);
+	if (guest_get(g, G_BLOCKING) & shadow || guest_get(g, G_RFLAGS) & (RFLAGS_RF | RFLAGS_TF))
+		guest_end_instruction(g);
+}
 
 /* ---- emul/event.c ----------------------------------------------------------------------------- */
 
+/* SDM table 6-1: exceptions that push an error code. */
+static inline bool guest_has_error_code(uint32_t vector)
+{
+	const uint32_t with = 1u << VECTOR_DF | 1u << VECTOR_TS | 1u << VECTOR_NP | 1u << VECTOR_SS |
+			      1u << VECTOR_GP | 1u << VECTOR_PF | 1u << VECTOR_AC | 1u << VECTOR_CP;
+
+	return vector < 32 && with >> vector & 1;
+}
 /* Queues exception `vector`; with one waiting already, SDM table 6-5 decides what becomes of both. */
 void guest_raise(struct guest *g, uint8_t vector, bool has_error_code, uint32_t error_code);
 /* #PF with CR2 = address. */
@@ -337,12 +359,25 @@ void guest_look_again(struct guest *g);
  */
 void guest_kick(struct guest *g);
 /* Around a run, on CPU `cpu` with IRQs off. What is posted from now on interrupts it. */
-void guest_publish_running(struct guest *g, uint32_t cpu);
-void guest_publish_outside(struct guest *g);
+static inline void guest_publish_running(struct guest *g, uint32_t cpu)
+{
+	__atomic_store_n(&g->events.run_state, (uint64_t)cpu << RUN_STATE_CPU | X86VCPU_RUNNING, __ATOMIC_SEQ_CST);
+}
+static inline void guest_publish_outside(struct guest *g)
+{
+	__atomic_store_n(&g->events.run_state, X86VCPU_OUTSIDE, __ATOMIC_SEQ_CST);
+}
 /* Whether run must return before the guest goes on: a request to exit, which is used up, INIT or SIPI. */
 bool guest_must_leave(struct guest *g);
 /* Such a request is there; it stays. */
-bool guest_signalled(const struct guest *g);
+static inline bool guest_signalled(const struct guest *g)
+{
+	const struct guest_events *events = &g->events;
+
+	return __atomic_load_n(&events->exit_request, __ATOMIC_ACQUIRE) |
+	       __atomic_load_n(&events->init, __ATOMIC_ACQUIRE) |
+	       __atomic_load_n(&events->startup, __ATOMIC_ACQUIRE);
+}
 /* In the run loop, before each entry: guest_must_leave, looked at only when there is attention. */
 static inline bool guest_is_called(struct guest *g)
 {
@@ -361,8 +396,6 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 void guest_reinject(struct guest *g, struct guest_event event);
 /* False while the guest is halted and nothing has come that wakes it. */
 bool guest_wakes(struct guest *g);
-/* Takes notice of what was posted: whoever posts from now on asks for another look. */
-void guest_look(struct guest *g);
 /* Takes notice of what was posted: whoever posts from now on asks for another look. */
 void guest_look(struct guest *g);
 /* A halted guest wakes if there is a reason. False: it sleeps on. */

@@ -2,6 +2,7 @@
 /* See mmio.h. */
 #include "emul/mmio.h"
 
+#include "emul/alu.h"
 #include "emul/decode.h"
 #include "emul/finish.h"
 #include "emul/paging.h"
@@ -41,17 +42,33 @@ static bool is_store(const struct decode *d)
 	return d->kind == DECODE_STORE || d->kind == DECODE_STORE_IMMEDIATE;
 }
 
-/* Whether the instruction makes such an access. XCHG reads and writes; hardware may report either. */
+/*
+ * Whether the instruction makes such an access. XCHG reads and writes; hardware may report either, and so it may
+ * for arithmetic with a result in memory.
+ */
 static bool accesses(const struct decode *d, bool write)
 {
-	return d->kind == DECODE_EXCHANGE || (write ? is_store(d) : is_load(d));
+	switch (d->kind) {
+	case DECODE_EXCHANGE:
+		return true;
+	case DECODE_ALU:
+		return !write || (!alu_to_register(d) && alu_has_result(alu_operation(d)));
+	default:
+		return write ? is_store(d) : is_load(d);
+	}
+}
+
+/* Arithmetic of groups 1 and 3; for INC, DEC, NOT and NEG it does not matter. */
+static bool has_immediate(const struct decode *d)
+{
+	return d->kind == DECODE_ALU && d->opcode >= 0x80 && d->opcode != 0x84 && d->opcode != 0x85;
 }
 
 static uint64_t store_data(struct guest *g, const struct decode *d)
 {
 	uint64_t value;
 
-	if (d->kind == DECODE_STORE_IMMEDIATE)
+	if (d->kind == DECODE_STORE_IMMEDIATE || has_immediate(d))
 		value = d->immediate;
 	else if (d->operand_bytes == 1 && decode_is_high_byte(d, d->reg))
 		value = guest_gpr(g, d->reg - 4) >> 8;
@@ -132,6 +149,26 @@ static void complete_mmio(struct guest *g, const struct x86vcpu_mmio *mmio, uint
 	write_register(g, mmio->reg, mmio->reg_width, mmio->byte_reg_high, value);
 }
 
+/* Arithmetic with a register of the local APIC, which is read once and written once. */
+static int compute_with_lapic(struct guest *g, const struct decode *d, uint64_t gpa)
+{
+	const unsigned offset = gpa & 0xfff, bytes = d->memory_bytes;
+	const enum alu_operation operation = alu_operation(d);
+	const struct x86vcpu_mmio destination = describe_read(d, gpa);
+	const uint64_t memory = lapic_mmio_read(g, offset, bytes), other = store_data(g, d);
+	const bool to_register = alu_to_register(d);
+	uint64_t rflags = guest_get(g, G_RFLAGS), result;
+
+	result = alu_compute(operation, bytes, to_register ? other : memory, to_register ? memory : other, &rflags);
+	guest_set(g, G_RFLAGS, rflags);
+	if (!alu_has_result(operation))
+		return EMUL_NEXT;
+	if (!to_register)
+		return lapic_mmio_write(g, offset, bytes, result);
+	complete_mmio(g, &destination, result);
+	return EMUL_NEXT;
+}
+
 /* The local APIC answers at once. XCHG reads what the register held and writes what it is given. */
 static int access_lapic(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
 {
@@ -200,7 +237,10 @@ static inline int emulate(struct guest *g, uint64_t gpa, const uint64_t *linear,
 		return report_nested_fault(g, gpa, write);
 	*length = d.length;
 	if (lapic_at(&g->lapic, gpa, d.memory_bytes))
-		return access_lapic(g, &d, gpa, write);
+		return d.kind == DECODE_ALU ? compute_with_lapic(g, &d, gpa) : access_lapic(g, &d, gpa, write);
+	/* Devices are the VMM's, which is asked for reads and writes only. */
+	if (d.kind == DECODE_ALU)
+		return report_nested_fault(g, gpa, write);
 	if (d.kind == DECODE_EXCHANGE)
 		fill_exchange(g, &d, gpa);
 	else if (write)

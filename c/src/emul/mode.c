@@ -50,9 +50,3 @@ void guest_end_instruction(struct guest *g)
 	if (rflags & RFLAGS_TF)
 		guest_set(g, G_PENDING_DB, guest_get(g, G_PENDING_DB) | PENDING_DB_BS);
 }
-
-void guest_skip(struct guest *g, unsigned length)
-{
-	guest_set(g, G_RIP, guest_wrap_ip(g, guest_get(g, G_RIP) + length));
-	guest_end_instruction(g);
-}

@@ -60,38 +60,81 @@ static int forward(struct guest *g, enum x86vcpu_exit_kind kind, enum guest_open
 	return EMUL_EXIT;
 }
 
-int emul_rdmsr(struct guest *g)
+int msr_read(struct guest *g, uint32_t msr, uint64_t *value)
 {
-	const uint32_t msr = (uint32_t)g->regs.rcx;
 	const struct msr_rule *rule = own_rule(g, msr);
-	uint64_t value;
 
 	if (!rule)
-		return forward(g, X86VCPU_EXIT_MSR_READ, GUEST_OPEN_MSR_READ, 0);
+		return EMUL_EXIT;
 	if ((!rule->read && !rule->apic) || !gate_open(g, rule->gate))
 		return EMUL_GP;
-	if (rule->apic && lapic_rdmsr(g, msr, &value) == EMUL_GP)
-		return EMUL_GP;
-	if (!rule->apic)
-		value = rule->read(g, rule, msr);
-	g->regs.rax = (uint32_t)value;
-	g->regs.rdx = value >> 32;
+	if (rule->apic)
+		return lapic_rdmsr(g, msr, value);
+	*value = rule->read(g, rule, msr);
 	return EMUL_NEXT;
 }
 
-int emul_wrmsr(struct guest *g)
+int msr_write(struct guest *g, uint32_t msr, uint64_t value)
 {
-	const uint32_t msr = (uint32_t)g->regs.rcx;
-	const uint64_t value = g->regs.rdx << 32 | (uint32_t)g->regs.rax;
 	const struct msr_rule *rule = own_rule(g, msr);
 
 	if (!rule)
-		return forward(g, X86VCPU_EXIT_MSR_WRITE, GUEST_OPEN_MSR_WRITE, value);
+		return EMUL_EXIT;
 	if (rule->apic)
 		return gate_open(g, rule->gate) ? lapic_wrmsr(g, msr, value) : EMUL_GP;
 	if (!rule->write || !gate_open(g, rule->gate) || !rule->write(g, rule, msr, value))
 		return EMUL_GP;
 	return EMUL_NEXT;
+}
+
+int emul_rdmsr(struct guest *g)
+{
+	uint64_t value;
+	const int result = msr_read(g, (uint32_t)g->regs.rcx, &value);
+
+	if (result == EMUL_EXIT)
+		return forward(g, X86VCPU_EXIT_MSR_READ, GUEST_OPEN_MSR_READ, 0);
+	if (result == EMUL_NEXT) {
+		g->regs.rax = (uint32_t)value;
+		g->regs.rdx = value >> 32;
+	}
+	return result;
+}
+
+int emul_wrmsr(struct guest *g)
+{
+	const uint64_t value = g->regs.rdx << 32 | (uint32_t)g->regs.rax;
+	const int result = msr_write(g, (uint32_t)g->regs.rcx, value);
+
+	if (result == EMUL_EXIT)
+		return forward(g, X86VCPU_EXIT_MSR_WRITE, GUEST_OPEN_MSR_WRITE, value);
+	return result;
+}
+
+bool msr_saved(const struct guest *g, uint32_t n, uint32_t *msr)
+{
+	uint32_t count;
+	const struct msr_rule *rules = msr_rules(&count);
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct msr_rule *rule = &rules[i];
+
+		if (!rule->saved || !gate_open(g, rule->gate))
+			continue;
+		for (uint32_t number = rule->first; number <= rule->last; number++) {
+			*msr = number;
+			if (own_rule(g, number) && !n--)
+				return true;
+		}
+	}
+	return false;
+}
+
+bool msr_of_local_apic(uint32_t msr)
+{
+	const struct msr_rule *rule = msr_rule_find(msr);
+
+	return rule && rule->apic;
 }
 
 /* MTRRs are off and all memory uncached by them, as after power-up (SDM 12.11.5). */

@@ -12,6 +12,18 @@
 int emul_rdmsr(struct guest *g);
 int emul_wrmsr(struct guest *g);
 
+/*
+ * The policy's answer by itself. EMUL_NEXT; EMUL_GP; EMUL_EXIT: the MSR is the VMM's; EMUL_NEXT_EXIT: done, and
+ * the local APIC has filled guest.exit, which must be there for it.
+ */
+int msr_read(struct guest *g, uint32_t msr, uint64_t *value);
+int msr_write(struct guest *g, uint32_t msr, uint64_t value);
+
+/* The n-th MSR of the guest that has a value of its own, in ascending order; false: there is none. */
+bool msr_saved(const struct guest *g, uint32_t n, uint32_t *msr);
+/* One that the local APIC answers for. */
+bool msr_of_local_apic(uint32_t msr);
+
 /* g->msrs after reset. The fields that are MSRs too (G_EFER, G_PAT, ...) are the caller's. */
 void guest_reset_msrs(struct guest *g);
 

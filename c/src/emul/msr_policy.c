@@ -230,6 +230,9 @@ static bool write_mtrr_def_type(struct guest *g, const struct msr_rule *rule, ui
 #define IGNORED .write = write_ignored
 #define REFUSED .read = NULL, .write = NULL
 
+#define X2APIC \
+	{RANGE(X86VCPU_MSR_X2APIC_FIRST, X86VCPU_MSR_X2APIC_LAST), .apic = true, .gate = MSR_WITH_APIC}
+
 static const struct msr_rule rules[] = {
 	{RANGE(X86VCPU_MSR_IA32_P5_MC_ADDR, X86VCPU_MSR_IA32_P5_MC_TYPE), ZERO, IGNORED},
 	{ONE(X86VCPU_MSR_IA32_TIME_STAMP_COUNTER), .read = read_tsc, .write = write_tsc},
@@ -239,7 +242,8 @@ static const struct msr_rule rules[] = {
 	{ONE(0x33), REFUSED},                       /* TEST_CTRL: split locks */
 	{ONE(0x34), ZERO},                          /* SMI_COUNT */
 	{ONE(X86VCPU_MSR_IA32_FEATURE_CONTROL), CONSTANT(FEATURE_CONTROL_LOCK)},
-	{ONE(X86VCPU_MSR_IA32_TSC_ADJUST), .read = read_slot, .write = write_tsc_adjust, .where = SLOT(tsc_adjust)},
+	{ONE(X86VCPU_MSR_IA32_TSC_ADJUST), .read = read_slot, .write = write_tsc_adjust, .where = SLOT(tsc_adjust),
+	 .saved = true},
 	{RANGE(X86VCPU_MSR_IA32_SPEC_CTRL, X86VCPU_MSR_IA32_PRED_CMD), REFUSED},
 	{RANGE(0x4e, 0x4f), REFUSED}, /* PPIN: the host's serial number */
 	{ONE(X86VCPU_MSR_IA32_BIOS_UPDT_TRIG), REFUSED},
@@ -257,13 +261,14 @@ static const struct msr_rule rules[] = {
 	{ONE(X86VCPU_MSR_IA32_TSX_CTRL), REFUSED},
 	{ONE(0x140), ZERO, IGNORED},                     /* MISC_FEATURES_ENABLES */
 	{ONE(X86VCPU_MSR_IA32_SYSENTER_CS), .read = read_field, .write = write_field32, .owned = true,
-	 .where = G_SYSENTER_CS},
+	 .where = G_SYSENTER_CS, .saved = true},
 	{ONE(X86VCPU_MSR_IA32_SYSENTER_ESP), .read = read_field, .write = write_field_address, .owned = true,
-	 .where = G_SYSENTER_ESP},
+	 .where = G_SYSENTER_ESP, .saved = true},
 	{ONE(X86VCPU_MSR_IA32_SYSENTER_EIP), .read = read_field, .write = write_field_address, .owned = true,
-	 .where = G_SYSENTER_EIP},
+	 .where = G_SYSENTER_EIP, .saved = true},
 	{ONE(X86VCPU_MSR_IA32_MCG_CAP), ZERO},           /* no banks */
-	{ONE(X86VCPU_MSR_IA32_MCG_STATUS), .read = read_slot, .write = write_slot, .where = SLOT(mcg_status)},
+	{ONE(X86VCPU_MSR_IA32_MCG_STATUS), .read = read_slot, .write = write_slot, .where = SLOT(mcg_status),
+	 .saved = true},
 	{ONE(X86VCPU_MSR_IA32_MCG_CTL), REFUSED},
 	{RANGE(X86VCPU_MSR_IA32_PERFEVTSEL0, 0x18d), REFUSED},
 	{RANGE(X86VCPU_MSR_IA32_PERF_STATUS, 0x19f), REFUSED}, /* P-states, clock modulation, thermal */
@@ -274,17 +279,18 @@ static const struct msr_rule rules[] = {
 	{RANGE(0x1db, 0x1de), ZERO},                     /* last branch and exception records */
 	{RANGE(0x1f2, 0x1f3), REFUSED},                  /* SMRR */
 	{RANGE(X86VCPU_MSR_IA32_MTRR_PHYSBASE0, 0x20f), .read = read_mtrr_variable, .write = write_mtrr_variable,
-	 .gate = MSR_WITH_MTRR},
+	 .gate = MSR_WITH_MTRR, .saved = true},
 	{ONE(X86VCPU_MSR_IA32_MTRR_FIX64K_00000), .read = read_slot, .write = write_mtrr_fixed,
-	 .gate = MSR_WITH_MTRR, .where = SLOT(mtrr_fixed[0])},
+	 .gate = MSR_WITH_MTRR, .where = SLOT(mtrr_fixed[0]), .saved = true},
 	{RANGE(X86VCPU_MSR_IA32_MTRR_FIX16K_80000, X86VCPU_MSR_IA32_MTRR_FIX16K_A0000), .read = read_slot,
-	 .write = write_mtrr_fixed, .gate = MSR_WITH_MTRR, .where = SLOT(mtrr_fixed[1])},
+	 .write = write_mtrr_fixed, .gate = MSR_WITH_MTRR, .where = SLOT(mtrr_fixed[1]), .saved = true},
 	{RANGE(X86VCPU_MSR_IA32_MTRR_FIX4K_C0000, X86VCPU_MSR_IA32_MTRR_FIX4K_F8000), .read = read_slot,
-	 .write = write_mtrr_fixed, .gate = MSR_WITH_MTRR, .where = SLOT(mtrr_fixed[3])},
-	{ONE(X86VCPU_MSR_IA32_PAT), .read = read_field, .write = write_pat, .owned = true, .where = G_PAT},
+	 .write = write_mtrr_fixed, .gate = MSR_WITH_MTRR, .where = SLOT(mtrr_fixed[3]), .saved = true},
+	{ONE(X86VCPU_MSR_IA32_PAT), .read = read_field, .write = write_pat, .owned = true, .where = G_PAT,
+	 .saved = true},
 	{RANGE(X86VCPU_MSR_IA32_MC0_CTL2, 0x29f), REFUSED},
 	{ONE(X86VCPU_MSR_IA32_MTRR_DEF_TYPE), .read = read_slot, .write = write_mtrr_def_type,
-	 .gate = MSR_WITH_MTRR, .where = SLOT(mtrr_def_type)},
+	 .gate = MSR_WITH_MTRR, .where = SLOT(mtrr_def_type), .saved = true},
 	{RANGE(X86VCPU_MSR_IA32_FIXED_CTR0, 0x30c), REFUSED},
 	{ONE(0x329), REFUSED},                           /* PERF_METRICS */
 	{ONE(X86VCPU_MSR_IA32_PERF_CAPABILITIES), REFUSED},
@@ -300,13 +306,13 @@ static const struct msr_rule rules[] = {
 	{ONE(X86VCPU_MSR_IA32_TSC_DEADLINE), .apic = true, .gate = MSR_WITH_APIC},
 	{RANGE(X86VCPU_MSR_IA32_TSC_DEADLINE + 1, 0x6ff), REFUSED},
 	{RANGE(X86VCPU_MSR_IA32_PM_ENABLE, 0x777), REFUSED},
-	{RANGE(X86VCPU_MSR_X2APIC_FIRST, X86VCPU_MSR_X2APIC_LAST), .apic = true, .gate = MSR_WITH_APIC},
+	X2APIC,
 	{RANGE(0x985, 0x98f), REFUSED},                  /* UINTR */
 	{RANGE(0xc80, 0xd8f), REFUSED},                  /* debug interface, RDT */
 	{ONE(X86VCPU_MSR_IA32_BNDCFGS), REFUSED},
 	{ONE(0xd93), REFUSED},                           /* PASID */
 	{ONE(X86VCPU_MSR_IA32_XSS), .read = read_slot, .write = write_xss, .gate = MSR_WITH_XSAVES, .owned = true,
-	 .where = SLOT(xss)},
+	 .where = SLOT(xss), .saved = true},
 	{RANGE(0xdb0, 0xdb2), REFUSED},                  /* hardware duty cycling */
 	{RANGE(0x1200, 0x121f), REFUSED},                /* architectural LBRs: info, and below control */
 	{RANGE(X86VCPU_MSR_IA32_LBR_CTL, 0x14cf), REFUSED},
@@ -315,21 +321,21 @@ static const struct msr_rule rules[] = {
 
 	{ONE(X86VCPU_MSR_IA32_EFER), .read = read_field, .write = write_efer, .owned = true, .where = G_EFER},
 	{ONE(X86VCPU_MSR_IA32_STAR), .read = read_slot, .write = write_switched, .gate = MSR_WITH_LONG_MODE,
-	 .owned = true, .where = SLOT(star)},
+	 .owned = true, .where = SLOT(star), .saved = true},
 	{ONE(X86VCPU_MSR_IA32_LSTAR), .read = read_slot, .write = write_switched_address,
-	 .gate = MSR_WITH_LONG_MODE, .owned = true, .where = SLOT(lstar)},
+	 .gate = MSR_WITH_LONG_MODE, .owned = true, .where = SLOT(lstar), .saved = true},
 	{ONE(X86VCPU_MSR_IA32_CSTAR), .read = read_slot, .write = write_switched_address,
-	 .gate = MSR_WITH_LONG_MODE, .owned = true, .where = SLOT(cstar)},
+	 .gate = MSR_WITH_LONG_MODE, .owned = true, .where = SLOT(cstar), .saved = true},
 	{ONE(X86VCPU_MSR_IA32_FMASK), .read = read_slot, .write = write_switched32, .gate = MSR_WITH_LONG_MODE,
-	 .owned = true, .where = SLOT(fmask)},
+	 .owned = true, .where = SLOT(fmask), .saved = true},
 	{ONE(X86VCPU_MSR_IA32_FS_BASE), .read = read_field, .write = write_field_address,
 	 .gate = MSR_WITH_LONG_MODE, .owned = true, .where = G_BASE + X86VCPU_SEGMENT_FS},
 	{ONE(X86VCPU_MSR_IA32_GS_BASE), .read = read_field, .write = write_field_address,
 	 .gate = MSR_WITH_LONG_MODE, .owned = true, .where = G_BASE + X86VCPU_SEGMENT_GS},
 	{ONE(X86VCPU_MSR_IA32_KERNEL_GS_BASE), .read = read_slot, .write = write_switched_address,
-	 .gate = MSR_WITH_LONG_MODE, .owned = true, .where = SLOT(kernel_gs_base)},
+	 .gate = MSR_WITH_LONG_MODE, .owned = true, .where = SLOT(kernel_gs_base), .saved = true},
 	{ONE(X86VCPU_MSR_IA32_TSC_AUX), .read = read_slot, .write = write_switched32, .gate = MSR_WITH_RDTSCP,
-	 .owned = true, .where = SLOT(tsc_aux)},
+	 .owned = true, .where = SLOT(tsc_aux), .saved = true},
 	{ONE(X86VCPU_MSR_TSC_RATIO), REFUSED},
 
 	{RANGE(0xc0010000, 0xc0010007), REFUSED},        /* performance counters */
@@ -362,8 +368,12 @@ const struct msr_rule *msr_rules(uint32_t *count)
 
 const struct msr_rule *msr_rule_find(uint32_t msr)
 {
+	static const struct msr_rule x2apic = X2APIC;
 	uint32_t low = 0, high = RULES;
 
+	/* Written at every interrupt: not worth a search. */
+	if (msr >= x2apic.first && msr <= x2apic.last)
+		return &x2apic;
 	while (low < high) {
 		const uint32_t middle = (low + high) / 2;
 

@@ -25,6 +25,7 @@ struct msr_rule {
 	bool apic;      /* instead of both: the local APIC answers */
 	enum msr_gate gate;
 	bool owned;     /* the VMM cannot claim it */
+	bool saved;     /* a copy of the guest needs it, and no other component has it */
 	uint16_t where; /* an enum guest_field, or the offset in struct guest_msrs of `first` */
 	uint64_t value; /* what a constant reads as */
 };

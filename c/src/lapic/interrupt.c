@@ -10,10 +10,22 @@ static uint64_t bit_of(uint8_t vector)
 	return UINT64_C(1) << (vector & 63);
 }
 
+static uint64_t word_of(const uint64_t set[4], unsigned n)
+{
+	return __atomic_load_n(&set[n], __ATOMIC_ACQUIRE);
+}
+
+static bool is_empty(const uint64_t set[4])
+{
+	return !(word_of(set, 0) | word_of(set, 1) | word_of(set, 2) | word_of(set, 3));
+}
+
 static int highest(const uint64_t set[4])
 {
+	if (is_empty(set))
+		return -1;
 	for (int word = 3; word >= 0; word--) {
-		const uint64_t bits = __atomic_load_n(&set[word], __ATOMIC_ACQUIRE);
+		const uint64_t bits = word_of(set, (unsigned)word);
 
 		if (bits)
 			return word * 64 + 63 - __builtin_clzll(bits);
@@ -41,27 +53,34 @@ int lapic_deliverable(const struct guest *g)
 {
 	const int vector = highest(g->lapic.irr);
 
-	return class_of(vector) > lapic_ppr(g) >> 4 ? vector : -1;
+	return vector >= 0 && class_of(vector) > lapic_ppr(g) >> 4 ? vector : -1;
 }
 
 unsigned lapic_held_by_tpr(const struct guest *g)
 {
 	const unsigned waiting = class_of(highest(g->lapic.irr));
 
-	if (waiting <= class_of(highest(g->lapic.isr)) || waiting > *g->lapic.tpr >> 4)
+	if (!waiting || waiting <= class_of(highest(g->lapic.isr)) || waiting > *g->lapic.tpr >> 4)
 		return 0;
 	return waiting;
 }
 
 bool lapic_has_pending(const struct guest *g)
 {
-	return highest(g->lapic.irr) >= 0;
+	return !is_empty(g->lapic.irr);
 }
 
 void lapic_set_tpr(struct guest *g, uint32_t value)
 {
+	const uint32_t old = *g->lapic.tpr;
+
 	*g->lapic.tpr = value & 0xff;
-	guest_look_again(g);
+	/*
+	 * A higher one can only hold more back, which a window that is open finds out. The lower half is not in every
+	 * backend's view of CR8.
+	 */
+	if ((value & 0xff) < old || ((value | old) & 15))
+		guest_look_again(g);
 }
 
 /* ---- Acceptance and service ------------------------------------------------------------------------ */
@@ -118,7 +137,8 @@ int lapic_eoi(struct guest *g)
 	if (vector < 0)
 		return -1;
 	l->isr[vector >> 6] &= ~bit_of((uint8_t)vector);
-	guest_look_again(g);
+	if (lapic_has_pending(g))
+		guest_look_again(g);
 	if (!(__atomic_load_n(&l->tmr[vector >> 6], __ATOMIC_RELAXED) & bit_of((uint8_t)vector)))
 		return -1;
 	end_local(g, (uint8_t)vector);

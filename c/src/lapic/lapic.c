@@ -7,7 +7,7 @@
 
 #define PAGE_BYTES 4096u
 
-static const uint8_t local_vectors[] = {
+const uint8_t lapic_local_vectors[LAPIC_LOCAL_VECTORS] = {
 	LAPIC_LVT_CMCI, LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_COUNTERS,
 	LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR,
 };
@@ -35,8 +35,8 @@ void lapic_destroy(struct guest *g)
 
 void lapic_mask_all(struct lapic *l)
 {
-	for (unsigned i = 0; i < sizeof(local_vectors); i++)
-		*lapic_lvt(l, local_vectors[i]) |= LVT_MASKED;
+	for (unsigned i = 0; i < LAPIC_LOCAL_VECTORS; i++)
+		*lapic_lvt(l, lapic_local_vectors[i]) |= LVT_MASKED;
 }
 
 static void reset_registers(struct guest *g)
@@ -76,6 +76,14 @@ void lapic_init(struct guest *g)
 	reset_registers(g);
 }
 
+bool lapic_base_ok(const struct guest *g, uint64_t value)
+{
+	const uint64_t mode = APIC_BASE_EN | APIC_BASE_EXTD;
+	const uint64_t address = g->limits.physical_mask & ~UINT64_C(0xfff);
+
+	return !(value & ~(address | mode | APIC_BASE_BSP)) && (value & mode) != APIC_BASE_EXTD;
+}
+
 /*
  * SDM 12.12.5: the modes are disabled, xAPIC and x2APIC; from x2APIC only disabling leads out, and from
  * disabled only xAPIC. The BSP flag is the reset's to decide.
@@ -84,9 +92,8 @@ bool lapic_write_base(struct guest *g, uint64_t value)
 {
 	struct lapic *l = &g->lapic;
 	const uint64_t mode = APIC_BASE_EN | APIC_BASE_EXTD, old = l->base & mode, new = value & mode;
-	const uint64_t address = g->limits.physical_mask & ~UINT64_C(0xfff);
 
-	if (value & ~(address | mode | APIC_BASE_BSP) || new == APIC_BASE_EXTD)
+	if (!lapic_base_ok(g, value))
 		return false;
 	if ((old == mode && new == APIC_BASE_EN) || (old == 0 && new == mode))
 		return false;

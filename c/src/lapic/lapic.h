@@ -132,6 +132,8 @@ void lapic_destroy(struct guest *g);
 void lapic_reset(struct guest *g);
 /* INIT: the same, but for the ID and IA32_APIC_BASE (SDM 12.4.7.3). */
 void lapic_init(struct guest *g);
+#define LAPIC_LOCAL_VECTORS 7u
+extern const uint8_t lapic_local_vectors[LAPIC_LOCAL_VECTORS];
 /* Masks every local vector, as a disabled APIC has them (SDM 12.4.7.2). */
 void lapic_mask_all(struct lapic *l);
 /* What hardware puts there in x2APIC mode (SDM 12.12.10.2). */
@@ -140,6 +142,8 @@ static inline uint32_t lapic_x2apic_ldr(const struct lapic *l)
 	return l->id >> 4 << 16 | 1u << (l->id & 15);
 }
 
+/* Whether IA32_APIC_BASE can hold it: no reserved bit, no mode that does not exist. */
+bool lapic_base_ok(const struct guest *g, uint64_t value);
 /* WRMSR IA32_APIC_BASE. False: #GP. */
 bool lapic_write_base(struct guest *g, uint64_t value);
 

@@ -160,11 +160,12 @@ static int end_of_interrupt(struct guest *g)
 	return EMUL_NEXT_EXIT;
 }
 
+/* The same as ICR with the shorthand "self" (SDM 12.12.11): disabled by software, it accepts nothing. */
 static void send_to_self(struct guest *g, uint32_t vector)
 {
 	if (vector < APIC_FIRST_VECTOR)
 		lapic_error(g, APIC_ERROR_SEND_VECTOR);
-	else
+	else if (lapic_enabled(&g->lapic))
 		lapic_accept(g, (uint8_t)vector, false);
 	guest_look_again(g);
 }

@@ -18,34 +18,36 @@ void lapic_save(struct guest *g, struct x86vcpu_apic_state *state)
 		.timer_remaining = l->timer.tsc_deadline ? 0 : lapic_timer_remaining(g),
 		.waits_for_sipi = g->events.waits_for_sipi,
 		.nmi_pending = __atomic_load_n(&g->events.nmi, __ATOMIC_RELAXED),
+		.errors = l->errors,
 	};
 	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++)
 		state->registers[reg] = lapic_register(g, reg);
+	/* In x2APIC mode the upper half of the ICR's MSR. */
 	state->registers[LAPIC_ICR2] = l->icr2;
 }
 
-static bool base_ok(const struct guest *g, uint64_t base)
+/* In x2APIC mode the destination has 32 bits, and the logical ID is the hardware's (SDM 12.12.9, 12.12.10.2). */
+static bool register_ok(const struct x86vcpu_apic_state *state, unsigned reg)
 {
-	const uint64_t mode = APIC_BASE_EN | APIC_BASE_EXTD;
-	const uint64_t address = g->limits.physical_mask & ~UINT64_C(0xfff);
-
-	return !(base & ~(address | mode | APIC_BASE_BSP)) && (base & mode) != APIC_BASE_EXTD;
+	if (state->base & APIC_BASE_EXTD && (reg == LAPIC_ICR2 || reg == LAPIC_LDR))
+		return true;
+	return lapic_register_ok(reg, state->registers[reg]);
 }
 
 static bool registers_ok(const struct x86vcpu_apic_state *state)
 {
-	if (state->lint > 3 || state->waits_for_sipi > 1 || state->nmi_pending > 1)
+	const uint32_t errors = APIC_ERROR_SEND_VECTOR | APIC_ERROR_RECEIVED_VECTOR | APIC_ERROR_REGISTER;
+
+	if (state->lint > 3 || state->waits_for_sipi > 1 || state->nmi_pending > 1 || state->reserved)
+		return false;
+	if ((state->errors | state->registers[LAPIC_ESR]) & ~errors)
 		return false;
 	/* Vectors that no message can bring. */
 	if ((state->registers[LAPIC_ISR] | state->registers[LAPIC_IRR] | state->registers[LAPIC_TMR]) & 0xffff)
 		return false;
-	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++) {
-		/* In x2APIC mode the one is read-only, and the other has 32 bits. */
-		const bool any = (reg == LAPIC_LDR || reg == LAPIC_ICR2) && state->base & APIC_BASE_EXTD;
-
-		if (!any && !lapic_register_ok(reg, state->registers[reg]))
+	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++)
+		if (!register_ok(state, reg))
 			return false;
-	}
 	return true;
 }
 
@@ -57,8 +59,6 @@ static void restore_set(uint64_t set[4], const uint32_t *registers)
 
 static void restore_registers(struct guest *g, const struct x86vcpu_apic_state *state)
 {
-	static const uint8_t local[] = {LAPIC_LVT_CMCI, LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_COUNTERS,
-					LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR};
 	const uint32_t *registers = state->registers;
 	struct lapic *l = &g->lapic;
 
@@ -71,8 +71,11 @@ static void restore_registers(struct guest *g, const struct x86vcpu_apic_state *
 	restore_set(l->isr, registers + LAPIC_ISR);
 	restore_set(l->tmr, registers + LAPIC_TMR);
 	restore_set(l->irr, registers + LAPIC_IRR);
-	for (unsigned i = 0; i < sizeof(local); i++)
-		*lapic_lvt(l, local[i]) = registers[local[i]];
+	for (unsigned i = 0; i < LAPIC_LOCAL_VECTORS; i++)
+		*lapic_lvt(l, lapic_local_vectors[i]) = registers[lapic_local_vectors[i]];
+	if (!(l->svr & APIC_SVR_ENABLE))
+		lapic_mask_all(l);
+	l->errors = state->errors;
 	l->esr = registers[LAPIC_ESR];
 	l->icr = registers[LAPIC_ICR];
 	l->icr2 = registers[LAPIC_ICR2];
@@ -84,7 +87,7 @@ bool lapic_restore(struct guest *g, const struct x86vcpu_apic_state *state)
 {
 	struct lapic *l = &g->lapic;
 
-	if (!base_ok(g, state->base) || !registers_ok(state))
+	if (!lapic_base_ok(g, state->base) || !registers_ok(state))
 		return false;
 	lapic_reset(g);
 	l->base = (state->base & ~APIC_BASE_BSP) | (l->base & APIC_BASE_BSP);

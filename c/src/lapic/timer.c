@@ -49,6 +49,12 @@ static uint64_t next_expiry(uint64_t deadline, uint64_t period, uint64_t now)
 
 /* ---- The host's timer ------------------------------------------------------------------------------- */
 
+/* When the host calls again. Expiries of short periods share a call, others wait for their own however late it is. */
+static uint64_t next_call(uint64_t deadline, uint64_t period, uint64_t now)
+{
+	return next_expiry(deadline, period, period < SHORTEST_REARM_NS ? later(now, SHORTEST_REARM_NS - 1) : now);
+}
+
 /* Its function: any CPU, interrupt context. Nothing is read or written after started is 0. */
 static uint64_t host_timer_expired(void *arg, uint64_t now)
 {
@@ -60,7 +66,7 @@ static uint64_t host_timer_expired(void *arg, uint64_t now)
 	__atomic_store_n(&t->expired, 1, __ATOMIC_RELEASE);
 	guest_kick(g);
 	if (period && deadline != NEVER)
-		return next_expiry(deadline, period, later(now, SHORTEST_REARM_NS - 1));
+		return next_call(deadline, period, now);
 	__atomic_store_n(&t->started, 0, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -100,13 +106,6 @@ bool lapic_timer_stop(struct guest *g)
 	t->armed = false;
 	__atomic_store_n(&t->period, 0, __ATOMIC_RELAXED);
 	return cancel(g);
-}
-
-bool lapic_timer_is_polled(const struct guest *g)
-{
-	const struct lapic_timer *t = &g->lapic.timer;
-
-	return t->armed && !__atomic_load_n(&t->started, __ATOMIC_RELAXED);
 }
 
 /* ---- Counting ----------------------------------------------------------------------------------------- */

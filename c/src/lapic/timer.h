@@ -54,6 +54,9 @@ void lapic_timer_tsc_moved(struct guest *g);
 void lapic_timer_resume(struct guest *g, uint64_t nanoseconds);
 
 /* Whether the time must be looked at though no host timer says so. */
-bool lapic_timer_is_polled(const struct guest *g);
+static inline bool lapic_timer_is_polled(const struct lapic_timer *t)
+{
+	return t->armed && !__atomic_load_n(&t->started, __ATOMIC_RELAXED);
+}
 
 #endif

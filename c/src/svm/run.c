@@ -50,6 +50,7 @@ static void write_msrs(struct svm_vcpu *v)
 	vmcb->lstar = msrs->lstar;
 	vmcb->cstar = msrs->cstar;
 	vmcb->sfmask = msrs->fmask;
+	vmcb->kernel_gs_base = msrs->kernel_gs_base;
 	if (vmcb->tsc_offset != msrs->tsc_offset) {
 		vmcb->tsc_offset = msrs->tsc_offset;
 		vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
@@ -138,7 +139,7 @@ static int entry_failed(struct svm_vcpu *v)
 	v->vmcb->clean = 0;
 	v->cpu->flush_tags = v->vmcb->tlb_control != TLB_CONTROL_NONE;
 	emul_report(&v->guest, X86VCPU_EXIT_FAIL_ENTRY);
-	v->guest.exit->u.fail_entry.reason = v->vmcb->exit_code;
+	v->guest.exit->u.fail_entry = (struct x86vcpu_fail_entry){.reason = v->vmcb->exit_code};
 	svm_injection_failed(v);
 	return EMUL_EXIT;
 }
@@ -228,6 +229,7 @@ int32_t svm_bind(struct guest *g, struct backend_cpu *cpu)
 	struct svm_vcpu *v = svm_of(g);
 
 	v->cpu = cpu;
+	context_bind(g);
 	v->vmcb->clean = 0; /* another CPU may have changed it since */
 	g->valid = 0;
 	return X86VCPU_OK;

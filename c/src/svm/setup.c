@@ -179,6 +179,11 @@ static void load(struct guest *g)
 	(void)g; /* VMRUN is told the VMCB */
 }
 
+static uint64_t structure(const struct guest *g)
+{
+	return ((const struct svm_vcpu *)g)->vmcb_hpa;
+}
+
 const struct backend svm_backend = {
 	.extension = X86VCPU_EXTENSION_SVM,
 	.nested_format = X86VCPU_NESTED_NPT,
@@ -188,6 +193,7 @@ const struct backend svm_backend = {
 	.cpu_disable = svm_cpu_disable,
 	.create = svm_create,
 	.destroy = svm_destroy,
+	.structure = structure,
 	.cpuid_features = svm_cpuid_features,
 	.setup = svm_setup,
 	.bind = svm_bind,

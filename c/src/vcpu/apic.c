@@ -33,19 +33,10 @@ int32_t x86vcpu_inject_nmi(struct x86vcpu *vcpu)
 	return X86VCPU_OK;
 }
 
-/* SDM table 6-1: vectors that push an error code. */
-static bool has_error_code(uint32_t vector)
-{
-	const uint32_t with = 1u << VECTOR_DF | 1u << VECTOR_TS | 1u << VECTOR_NP | 1u << VECTOR_SS |
-			      1u << VECTOR_GP | 1u << VECTOR_PF | 1u << VECTOR_AC | 1u << VECTOR_CP;
-
-	return with >> vector & 1;
-}
-
 int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t with_error_code,
 				 uint32_t error_code)
 {
-	if (!vcpu || vector > 31 || vector == VECTOR_NMI || with_error_code != has_error_code(vector))
+	if (!vcpu || vector > 31 || vector == VECTOR_NMI || with_error_code != guest_has_error_code(vector))
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (vcpu_enter_here(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
@@ -142,8 +133,6 @@ int32_t x86vcpu_handle_eoi(struct x86vcpu *vcpu, int32_t *vector)
 {
 	if (!vcpu || !vector)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu_enter_here(vcpu))
-		return X86VCPU_ERR_BAD_STATE;
 	*vector = lapic_eoi(vcpu->guest);
 	return X86VCPU_OK;
 }

@@ -28,15 +28,20 @@ static uint32_t list_lock;
 static uint64_t generations;
 #define GENERATIONS_OF_AN_ENABLE (UINT64_C(1) << 32)
 
-static void lock_list(void)
+/* Interrupts are off while it is held: a handler may want it, or preempt its holder on a host that does so. */
+static uint64_t lock_list(void)
 {
+	const uint64_t flags = insn_disable_interrupts();
+
 	while (__atomic_exchange_n(&list_lock, 1, __ATOMIC_ACQUIRE))
 		insn_pause();
+	return flags;
 }
 
-static void unlock_list(void)
+static void unlock_list(uint64_t flags)
 {
 	__atomic_store_n(&list_lock, 0, __ATOMIC_RELEASE);
+	insn_restore_interrupts(flags);
 }
 
 const struct backend *backend_in_use(void)
@@ -112,6 +117,25 @@ static int32_t choose_backend(const struct backend **backend)
 	return X86VCPU_ERR_UNSUPPORTED;
 }
 
+/* The first CPU chooses for the system; a later one that differs is refused. */
+static bool agree(const struct backend *backend)
+{
+	const struct backend *none = NULL;
+
+	return __atomic_compare_exchange_n(&selected, &none, backend, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) ||
+	       none == backend;
+}
+
+int32_t x86vcpu_select(void)
+{
+	const struct backend *backend;
+	const int32_t status = choose_backend(&backend);
+
+	if (status)
+		return status;
+	return agree(backend) ? X86VCPU_OK : X86VCPU_ERR_BAD_STATE;
+}
+
 uint32_t x86vcpu_extension(void)
 {
 	const struct backend *backend = backend_in_use();
@@ -165,31 +189,32 @@ struct x86vcpu_percpu *percpu_here(const struct x86vcpu_host_ops *ops, void *ctx
 {
 	struct x86vcpu_percpu *percpu;
 	const uint32_t identity = cpu_identity(ops, ctx);
+	const uint64_t flags = lock_list();
 
-	lock_list();
 	percpu = find_locked(identity);
-	unlock_list();
+	unlock_list(flags);
 	return percpu;
 }
 
 static void add_to_list(struct x86vcpu_percpu *percpu)
 {
-	lock_list();
+	const uint64_t flags = lock_list();
+
 	percpu->next = enabled_cpus;
 	enabled_cpus = percpu;
-	unlock_list();
+	unlock_list(flags);
 }
 
 static void remove_from_list(struct x86vcpu_percpu *percpu)
 {
 	struct x86vcpu_percpu **link = &enabled_cpus;
+	const uint64_t flags = lock_list();
 
-	lock_list();
 	while (*link && *link != percpu)
 		link = &(*link)->next;
 	if (*link)
 		*link = percpu->next;
-	unlock_list();
+	unlock_list(flags);
 }
 
 /* ---- Life cycle --------------------------------------------------------------------------------------- */
@@ -248,16 +273,6 @@ int32_t x86vcpu_percpu_is_enabled(const struct x86vcpu_percpu *percpu)
 	return percpu && percpu->enabled;
 }
 
-/* The first CPU chooses for the system; a later one that differs is refused. */
-static int32_t agree(const struct backend *backend)
-{
-	const struct backend *none = NULL;
-
-	if (__atomic_compare_exchange_n(&selected, &none, backend, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-		return X86VCPU_OK;
-	return none == backend ? X86VCPU_OK : X86VCPU_ERR_UNSUPPORTED;
-}
-
 int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
 {
 	const struct backend *backend;
@@ -276,10 +291,9 @@ int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
 		status = backend->cpu_enable(&percpu->cpu);
 	if (status)
 		return status;
-	status = agree(backend);
-	if (status) {
+	if (!agree(backend)) {
 		backend->cpu_disable(&percpu->cpu);
-		return status;
+		return X86VCPU_ERR_UNSUPPORTED;
 	}
 	percpu->backend = backend;
 	percpu->identity = cpu_identity(percpu->cpu.host, percpu->cpu.ctx);

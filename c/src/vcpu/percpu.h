@@ -30,7 +30,7 @@ uint32_t cpu_identity(const struct x86vcpu_host_ops *ops, void *ctx);
 /* The enabled state of the executing CPU, or NULL. */
 struct x86vcpu_percpu *percpu_here(const struct x86vcpu_host_ops *ops, void *ctx);
 
-/* The backend of the extension in use, or NULL before the first enable. */
+/* The backend of the extension in use, or NULL before one is chosen. */
 const struct backend *backend_in_use(void);
 
 #endif

@@ -129,6 +129,11 @@ int32_t x86vcpu_destroy(struct x86vcpu *vcpu)
 	return X86VCPU_OK;
 }
 
+uint64_t x86vcpu_structure_hpa(const struct x86vcpu *vcpu)
+{
+	return vcpu ? vcpu->backend->structure(vcpu->guest) : 0;
+}
+
 /* ---- Configuration ------------------------------------------------------------------------------------- */
 
 int32_t x86vcpu_set_entry(struct x86vcpu *vcpu, uint64_t entry)
@@ -374,12 +379,22 @@ static int32_t report(struct guest *g, enum x86vcpu_exit_kind kind)
 	return X86VCPU_OK;
 }
 
-/* Everything that decides whether the guest is entered at all. The vCPU is published as running. */
-static int32_t run(struct x86vcpu *vcpu)
+/* Nothing stands between the vCPU and its guest. */
+static bool is_ordinary(const struct guest *g)
 {
-	struct guest *g = vcpu->guest;
+	const struct guest_events *events = &g->events;
+
+	return !((unsigned)g->open | guest_signalled(g) | g->has_write_behind | events->shutdown |
+		 events->waits_for_sipi | events->halted);
+}
+
+/* Everything that decides whether the guest is entered at all. *enter: it is. */
+static int32_t prepare(struct guest *g, bool *enter)
+{
 	const bool initialised = guest_take_startup(g);
 
+	*enter = false;
+	emul_report(g, X86VCPU_EXIT_NOTHING);
 	if (g->events.shutdown)
 		return X86VCPU_ERR_BAD_STATE;
 	if (initialised)
@@ -398,7 +413,23 @@ static int32_t run(struct x86vcpu *vcpu)
 	}
 	if (g->events.halted && !guest_wake(g))
 		return report(g, X86VCPU_EXIT_HALT);
-	if (lapic_timer_is_polled(g))
+	*enter = true;
+	return X86VCPU_OK;
+}
+
+/* The vCPU is published as running. */
+static int32_t run(struct x86vcpu *vcpu)
+{
+	struct guest *g = vcpu->guest;
+
+	if (!is_ordinary(g)) {
+		bool enter;
+		const int32_t status = prepare(g, &enter);
+
+		if (!enter)
+			return status;
+	}
+	if (lapic_timer_is_polled(&g->lapic.timer))
 		guest_look_again(g);
 	return vcpu->backend->run(g);
 }
@@ -432,11 +463,13 @@ int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
 		return X86VCPU_ERR_BAD_STATE;
 	g = vcpu->guest;
 	g->exit = exit;
-	emul_report(g, X86VCPU_EXIT_NOTHING);
 	guest_publish_running(g, vcpu->percpu->identity);
 	status = run(vcpu);
 	guest_publish_outside(g);
-	do_not_sleep_on_news(g);
+	if (status)
+		emul_report(g, X86VCPU_EXIT_NOTHING);
+	else
+		do_not_sleep_on_news(g);
 	return status;
 }
 

@@ -410,6 +410,15 @@ static const struct exit_rule *rule_of(uint32_t reason)
 	return &rules[basic];
 }
 
+/* What the end of an instruction asks for in any case: cheaper here than when it does. */
+static void read_instruction(struct guest *g)
+{
+	g->field[G_RIP] = vmcs_readn(VMCS_GUEST_RIP);
+	g->field[G_RFLAGS] = vmcs_readn(VMCS_GUEST_RFLAGS);
+	g->field[G_BLOCKING] = vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY);
+	g->valid |= UINT64_C(1) << G_RIP | UINT64_C(1) << G_RFLAGS | UINT64_C(1) << G_BLOCKING;
+}
+
 int vmx_handle_exit(struct vmx_vcpu *v)
 {
 	const struct exit_rule *rule = rule_of(v->reason);
@@ -417,6 +426,8 @@ int vmx_handle_exit(struct vmx_vcpu *v)
 
 	if (rule->vectoring)
 		vmx_collect_vectoring(v);
+	else
+		read_instruction(&v->guest);
 	result = rule->handle(v);
 	return emul_finish(&v->guest, result, emul_skips(result) ? vmx_instruction_length(v) : 0);
 }

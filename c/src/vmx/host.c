@@ -2,7 +2,7 @@
 /*
  * The host's side of the world switch. What bind reads stays valid until unbind: between the two, the
  * host may not change its descriptor tables, segment registers and their bases, SYSENTER and SYSCALL
- * MSRs on this CPU. CR0, CR3, CR4 and IA32_KERNEL_GS_BASE are looked at in every run.
+ * MSRs, XCR0, XSS and TSC_AUX on this CPU. CR0, CR3, CR4 and IA32_KERNEL_GS_BASE are looked at in every run.
  */
 #include "cpu/insn.h"
 #include "cpu/x86.h"
@@ -45,18 +45,14 @@ static void read_selectors(struct vmx_host *host, struct vmx_restore *restore)
 
 static void read_tables(struct vmx_host *host, struct vmx_restore *restore)
 {
-	struct insn_table gdt, idt;
-
-	insn_sgdt(&gdt);
-	insn_sidt(&idt);
-	host->gdtr_base = gdt.base;
-	host->idtr_base = idt.base;
-	host->tr_base = tss_base(&gdt, host->tr);
-	restore->gdtr_limit = gdt.limit;
-	restore->idtr_limit = idt.limit;
+	insn_sgdt(&restore->gdtr);
+	insn_sidt(&restore->idtr);
+	host->gdtr_base = restore->gdtr.base;
+	host->idtr_base = restore->idtr.base;
+	host->tr_base = tss_base(&restore->gdtr, host->tr);
 	restore->ldtr = insn_sldt();
 	/* An exit leaves both limits at 0xffff and LDTR unusable (SDM 28.5.2). */
-	restore->tables = gdt.limit != 0xffff || idt.limit != 0xffff || restore->ldtr;
+	restore->tables = restore->gdtr.limit != 0xffff || restore->idtr.limit != 0xffff || restore->ldtr;
 }
 
 /* What a host that can probe for it has there. */
@@ -154,6 +150,18 @@ static void write_if(bool differs, uint32_t msr, uint64_t value)
 		insn_wrmsr(msr, value);
 }
 
+/* The VMM may have set some since the last run, and the host has others than where it was bound last. */
+static void update_msrs(struct vmx_vcpu *v)
+{
+	const struct guest_msrs *guest = &v->guest.msrs;
+	const struct vmx_restore *host = &v->restore;
+
+	v->syscall_differs = guest->star != host->star || guest->lstar != host->lstar ||
+			     guest->cstar != host->cstar || guest->fmask != host->fmask;
+	vmcs_write64(VMCS_TSC_OFFSET, guest->tsc_offset);
+	v->guest.msrs_changed = false;
+}
+
 static void load_syscall_msrs(struct vmx_vcpu *v)
 {
 	const struct guest_msrs *guest = &v->guest.msrs;
@@ -165,19 +173,26 @@ static void load_syscall_msrs(struct vmx_vcpu *v)
 	write_if(guest->fmask != host->fmask, X86VCPU_MSR_IA32_FMASK, guest->fmask);
 }
 
-/* The guest's writes of the four exit, so its values are known; SWAPGS does not exit. */
+/* The guest's writes of the four exit, so its values are known. */
 static void store_syscall_msrs(struct vmx_vcpu *v)
 {
-	struct guest_msrs *guest = &v->guest.msrs;
+	const struct guest_msrs *guest = &v->guest.msrs;
 	const struct vmx_restore *host = &v->restore;
 
 	write_if(guest->star != host->star, X86VCPU_MSR_IA32_STAR, host->star);
 	write_if(guest->lstar != host->lstar, X86VCPU_MSR_IA32_LSTAR, host->lstar);
 	write_if(guest->cstar != host->cstar, X86VCPU_MSR_IA32_CSTAR, host->cstar);
 	write_if(guest->fmask != host->fmask, X86VCPU_MSR_IA32_FMASK, host->fmask);
-	guest->kernel_gs_base = insn_rdmsr(X86VCPU_MSR_IA32_KERNEL_GS_BASE);
-	write_if(guest->kernel_gs_base != host->kernel_gs_base, X86VCPU_MSR_IA32_KERNEL_GS_BASE,
-		 host->kernel_gs_base);
+}
+
+/* SWAPGS changes it without an exit. */
+static void store_kernel_gs_base(struct vmx_vcpu *v)
+{
+	const uint64_t host = v->restore.kernel_gs_base;
+	const uint64_t guest = insn_rdmsr(X86VCPU_MSR_IA32_KERNEL_GS_BASE);
+
+	v->guest.msrs.kernel_gs_base = guest;
+	write_if(guest != host, X86VCPU_MSR_IA32_KERNEL_GS_BASE, host);
 }
 
 /*
@@ -193,8 +208,7 @@ void vmx_reload_msrs(struct vmx_vcpu *v)
 	insn_wrmsr(X86VCPU_MSR_IA32_CSTAR, guest->cstar);
 	insn_wrmsr(X86VCPU_MSR_IA32_FMASK, guest->fmask);
 	context_load_msrs(&v->guest);
-	vmcs_write64(VMCS_TSC_OFFSET, guest->tsc_offset);
-	v->guest.msrs_changed = false;
+	update_msrs(v);
 }
 
 /* ---- A run's beginning and end ------------------------------------------------------------------------ */
@@ -204,9 +218,12 @@ void vmx_load_context(struct vmx_vcpu *v)
 	struct guest *g = &v->guest;
 
 	context_load(g);
+	if (g->msrs_changed)
+		update_msrs(v);
 	v->restore.dr7 = insn_read_dr7();
 	v->restore.kernel_gs_base = insn_rdmsr(X86VCPU_MSR_IA32_KERNEL_GS_BASE);
-	load_syscall_msrs(v);
+	if (v->syscall_differs)
+		load_syscall_msrs(v);
 	write_if(g->msrs.kernel_gs_base != v->restore.kernel_gs_base, X86VCPU_MSR_IA32_KERNEL_GS_BASE,
 		 g->msrs.kernel_gs_base);
 	/* Breakpoints that are on must be in the CPU; otherwise the first MOV DR brings them. */
@@ -234,11 +251,8 @@ static void restore_segments(const struct vmx_vcpu *v)
 
 static void restore_tables(const struct vmx_vcpu *v)
 {
-	const struct insn_table gdt = {v->restore.gdtr_limit, v->host.gdtr_base};
-	const struct insn_table idt = {v->restore.idtr_limit, v->host.idtr_base};
-
-	insn_lgdt(&gdt);
-	insn_lidt(&idt);
+	insn_lgdt(&v->restore.gdtr);
+	insn_lidt(&v->restore.idtr);
 	if (v->restore.ldtr)
 		insn_lldt(v->restore.ldtr);
 }
@@ -252,7 +266,9 @@ void vmx_store_context(struct vmx_vcpu *v)
 		v->cpu |= CPU_MOV_DR_EXITING;
 		vmcs_write32(VMCS_CPU_CONTROLS, v->cpu);
 	}
-	store_syscall_msrs(v);
+	if (v->syscall_differs)
+		store_syscall_msrs(v);
+	store_kernel_gs_base(v);
 	context_store(&v->guest);
 	if (restore->tables)
 		restore_tables(v);
@@ -308,6 +324,8 @@ int32_t vmx_bind(struct guest *g, struct backend_cpu *cpu)
 		return X86VCPU_ERR_BAD_STATE;
 	g->valid = 0;
 	vmx_write_host_state(v);
+	context_bind(g);
+	g->msrs_changed = true;
 	vmx_claim_tlb(v, cpu);
 	return X86VCPU_OK;
 }

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "emul/guest.h"
 #include "x86vcpu/exit.h"
 #include "x86vcpu/status.h"
 #include "x86vcpu/vcpu.h"
@@ -254,10 +255,7 @@ int32_t x86vcpu_vmx_decode_vectoring(uint32_t info, uint32_t error_code, struct 
 
 int32_t x86vcpu_vmx_vector_has_error_code(uint32_t vector)
 {
-	const uint32_t vectors = 1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 |
-				 1u << 21;
-
-	return vector < 32 && (vectors >> vector & 1);
+	return guest_has_error_code(vector);
 }
 
 /* Vector and type, SDM 27.2.1.3. */

@@ -175,6 +175,11 @@ static void load(struct guest *g)
 	insn_vmptrld(vmx_of(g)->vmcs_hpa);
 }
 
+static uint64_t structure(const struct guest *g)
+{
+	return ((const struct vmx_vcpu *)g)->vmcs_hpa;
+}
+
 const struct backend vmx_backend = {
 	.extension = X86VCPU_EXTENSION_VMX,
 	.nested_format = X86VCPU_NESTED_EPT,
@@ -184,6 +189,7 @@ const struct backend vmx_backend = {
 	.cpu_disable = vmx_cpu_disable,
 	.create = vmx_create,
 	.destroy = vmx_destroy,
+	.structure = structure,
 	.cpuid_features = vmx_cpuid_features,
 	.setup = vmx_setup,
 	.bind = vmx_bind,

@@ -21,7 +21,8 @@ static inline uint64_t vmcs_read_field(uint32_t encoding)
 {
 	uint64_t value = 0;
 
-	return insn_vmread(encoding, &value) ? value : 0;
+	(void)insn_vmread(encoding, &value);
+	return value;
 }
 
 /* false: no current VMCS, no such field, or a read-only one. */

@@ -3,6 +3,7 @@
 #ifndef VMX_VMX_H
 #define VMX_VMX_H
 
+#include "cpu/insn.h"
 #include "emul/backend.h"
 #include "emul/context.h"
 #include "emul/guest.h"
@@ -22,7 +23,7 @@ struct vmx_host {
 struct vmx_restore {
 	uint16_t ds, es, fs, gs; /* with RPL and TI, which a VMCS must not have */
 	uint16_t ldtr;
-	uint16_t gdtr_limit, idtr_limit;
+	struct insn_table gdtr, idtr;
 	bool segments, tables; /* whether there is anything to restore */
 	uint64_t debugctl, dr7;
 	uint64_t star, lstar, cstar, fmask;
@@ -60,6 +61,7 @@ struct vmx_vcpu {
 	struct vmx_host host;
 	bool host_written; /* the VMCS holds what `host` says */
 	struct vmx_restore restore;
+	bool syscall_differs; /* STAR, LSTAR, CSTAR or FMASK: the host's and the guest's */
 };
 
 static inline struct vmx_vcpu *vmx_of(struct guest *g)

@@ -7,7 +7,7 @@ use std::{
     ffi::c_void,
     sync::{
         Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -25,6 +25,7 @@ pub struct Fake {
     pub interrupts: Vec<(u32, u32)>,
     pub pending: i32,
     pub eoi: i32,
+    pub in_service: Vec<u8>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,6 +75,29 @@ unsafe extern "C" fn x86vcpu_detect(extension: *mut u32) -> i32 {
     let found = EXTENSION.load(Ordering::Relaxed) as u32;
     unsafe { *extension = found };
     status(found != ffi::X86VCPU_EXTENSION_NONE, ffi::X86VCPU_ERR_UNSUPPORTED)
+}
+
+static SELECTED: AtomicU32 = AtomicU32::new(ffi::X86VCPU_EXTENSION_NONE);
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn x86vcpu_select() -> i32 {
+    let found = EXTENSION.load(Ordering::Relaxed) as u32;
+    if found == ffi::X86VCPU_EXTENSION_NONE {
+        return ffi::X86VCPU_ERR_UNSUPPORTED;
+    }
+    let before = SELECTED.compare_exchange(0, found, Ordering::Relaxed, Ordering::Relaxed);
+    status(before.is_ok() || before == Err(found), ffi::X86VCPU_ERR_BAD_STATE)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn x86vcpu_extension() -> u32 {
+    SELECTED.load(Ordering::Relaxed)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn x86vcpu_nested_format(format: *mut u32) -> i32 {
+    unsafe { *format = ffi::X86VCPU_NESTED_NPT };
+    ffi::X86VCPU_OK
 }
 
 #[unsafe(no_mangle)]
@@ -150,6 +174,7 @@ unsafe extern "C" fn x86vcpu_create(
         interrupts: Vec::new(),
         pending: 0,
         eoi: -1,
+        in_service: Vec::new(),
     };
     world(|world| world.vcpus.insert(raw, fake));
     unsafe { *out = raw as *mut _ };
@@ -165,6 +190,11 @@ unsafe extern "C" fn x86vcpu_destroy(raw: *mut ffi::x86vcpu) -> i32 {
         world.vcpus.remove(&(raw as usize));
         ffi::X86VCPU_OK
     })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn x86vcpu_structure_hpa(_: *const ffi::x86vcpu) -> u64 {
+    0x5000
 }
 
 #[unsafe(no_mangle)]
@@ -347,8 +377,22 @@ unsafe extern "C" fn x86vcpu_has_pending_event(raw: *const ffi::x86vcpu) -> i32 
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn x86vcpu_handle_eoi(raw: *mut ffi::x86vcpu, vector: *mut i32) -> i32 {
-    unsafe { *vector = vcpu(raw, |fake| fake.eoi) };
+    vcpu(raw, |fake| {
+        fake.in_service.sort_unstable();
+        fake.in_service.pop();
+        unsafe { *vector = fake.eoi };
+    });
     ffi::X86VCPU_OK
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn x86vcpu_get_apic(raw: *mut ffi::x86vcpu, state: *mut ffi::x86vcpu_apic_state) -> i32 {
+    vcpu(raw, |fake| {
+        for &vector in &fake.in_service {
+            unsafe { (*state).registers[0x10 + usize::from(vector) / 32] |= 1 << (vector % 32) };
+        }
+        status(here(fake), ffi::X86VCPU_ERR_BAD_STATE)
+    })
 }
 
 #[unsafe(no_mangle)]

@@ -445,18 +445,68 @@ fn cpus() {
 }
 
 #[test]
-fn debug_shows_the_state_when_bound_here() {
+fn debug_shows_the_state_bound_or_not() {
     let mut bench = bench();
-    bench.vcpu.bind().unwrap();
-    assert_eq!(
-        format!("{:?}", bench.vcpu),
+    let text = |vcpu: &X86Vcpu<Host>| format!("{vcpu:?}");
+    let expected = |rflags, on| {
         format!(
-            "SvmVcpu {{ entry: Some(GPA(0x7c00)), npt_root: Some(HPA(0x9000)), vmcb: HVA({:#x}), launched: \
-             false, rip: 31744, rflags: 514, rflags_if: true }}",
-            bench.raw
+            "SvmVcpu {{ entry: Some(GPA(0x7c00)), npt_root: Some(HPA(0x9000)), vmcb: HPA(0x5000), launched: false, \
+             rip: 31744, rflags: {rflags}, rflags_if: {on} }}"
         )
+    };
+    // At reset.
+    assert_eq!(text(&bench.vcpu), expected(2, false));
+    bench.vcpu.bind().unwrap();
+    assert_eq!(text(&bench.vcpu), expected(514, true));
+    bench.vcpu.unbind().unwrap();
+    assert_eq!(text(&bench.vcpu), expected(514, true));
+    let new = X86Vcpu::<Host>::new_with_config(0, 0, X86VcpuCreateConfig).unwrap();
+    assert_eq!(
+        text(&new),
+        "SvmVcpu { entry: None, npt_root: None, vmcb: HPA(0x5000), launched: false, rip: 0, rflags: 0, rflags_if: false }"
     );
-    CPU.set(1);
-    assert!(format!("{:?}", bench.vcpu).ends_with("launched: false, .. }"));
-    CPU.set(0);
+}
+
+#[test]
+fn an_8259a_s_interrupt_ends_at_the_local_apic_too() {
+    let mut bench = bench();
+    let write = |port, data| {
+        exit(ffi::X86VCPU_EXIT_PORT_IO_WRITE, |u| {
+            u.port_io = ffi::x86vcpu_port_io {
+                port,
+                data,
+                ..unsafe { zeroed() }
+            }
+        })
+    };
+    bench.vcpu.inject_interrupt(0x30).unwrap();
+    bench.vcpu.inject_interrupt_with_trigger(0x31, true).unwrap();
+    // What is in service, what the guest writes, what stays in service.
+    let cases: [(&[u8], u16, u64, &[u8]); 9] = [
+        (&[0x30], 0x20, 0x20, &[]),
+        (&[0x30], 0x20, 0x60, &[]),
+        (&[0x20, 0x30], 0x20, 0xa0, &[0x20]),
+        // Not injected, or not edge-triggered.
+        (&[0x32], 0x20, 0x20, &[0x32]),
+        (&[0x30, 0x31], 0x20, 0x20, &[0x30, 0x31]),
+        // Other commands, other ports.
+        (&[0x30], 0x20, 0x11, &[0x30]),
+        (&[0x30], 0x20, 0x0b, &[0x30]),
+        (&[0x30], 0x21, 0x20, &[0x30]),
+        (&[0x30], 0xa0, 0x20, &[0x30]),
+    ];
+    for (before, port, data, after) in cases {
+        bench.fake(|fake| fake.in_service = before.to_vec());
+        bench.exits(write(port, data));
+        assert_eq!(
+            bench.fake(|fake| fake.in_service.clone()),
+            after,
+            "{port:#x} {data:#x}"
+        );
+    }
+    // A setup begins anew.
+    bench.vcpu.setup(X86VcpuSetupConfig::default()).unwrap();
+    bench.fake(|fake| fake.in_service = vec![0x30]);
+    bench.exits(write(0x20, 0x20));
+    assert_eq!(bench.fake(|fake| fake.in_service.clone()), [0x30]);
 }

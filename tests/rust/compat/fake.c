@@ -57,10 +57,33 @@ int32_t x86vcpu_detect(uint32_t *extension)
 	return fake_extension ? 0 : X86VCPU_ERR_UNSUPPORTED;
 }
 
+static uint32_t selected;
+
+int32_t x86vcpu_select(void)
+{
+	if (!fake_extension)
+		return X86VCPU_ERR_UNSUPPORTED;
+	if (selected && selected != fake_extension)
+		return X86VCPU_ERR_BAD_STATE;
+	selected = fake_extension;
+	return 0;
+}
+
+uint32_t x86vcpu_extension(void)
+{
+	return selected;
+}
+
+int32_t x86vcpu_nested_format(uint32_t *format)
+{
+	*format = selected == X86VCPU_EXTENSION_VMX ? X86VCPU_NESTED_EPT : X86VCPU_NESTED_NPT;
+	return selected ? 0 : X86VCPU_ERR_BAD_STATE;
+}
+
 int32_t x86vcpu_needs_apic_access_page(uint32_t *needed)
 {
 	*needed = 0;
-	return called("needs_apic_access_page\n");
+	return selected ? 0 : X86VCPU_ERR_BAD_STATE;
 }
 
 int32_t x86vcpu_percpu_create(const struct x86vcpu_host_ops *ops, void *ctx, uint32_t cpu_id,
@@ -130,6 +153,12 @@ int32_t x86vcpu_destroy(struct x86vcpu *vcpu)
 	called("destroy\n");
 	vcpu->ops->free_contiguous_frames(vcpu->ctx, vcpu->hpa, 2);
 	return 0;
+}
+
+uint64_t x86vcpu_structure_hpa(const struct x86vcpu *vcpu)
+{
+	(void)vcpu;
+	return 0x5000;
 }
 
 int32_t x86vcpu_set_entry(struct x86vcpu *vcpu, uint64_t entry)
@@ -242,6 +271,13 @@ int32_t x86vcpu_handle_eoi(struct x86vcpu *vcpu, int32_t *vector)
 	(void)vcpu;
 	*vector = fake_eoi_vector;
 	return called("handle_eoi\n");
+}
+
+int32_t x86vcpu_get_apic(struct x86vcpu *vcpu, struct x86vcpu_apic_state *state)
+{
+	(void)vcpu;
+	(void)state;
+	return X86VCPU_ERR_UNSUPPORTED;
 }
 
 int32_t x86vcpu_get_state(struct x86vcpu *vcpu, uint64_t mask, struct x86vcpu_state *state)

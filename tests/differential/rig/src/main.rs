@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Upstream's crate and the C library on one model of the CPU. tests/differential/run calls it.
+
+mod compare;
+mod errata;
+mod generate;
+mod machine;
+mod scripted;
+mod side;
+mod step;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use compare::{Case, Unexplained, run_case};
+use errata::Tally;
+use machine::Backend;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+const USAGE: &str = "\
+usage: differential [--backend vmx|svm] [--exits N] [--sequences N] [--seed S] [--errata FILE] [--survey]
+
+Runs the scripted cases, then sequences at random until there were N exits. --seed is the first sequence's; the
+next one's is one more. --errata is docs/errata.md: it must have every row that a difference is exempt by. --survey
+lists every kind of difference that no row describes, without making a case smaller.";
+
+struct Options {
+    backend: Backend,
+    exits: u64,
+    sequences: u64,
+    seed: u64,
+    errata: Option<String>,
+    survey: bool,
+}
+
+fn options() -> Option<Options> {
+    let mut options = Options {
+        backend: Backend::Vmx,
+        exits: 20_000,
+        sequences: u64::MAX,
+        seed: 1,
+        errata: None,
+        survey: false,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--survey" {
+            options.survey = true;
+            continue;
+        }
+        let value = arguments.next()?;
+        match argument.as_str() {
+            "--backend" => {
+                options.backend = if value == "svm" {
+                    Backend::Svm
+                } else {
+                    Backend::Vmx
+                }
+            }
+            "--exits" => options.exits = value.parse().ok()?,
+            "--sequences" => options.sequences = value.parse().ok()?,
+            "--seed" => options.seed = value.parse().ok()?,
+            "--errata" => options.errata = Some(value),
+            _ => return None,
+        }
+    }
+    Some(options)
+}
+
+fn show(end: &Unexplained) {
+    println!("  at {}", end.step);
+    for difference in &end.differences {
+        println!("    {difference}");
+    }
+}
+
+/// The last operations of both in the step that differs.
+fn show_traces(end: &Unexplained) {
+    for (name, trace) in ["upstream", "x86vcpu"].iter().zip(&end.traces) {
+        println!("  {name} executed, at the end:");
+        for line in &trace[trace.len().saturating_sub(40)..] {
+            println!("      {line}");
+        }
+    }
+}
+
+// ---- Scripted cases ----------------------------------------------------------------------------------------
+
+fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
+    let (mut passed, mut failed) = (0, 0);
+    for script in scripted::scripts() {
+        if script.backend.is_some_and(|only| only != backend) {
+            continue;
+        }
+        match run_case(backend, &script.case(), true, tally) {
+            Ok(_) => passed += 1,
+            Err(end) => {
+                failed += 1;
+                println!("FAIL {backend:?}: {}", script.name);
+                show(&end);
+            }
+        }
+    }
+    for after in 0..12 {
+        match compare::run_out_of_memory(backend, after, tally) {
+            Ok(()) => passed += 1,
+            Err(end) => {
+                failed += 1;
+                println!("FAIL {backend:?}: {}", end.step);
+                show(&end);
+            }
+        }
+    }
+    (passed, failed)
+}
+
+// ---- At random -----------------------------------------------------------------------------------------------
+
+/// The sequence that belongs to a seed, whatever ran before it.
+fn runner(seed: u64) -> TestRunner {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config {
+        failure_persistence: None,
+        max_shrink_iters: 1000,
+        ..Config::default()
+    };
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+fn show_case(case: &Case, seed: u64, backend: Backend) {
+    let ram = if case.memory {
+        "as a region"
+    } else {
+        "through the host"
+    };
+    println!(
+        "difference, in {:?} mode, features {:#x}, RAM {ram}; the fewest steps:",
+        case.mode, case.features
+    );
+    for (step, registers) in &case.steps {
+        let Registers { gpr, rip, rflags, .. } = registers;
+        println!("    {step:x?} rip={rip:x} rflags={rflags:x} gpr={gpr:x?}");
+    }
+    if let Err(end) = run_case(backend, case, false, &mut Tally::default()) {
+        show(&end);
+        show_traces(&end);
+    }
+    println!("  again: tests/differential/run --seed {seed}");
+}
+
+use step::Registers;
+
+/// Every kind of unexplained difference once, nothing made smaller: for whoever writes rows.
+fn survey(options: &Options) {
+    let strategy = generate::case(options.backend);
+    let mut seen = BTreeMap::new();
+    let mut tally = Tally::default();
+    for seed in options.seed..options.seed + options.sequences.min(20_000) {
+        let case = strategy
+            .new_tree(&mut runner(seed))
+            .expect("no strategy rejects")
+            .current();
+        let Err(end) = run_case(options.backend, &case, false, &mut tally) else {
+            continue;
+        };
+        let what = end.step.split([' ', '(']).next().unwrap_or("").to_owned();
+        for difference in end.differences {
+            let key = format!(
+                "{what} {}",
+                difference.to_string().split(':').next().unwrap_or("")
+            );
+            let entry = seen
+                .entry(key)
+                .or_insert((0, seed, end.step.clone(), difference.to_string()));
+            entry.0 += 1;
+        }
+    }
+    for (key, (count, seed, step, difference)) in seen {
+        println!("{count:6} {key} (seed {seed}): {step}\n         {difference}");
+    }
+}
+
+struct Totals {
+    sequences: u64,
+    exits: u64,
+    differences: u64,
+}
+
+fn run_random(options: &Options, tally: &mut Tally) -> Totals {
+    let strategy = generate::case(options.backend);
+    let tally = RefCell::new(tally);
+    let mut totals = Totals {
+        sequences: 0,
+        exits: 0,
+        differences: 0,
+    };
+    while totals.exits < options.exits && totals.sequences < options.sequences && totals.differences < 5 {
+        let seed = options.seed + totals.sequences;
+        let mut runner = runner(seed);
+        let tree = strategy.new_tree(&mut runner).expect("no strategy rejects");
+        let exits = RefCell::new(0);
+        let result = runner.run_one(tree, |case| {
+            match run_case(options.backend, &case, false, &mut tally.borrow_mut()) {
+                Ok(count) => {
+                    *exits.borrow_mut() = count;
+                    Ok(())
+                }
+                Err(end) => Err(TestCaseError::fail(end.step)),
+            }
+        });
+        if let Err(TestError::Fail(_, case)) = result {
+            show_case(&case, seed, options.backend);
+            totals.differences += 1;
+        }
+        totals.exits += exits.into_inner();
+        totals.sequences += 1;
+    }
+    totals
+}
+
+// ---- The table of errata ---------------------------------------------------------------------------------------
+
+/// The first cells of all rows, and what is between their commas.
+fn documented(path: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut ids = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        let cell = line[2..].split(" |").next().unwrap_or("").to_owned();
+        ids.extend(cell.split(", ").map(str::to_owned));
+        ids.push(cell);
+    }
+    ids
+}
+
+fn show_rows(backend: Backend, tally: &Tally) -> u64 {
+    let mut never = 0;
+    let ids: std::collections::BTreeSet<_> = errata::ROWS
+        .iter()
+        .filter(|row| row.is_of(backend))
+        .map(|row| row.id)
+        .collect();
+    for id in ids {
+        let count = tally.counts.get(id).copied().unwrap_or(0);
+        println!("  {id:<40} {count:>9}");
+        never += u64::from(count == 0);
+    }
+    never
+}
+
+fn check_rows(path: &str) -> u64 {
+    let ids = documented(path);
+    let mut missing = 0;
+    for row in errata::ROWS {
+        if !ids.iter().any(|id| id == row.id) {
+            println!("FAIL: {path} has no row {}", row.id);
+            missing += 1;
+        }
+    }
+    missing
+}
+
+fn run(options: &Options) -> u64 {
+    let mut tally = Tally::default();
+    let begin = Instant::now();
+    // A single sequence is somebody's who looks for something.
+    let (passed, mut failed) = if options.sequences == 1 {
+        (0, 0)
+    } else {
+        run_scripts(options.backend, &mut tally)
+    };
+    let totals = run_random(options, &mut tally);
+    let rate = totals.exits as f64 / begin.elapsed().as_secs_f64();
+    println!(
+        "{:?}, {}: {passed} scripted cases, {} sequences, {} exits, {rate:.0} exits/s, {} differences",
+        options.backend,
+        library::BUILD,
+        totals.sequences,
+        totals.exits,
+        totals.differences
+    );
+    let never = show_rows(options.backend, &tally);
+    if options.sequences != 1 && never != 0 {
+        println!("FAIL: {never} rows were never met");
+        failed += 1;
+    }
+    if let Some(path) = &options.errata {
+        failed += check_rows(path);
+    }
+    failed += totals.differences;
+    println!(
+        "{} passed, {failed} failed",
+        passed + totals.sequences - totals.differences
+    );
+    failed
+}
+
+fn main() -> ExitCode {
+    let Some(options) = options() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    if unsafe { cpu::model_trap_install() } != 0 {
+        eprintln!("differential: no handlers for signals");
+        return ExitCode::FAILURE;
+    }
+    side::quiet_panics();
+    library::prepare();
+    if options.survey {
+        survey(&options);
+        return ExitCode::SUCCESS;
+    }
+    if run(&options) == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

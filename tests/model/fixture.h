@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A machine of the model, and a vCPU of the library on it. */
+#ifndef MODEL_FIXTURE_H
+#define MODEL_FIXTURE_H
+
+#include "model.h"
+
+#include "x86vcpu/x86vcpu.h"
+
+struct fixture {
+	struct model *m;
+	struct x86vcpu_percpu *percpu[MODEL_CPUS];
+	struct x86vcpu *vcpu;
+	uint64_t root;
+	struct x86vcpu_exit exit;
+};
+
+/* VMX or SVM is on on CPU 0, and the vCPU is bound there, in real mode at 0x1000. */
+struct fixture *fixture_begin(enum model_backend backend, uint32_t features);
+void fixture_end(struct fixture *f); /* checks that the model has nothing to say, and that all frames are back */
+
+/* The current CPU; its extension is turned on if it is not. */
+void fixture_on_cpu(struct fixture *f, uint32_t cpu);
+
+/* The guest does `kind` with `length` bytes, and run returns. Its status. */
+int32_t fixture_does(struct fixture *f, uint32_t kind, uint32_t length, uint64_t a, uint64_t b, uint64_t c);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The guest between an entry and an exit: what it is told to do, and what it sees. */
+#include "machine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define STOP_VECTOR 0xf3
+#define PATIENCE 64
+
+const char *model_field_name(uint32_t number)
+{
+	static const char *const registers[] = {
+		"RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI", "R8", "R9", "R10", "R11", "R12", "R13", "R14",
+		"R15", "RIP", "RFLAGS", "CR0", "CR2", "CR3", "CR4", "EFER", "XCR0", "XSS", "DR0", "DR1", "DR2", "DR3",
+		"DR6", "DR7",
+	};
+	static const char *const others[] = {
+		"GDTR.base", "GDTR.limit", "IDTR.base", "IDTR.limit", "STAR", "LSTAR", "CSTAR", "FMASK",
+		"KERNEL_GS_BASE", "SYSENTER_CS", "SYSENTER_ESP", "SYSENTER_EIP", "PAT", "TSC_AUX", "DEBUGCTL",
+		"shadow", "pending debug", "PDPTE0", "PDPTE1", "PDPTE2", "PDPTE3",
+	};
+	static const char *const parts[] = {"selector", "base", "limit", "rights"};
+	static const char *const segments[] = {"ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR"};
+	static char name[32];
+
+	if (number < MODEL_SELECTOR)
+		return registers[number];
+	if (number >= MODEL_FIELDS)
+		return "?";
+	if (number >= MODEL_GDTR_BASE)
+		return others[number - MODEL_GDTR_BASE];
+	number -= MODEL_SELECTOR;
+	snprintf(name, sizeof(name), "%s.%s", segments[number % 8], parts[number / 8]);
+	return name;
+}
+
+void model_guest_sets(struct model *m, uint32_t number, uint64_t value)
+{
+	if (m->set_count < MODEL_FIELDS)
+		m->sets[m->set_count++] = (struct pending_set){number, value};
+}
+
+void model_guest_does(struct model *m, const struct model_op *op)
+{
+	m->op = *op;
+	m->armed = op->kind != MODEL_OP_NONE;
+	m->begun = false;
+	m->bad_entry = op->kind == MODEL_OP_BAD_ENTRY;
+	m->cut_short = op->kind == MODEL_OP_CUT_SHORT;
+	m->cut_short_at = op->a;
+	if (m->bad_entry || m->cut_short)
+		m->armed = false;
+	memset(&m->outcome, 0, sizeof(m->outcome));
+}
+
+const struct model_outcome *model_outcome(const struct model *m)
+{
+	return &m->outcome;
+}
+
+void guest_took(uint32_t type, uint32_t vector, bool has_error_code, uint32_t error_code)
+{
+	struct model_outcome *o = &model->outcome;
+
+	model->faults += type == 3;
+	if (o->event_count < MODEL_EVENTS)
+		o->events[o->event_count++] =
+			(struct model_event){type, vector, has_error_code, has_error_code ? error_code : 0};
+}
+
+uint32_t guest_read32(uint64_t gpa)
+{
+	uint32_t value = 0;
+
+	if (gpa + 4 <= MODEL_GUEST_SIZE)
+		memcpy(&value, model->guest + gpa, 4);
+	return value;
+}
+
+static void apply_sets(const struct guest_view *view, uint64_t gpr[16])
+{
+	for (uint32_t i = 0; i < model->set_count; i++)
+		view->set(gpr, model->sets[i].field, model->sets[i].value);
+	model->set_count = 0;
+}
+
+static void look(const struct guest_view *view, const uint64_t gpr[16])
+{
+	for (uint32_t i = 0; i < MODEL_FIELDS; i++)
+		model->outcome.fields[i] = view->get(gpr, i);
+}
+
+/* Instructions that a hypervisor may let the guest execute again, RIP being where it was. */
+static bool comes_again(const struct guest_view *view, const uint64_t gpr[16])
+{
+	const struct model_op *op = &model->op;
+	const bool string = (op->kind == MODEL_OP_IN || op->kind == MODEL_OP_OUT) && (op->c & 3) == 3;
+
+	if (!model->begun || model->faults != model->op_faults || view->get(gpr, MODEL_RIP) != model->op_rip)
+		return false;
+	return op->kind == MODEL_OP_MOV_DR || (string && view->get(gpr, MODEL_RCX));
+}
+
+void guest_runs(const struct guest_view *view, uint64_t gpr[16])
+{
+	apply_sets(view, gpr);
+	/* A hypervisor that goes on and on in one run would never come back. */
+	if (++model->outcome.entries > PATIENCE) {
+		model->outcome.stuck = 1;
+		view->stop(STOP_VECTOR);
+		return;
+	}
+	if (view->window(gpr))
+		return;
+	if (model->armed || comes_again(view, gpr)) {
+		model->armed = false;
+		model->begun = true;
+		model->op_rip = view->get(gpr, MODEL_RIP);
+		model->op_faults = model->faults;
+		if (view->exits(&model->op, gpr))
+			return;
+		model->outcome.native = 1;
+	}
+	look(view, gpr);
+	model->outcome.stopped = 1;
+	view->stop(STOP_VECTOR);
+}

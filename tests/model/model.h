@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A machine with CPUs that have VT-x or SVM, in software: the instructions of c/src/cpu/insn.h work on it,
+ * and the guest that an entry enters is whatever the test says it does next.
+ *
+ * The model knows the manuals' rules and complains, in words, about whatever breaks one: a field that the
+ * CPU does not have, a VMCS on two CPUs, a stale translation, a VM entry that fails and the check that it fails.
+ * It executes no guest code: the guest does one thing at a time (struct model_op), which exits or not
+ * as the control structures have it.
+ *
+ * Everything is for one thread. A machine is current from model_use to the next one; instructions are executed
+ * by the current machine's current CPU.
+ */
+#ifndef MODEL_H
+#define MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MODEL_CPUS 4u
+#define MODEL_FRAMES 96u
+#define MODEL_FIRST_FRAME UINT64_C(0x100000) /* host-physical address of the first */
+#define MODEL_GUEST_SIZE UINT64_C(0x40000)   /* guest RAM from address 0 */
+
+enum model_backend {
+	MODEL_VMX = 0,
+	MODEL_SVM = 1,
+};
+
+/* What a CPU has, beyond what x86vcpu cannot do without. */
+enum model_feature {
+	MODEL_XSAVE = 1 << 0,
+	MODEL_XSAVES = 1 << 1,
+	MODEL_AVX512 = 1 << 2,
+	MODEL_AMX = 1 << 3,
+	MODEL_RDTSCP = 1 << 4,
+	MODEL_INVPCID = 1 << 5,
+	MODEL_TIMER = 1 << 6,         /* VT-x: preemption timer */
+	MODEL_VPID = 1 << 7,
+	MODEL_EPT_AD = 1 << 8,        /* accessed and dirty flags */
+	MODEL_APICV = 1 << 9,         /* virtual-interrupt delivery, APIC-register virtualization */
+	MODEL_APIC_ACCESS = 1 << 10,  /* virtualize APIC accesses */
+	MODEL_INVEPT_SINGLE = 1 << 11,
+	MODEL_VNMI = 1 << 12,
+	MODEL_NRIPS = 1 << 13,        /* SVM from here */
+	MODEL_DECODE = 1 << 14,
+	MODEL_FLUSH_ASID = 1 << 15,
+	MODEL_CLEAN = 1 << 16,
+	MODEL_TSC_DEADLINE = 1 << 17,
+	/*
+	 * Not the CPU's: a host whose own state is unusual: selectors with RPL 3, an LDT, a breakpoint, a PCID,
+	 * IA32_DEBUGCTL.
+	 */
+	MODEL_ODD_HOST = 1 << 20,
+};
+#define MODEL_ALL 0x3ffffu
+
+/* ---- Machines ----------------------------------------------------------------------------------------- */
+
+struct model;
+
+struct model *model_create(enum model_backend backend, uint32_t features);
+void model_destroy(struct model *m);
+
+/* The current machine, and its CPU from now on. */
+void model_use(struct model *m, uint32_t cpu);
+
+/*
+ * A machine for upstream: an entry that fails comes back as an exit, because upstream's stack is gone by then; fields
+ * of a VMCS that were never written are 0, though the model complains about them.
+ */
+void model_relax(struct model *m);
+
+/* ---- Memory --------------------------------------------------------------------------------------------- */
+
+/* 0: none left. A frame comes filled with 5AH. */
+uint64_t model_alloc(struct model *m, uint64_t count, uint64_t align);
+void model_free(struct model *m, uint64_t hpa, uint64_t count);
+void *model_memory(struct model *m, uint64_t hpa);
+uint64_t model_physical(struct model *m, const void *memory);
+uint32_t model_frames_in_use(const struct model *m);
+void model_fail_allocation(struct model *m, uint32_t after); /* the one after so many; UINT32_MAX: none */
+uint8_t *model_guest_memory(struct model *m);
+
+/* The nested tables of the machine lost a mapping: what an entry may still use must be flushed. */
+void model_nested_changed(struct model *m);
+
+/* ---- The guest ------------------------------------------------------------------------------------------ */
+
+enum model_op_kind {
+	MODEL_OP_NONE = 0,
+	MODEL_OP_CPUID,
+	MODEL_OP_HYPERCALL,
+	MODEL_OP_HLT,
+	MODEL_OP_IN,       /* a: port, b: bytes, c: bit 0 string, bit 1 rep, bit 2 immediate, 15:8 address bytes */
+	MODEL_OP_OUT,
+	MODEL_OP_RDMSR,
+	MODEL_OP_WRMSR,
+	MODEL_OP_MOV_TO_CR,   /* a: number, b: register */
+	MODEL_OP_MOV_FROM_CR,
+	MODEL_OP_CLTS,
+	MODEL_OP_LMSW,     /* a: operand */
+	MODEL_OP_XSETBV,
+	MODEL_OP_XGETBV,
+	MODEL_OP_INVD,
+	MODEL_OP_WBINVD,
+	MODEL_OP_RDTSC,
+	MODEL_OP_RDPMC,
+	MODEL_OP_PAUSE,
+	MODEL_OP_MONITOR,
+	MODEL_OP_MWAIT,
+	MODEL_OP_MOV_DR,   /* a: number, b: register, c: 1 read */
+	MODEL_OP_UD2,
+	MODEL_OP_REFUSED,  /* a: basic exit reason or exit code of an instruction of the extension */
+	MODEL_OP_MMIO,     /* a: guest-physical address, b: 1 write, 2 fetch, 0 read; c: guest-linear address */
+	MODEL_OP_EXCEPTION, /* a: vector, b: error code, c: what CR2 or DR6 has */
+	MODEL_OP_TRIPLE_FAULT,
+	MODEL_OP_INTERRUPT, /* of the host; a: vector */
+	MODEL_OP_NMI,       /* of the host */
+	MODEL_OP_TIMER,     /* VT-x: the preemption timer */
+	MODEL_OP_TASK_SWITCH, /* a: selector */
+	MODEL_OP_BAD_ENTRY, /* the next entry is made to fail: a: 0 guest state */
+	MODEL_OP_CUT_SHORT, /* the delivery of the next injected event meets a nested fault at a */
+};
+
+/* `length` bytes at RIP; natively it moves RIP. */
+struct model_op {
+	uint32_t kind;
+	uint32_t length;
+	uint64_t a, b, c;
+};
+
+/* What the guest sees of its CPU. */
+enum model_field {
+	MODEL_RAX, MODEL_RCX, MODEL_RDX, MODEL_RBX, MODEL_RSP, MODEL_RBP, MODEL_RSI, MODEL_RDI,
+	MODEL_R8, MODEL_R9, MODEL_R10, MODEL_R11, MODEL_R12, MODEL_R13, MODEL_R14, MODEL_R15,
+	MODEL_RIP, MODEL_RFLAGS,
+	MODEL_CR0, MODEL_CR2, MODEL_CR3, MODEL_CR4, MODEL_EFER, MODEL_XCR0, MODEL_XSS,
+	MODEL_DR0, MODEL_DR1, MODEL_DR2, MODEL_DR3, MODEL_DR6, MODEL_DR7,
+	MODEL_SELECTOR,                       /* ES CS SS DS FS GS LDTR TR */
+	MODEL_BASE = MODEL_SELECTOR + 8,
+	MODEL_LIMIT = MODEL_BASE + 8,
+	MODEL_RIGHTS = MODEL_LIMIT + 8,       /* as a VMCS has them */
+	MODEL_GDTR_BASE = MODEL_RIGHTS + 8, MODEL_GDTR_LIMIT, MODEL_IDTR_BASE, MODEL_IDTR_LIMIT,
+	MODEL_STAR, MODEL_LSTAR, MODEL_CSTAR, MODEL_FMASK, MODEL_KERNEL_GS_BASE,
+	MODEL_SYSENTER_CS, MODEL_SYSENTER_ESP, MODEL_SYSENTER_EIP,
+	MODEL_PAT, MODEL_TSC_AUX, MODEL_DEBUGCTL,
+	MODEL_SHADOW,                         /* interrupt shadow: bit 0 STI, bit 1 MOV SS (SVM: bit 0 either) */
+	MODEL_PENDING_DEBUG,
+	MODEL_PDPTE0, MODEL_PDPTE1, MODEL_PDPTE2, MODEL_PDPTE3, /* VT-x with PAE paging */
+	MODEL_FIELDS
+};
+const char *model_field_name(uint32_t field);
+
+/* Before its next op the guest has natively given `field` this value. */
+void model_guest_sets(struct model *m, uint32_t field, uint64_t value);
+
+/* The op comes next, once. When it is over the guest is stopped by an interrupt of the host. */
+void model_guest_does(struct model *m, const struct model_op *op);
+
+struct model_event {
+	uint32_t type; /* as VT-x numbers them */
+	uint32_t vector;
+	uint32_t has_error_code;
+	uint32_t error_code;
+};
+#define MODEL_EVENTS 8u
+
+/* What became of it. */
+struct model_outcome {
+	uint32_t stopped;  /* the guest was entered after the op: `fields` is what it found */
+	uint32_t native;   /* the op did not exit */
+	uint32_t entries;
+	uint32_t entry_failed; /* VMfail, or an entry that failed with an exit */
+	uint32_t event_count;
+	uint32_t stuck;    /* it was entered again and again */
+	struct model_event events[MODEL_EVENTS]; /* that the guest took, in this order */
+	uint64_t fields[MODEL_FIELDS];
+};
+const struct model_outcome *model_outcome(const struct model *m);
+
+/* ---- What the model has to say ---------------------------------------------------------------------------- */
+
+/* Complaints since the last call of model_forgive, one a line. */
+const char *model_complaints(const struct model *m);
+void model_forgive(struct model *m);
+
+/* The current CPU's host state is remembered; and what of it has changed since, "NAME before after" a line. */
+void model_host_remember(struct model *m);
+const char *model_host_changes(struct model *m);
+
+enum model_operation {
+	MODEL_TRACE_VMXON, MODEL_TRACE_VMXOFF, MODEL_TRACE_VMCLEAR, MODEL_TRACE_VMPTRLD,
+	MODEL_TRACE_VMREAD, MODEL_TRACE_VMWRITE, MODEL_TRACE_INVEPT, MODEL_TRACE_INVVPID,
+	MODEL_TRACE_RDMSR, MODEL_TRACE_WRMSR, MODEL_TRACE_CR_READ, MODEL_TRACE_CR_WRITE,
+	MODEL_TRACE_XGETBV, MODEL_TRACE_XSETBV, MODEL_TRACE_CPUID, MODEL_TRACE_ENTRY, MODEL_TRACE_EXIT,
+	MODEL_TRACE_VMSAVE, MODEL_TRACE_VMLOAD, MODEL_TRACE_GIF, MODEL_TRACE_IF,
+	MODEL_TRACE_KINDS
+};
+const char *model_operation_name(uint32_t operation);
+struct model_record {
+	uint32_t operation;
+	uint32_t cpu;
+	uint64_t a, b;
+};
+/* The latest records, oldest first; how many there are to *count. */
+const struct model_record *model_trace(struct model *m, uint32_t *count);
+void model_trace_clear(struct model *m);
+uint64_t model_operations(const struct model *m, uint32_t operation); /* how many there ever were */
+
+/* ---- Instructions ------------------------------------------------------------------------------------------- */
+
+/* VT-x: 0 success, 1 VMfailInvalid (CF), 2 VMfailValid (ZF). */
+uint32_t model_vmxon(uint64_t hpa);
+uint32_t model_vmxoff(void);
+uint32_t model_vmclear(uint64_t hpa);
+uint32_t model_vmptrld(uint64_t hpa);
+uint32_t model_vmread(uint64_t field, uint64_t *value);
+uint32_t model_vmwrite(uint64_t field, uint64_t value);
+uint32_t model_invept(uint64_t type, uint64_t eptp);
+uint32_t model_invvpid(uint64_t type, uint64_t vpid);
+/* `gpr`: sixteen, in the order of their encoding; [4] is not used. Comes back at the exit. */
+uint32_t model_vmx_entry(uint64_t gpr[16], uint32_t resume);
+
+void model_vmload(uint64_t hpa);
+void model_vmsave(uint64_t hpa);
+void model_vmrun(uint64_t hpa, uint64_t gpr[16]);
+void model_set_gif(uint32_t gif);
+
+void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+uint64_t model_rdtsc(void);
+uint64_t model_rdmsr(uint32_t msr);
+void model_wrmsr(uint32_t msr, uint64_t value);
+uint32_t model_try_rdmsr(uint32_t msr, uint64_t *value); /* 0: it exists; no complaint */
+uint64_t model_read_cr(uint32_t number);
+void model_write_cr(uint32_t number, uint64_t value);
+uint64_t model_read_dr(uint32_t number);
+void model_write_dr(uint32_t number, uint64_t value);
+uint64_t model_xgetbv(uint32_t index);
+void model_xsetbv(uint32_t index, uint64_t value);
+void model_xsave(void *area);
+void model_xrstor(const void *area);
+uint64_t model_read_flags(void);
+void model_set_if(uint32_t interrupts);
+
+enum model_table {
+	MODEL_GDTR, MODEL_IDTR,
+};
+void model_store_table(uint32_t table, uint16_t *limit, uint64_t *base);
+void model_load_table(uint32_t table, uint16_t limit, uint64_t base);
+/* Segments as in MODEL_SELECTOR: ES CS SS DS FS GS LDTR TR. */
+uint16_t model_read_selector(uint32_t segment);
+void model_load_selector(uint32_t segment, uint16_t selector);
+void model_raise(uint32_t vector); /* INT 2, INT 18 */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
