@@ -89,7 +89,7 @@ static const struct sending in_xapic[] = {
 	{0x4041, 1, 1u << 1}, {0x4041, 0, 1}, {0x4041, 19, 1u << 19}, {0x4041, 20, 0},
 	{0x4041, 65, 0}, {0x4041, 128, 0}, /* LA-06 */
 	{0x4041, 0xff, ALL_VCPUS},
-	{0x4841, 0x02, 1u << 1}, {0x4841, 0x0c, 3u << 2}, {0x4841, 0xff, ALL_VCPUS}, /* LA-07 */
+	{0x4841, 0x02, 1u << 1}, {0x4841, 0x80, 1u << 7}, {0x4841, 0x0c, 3u << 2}, {0x4841, 0xff, ALL_VCPUS}, /* LA-07 */
 	{0x44041, 5, 1}, {0x84041, 5, ALL_VCPUS}, {0xc4041, 5, ALL_VCPUS & ~UINT64_C(1)},
 	{0x400f, 0xff, 0}, {0x4341, 1, 0}, {0x4741, 1, 0}, {0x44441, 0, 0},
 };
@@ -153,6 +153,10 @@ START_TEST(lowest_priority)
 	ck_assert_uint_eq(have(0x41), 1u << 2);
 	ck_assert_uint_eq(have(0x42), 1u << 3);
 	ck_assert_uint_eq(have(0x43), 1u << 2);
+	lapic_mmio_write(g, 0x310, 4, 0x40000000); /* nobody */
+	others[6].lapic.ldr = 0;
+	lapic_mmio_write(g, 0x300, 4, 0x4946);
+	ck_assert_uint_eq(have(0x46), 0);
 }
 END_TEST
 
@@ -232,6 +236,18 @@ START_TEST(init_and_startup)
 	lapic_send_icr(g, 0x4609, 3); /* a second one changes nothing */
 	guest_take_startup(ap);
 	ck_assert_uint_eq(guest_get(ap, G_BASE + X86VCPU_SEGMENT_CS), 0x8000);
+}
+END_TEST
+
+/* A start-up IPI that the vCPU has not seen when INIT comes is none of the start that INIT begins. */
+START_TEST(startup_before_init_is_gone)
+{
+	struct guest *g = target(), *ap = &others[3];
+
+	lapic_send_icr(g, 0x4608, 3);
+	lapic_send_icr(g, 0x4500, 3);
+	ck_assert(guest_take_startup(ap));
+	ck_assert(ap->events.waits_for_sipi);
 }
 END_TEST
 
@@ -329,6 +345,7 @@ Suite *lapic_message_suite(void)
 	tcase_add_loop_test(tc, illegal_vector_is_not_sent, 0, 2);
 	tc = add_tcase(suite, "startup");
 	tcase_add_test(tc, init_and_startup);
+	tcase_add_test(tc, startup_before_init_is_gone);
 	tcase_add_test(tc, bootstrap_processor_starts_at_the_reset_vector);
 	tc = add_tcase(suite, "kicks");
 	tcase_add_test(tc, kick_tells_whom_it_must);
