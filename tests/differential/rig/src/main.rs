@@ -21,12 +21,14 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 const USAGE: &str = "\
-usage: differential [--backend vmx|svm] [--exits N] [--sequences N] [--seed S] [--errata FILE] [--survey]
+usage: differential [--backend vmx|svm] [--exits N] [--sequences N] [--seed S] [--errata FILE] [--survey] [--quick]
 
 Runs the scripted cases, then sequences at random until there were N exits. --seed is the first sequence's; the
 next one's is one more. --errata is docs/errata.md: it must have every row that a difference is exempt by. --survey
-lists every kind of difference that no row describes, without making a case smaller.";
+lists every kind of difference that no row describes, without making a case smaller. --quick stops at the first
+difference as it is.";
 
+#[derive(Clone)]
 struct Options {
     backend: Backend,
     exits: u64,
@@ -34,6 +36,7 @@ struct Options {
     seed: u64,
     errata: Option<String>,
     survey: bool,
+    quick: bool,
 }
 
 fn options() -> Option<Options> {
@@ -44,11 +47,16 @@ fn options() -> Option<Options> {
         seed: 1,
         errata: None,
         survey: false,
+        quick: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         if argument == "--survey" {
             options.survey = true;
+            continue;
+        }
+        if argument == "--quick" {
+            options.quick = true;
             continue;
         }
         let value = arguments.next()?;
@@ -120,12 +128,12 @@ fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
 // ---- At random -----------------------------------------------------------------------------------------------
 
 /// The sequence that belongs to a seed, whatever ran before it.
-fn runner(seed: u64) -> TestRunner {
+fn runner(seed: u64, smaller: u32) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config {
         failure_persistence: None,
-        max_shrink_iters: 1000,
+        max_shrink_iters: smaller,
         ..Config::default()
     };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
@@ -161,7 +169,7 @@ fn survey(options: &Options) {
     let mut tally = Tally::default();
     for seed in options.seed..options.seed + options.sequences.min(20_000) {
         let case = strategy
-            .new_tree(&mut runner(seed))
+            .new_tree(&mut runner(seed, 0))
             .expect("no strategy rejects")
             .current();
         let Err(end) = run_case(options.backend, &case, false, &mut tally) else {
@@ -193,14 +201,15 @@ struct Totals {
 fn run_random(options: &Options, tally: &mut Tally) -> Totals {
     let strategy = generate::case(options.backend);
     let tally = RefCell::new(tally);
+    let most = if options.quick { 1 } else { 5 };
     let mut totals = Totals {
         sequences: 0,
         exits: 0,
         differences: 0,
     };
-    while totals.exits < options.exits && totals.sequences < options.sequences && totals.differences < 5 {
+    while totals.exits < options.exits && totals.sequences < options.sequences && totals.differences < most {
         let seed = options.seed + totals.sequences;
-        let mut runner = runner(seed);
+        let mut runner = runner(seed, if options.quick { 0 } else { 1000 });
         let tree = strategy.new_tree(&mut runner).expect("no strategy rejects");
         let exits = RefCell::new(0);
         let result = runner.run_one(tree, |case| {
@@ -272,7 +281,15 @@ fn run(options: &Options) -> u64 {
     } else {
         run_scripts(options.backend, &mut tally)
     };
-    let totals = run_random(options, &mut tally);
+    let random = Options {
+        exits: if options.quick && failed != 0 {
+            0
+        } else {
+            options.exits
+        },
+        ..options.clone()
+    };
+    let totals = run_random(&random, &mut tally);
     let rate = totals.exits as f64 / begin.elapsed().as_secs_f64();
     println!(
         "{:?}, {}: {passed} scripted cases, {} sequences, {} exits, {rate:.0} exits/s, {} differences",
