@@ -100,7 +100,7 @@ START_TEST(one_shot_is_started_and_done)
 	write(g, LAPIC_TIMER_INITIAL, 5000);
 	ck_assert_uint_eq(host.starts, 1);
 	ck_assert_uint_eq(host.deadline, 1005000);
-	ck_assert(!lapic_timer_is_polled(g));
+	ck_assert(!lapic_timer_is_polled(&g->lapic.timer));
 	now = 1005000;
 	assert_none(g); /* the host's timer tells, not the time */
 	ck_assert_uint_eq(expire(), 0);
@@ -126,7 +126,7 @@ START_TEST(early_call_is_no_expiry)
 	now = 1004999;
 	ck_assert_uint_eq(expire(), 0);
 	assert_none(g);
-	ck_assert(lapic_timer_is_polled(g));
+	ck_assert(lapic_timer_is_polled(&g->lapic.timer));
 	now = 1005000;
 	assert_next(g, GUEST_EVENT_EXTERNAL, 0x40);
 }
@@ -146,7 +146,7 @@ START_TEST(periodic_wants_to_be_called_again)
 	now = first + rows[_i].late;
 	ck_assert_uint_eq(expire(), rows[_i].again);
 	assert_next(g, GUEST_EVENT_EXTERNAL, 0x40);
-	ck_assert(!lapic_timer_is_polled(g));
+	ck_assert(!lapic_timer_is_polled(&g->lapic.timer));
 	ck_assert(lapic_timer_stop(g));
 	ck_assert_uint_eq(host.cancels, 1);
 }
@@ -159,7 +159,7 @@ START_TEST(timer_that_cannot_be_started_is_polled)
 	start_status = X86VCPU_ERR_TIMER_UNAVAILABLE;
 	write(g, LAPIC_TIMER_INITIAL, 5000);
 	ck_assert_uint_eq(host.starts, 1);
-	ck_assert(lapic_timer_is_polled(g));
+	ck_assert(lapic_timer_is_polled(&g->lapic.timer));
 	now = 1005000;
 	assert_next(g, GUEST_EVENT_EXTERNAL, 0x40);
 	ck_assert(lapic_timer_stop(g));
