@@ -380,17 +380,17 @@ START_TEST(stopped_timer_has_no_count)
 {
 	struct guest *g = apic();
 
-	ck_assert(!lapic_timer_is_polled(g));
+	ck_assert(!lapic_timer_is_polled(&g->lapic.timer));
 	ck_assert_uint_eq(lapic_timer_next(g), UINT64_MAX);
 	mmio_write(g, LAPIC_LVT_TIMER, 0x40);
 	mmio_write(g, LAPIC_TIMER_INITIAL, 100); /* by 2 */
-	ck_assert(lapic_timer_is_polled(g));
+	ck_assert(lapic_timer_is_polled(&g->lapic.timer));
 	ck_assert_uint_eq(lapic_timer_next(g), 1200);
 	ck_assert_uint_eq(lapic_timer_remaining(g), 200);
 	now = 1300;
 	ck_assert_uint_eq(lapic_timer_remaining(g), 0);
 	mmio_write(g, LAPIC_TIMER_INITIAL, 0);
-	ck_assert(!lapic_timer_is_polled(g));
+	ck_assert(!lapic_timer_is_polled(&g->lapic.timer));
 	ck_assert_uint_eq(lapic_timer_remaining(g), 0);
 }
 END_TEST
