@@ -9,7 +9,6 @@
 #define ICR_FIXED 0x4000u
 #define ICR_NMI 0x4400u
 #define RFLAGS_IF (UINT64_C(1) << 9)
-#define START_MS 100000u /* of the TSC: an emulated CPU may have to wait for one of the machine's */
 
 static void (*start_entry)(void *);
 static void *start_arg;
@@ -114,7 +113,7 @@ static void wait_ticks(uint64_t ticks)
 		cpu_pause();
 }
 
-bool cpu_start(unsigned id, void (*entry)(void *), void *arg)
+bool cpu_start(unsigned id, unsigned wait_ms, void (*entry)(void *), void *arg)
 {
 	const uint64_t ms = platform_tsc_khz();
 	uint64_t begin;
@@ -129,7 +128,7 @@ bool cpu_start(unsigned id, void (*entry)(void *), void *arg)
 	wait_ticks(ms / 10);
 	cpu_send_ipi(id, ICR_STARTUP | TRAMPOLINE >> 12);
 	begin = rdtsc();
-	while (!started && rdtsc() - begin < ms * START_MS)
+	while (!started && rdtsc() - begin < ms * wait_ms)
 		cpu_pause();
 	return started;
 }

@@ -75,8 +75,12 @@ void trap_dispatch(unsigned vector);
 
 /* ---- Second CPU -------------------------------------------------------------------------------------- */
 
-/* Starts the other CPU (APIC ID `id`) in 64-bit mode on a stack of its own. False: no answer. */
-bool cpu_start(unsigned id, void (*entry)(void *), void *arg);
+/*
+ * Starts the other CPU (APIC ID `id`) in 64-bit mode on a stack of its own. False: no answer within `wait_ms`. An
+ * emulated CPU may have to wait long for one of the machine's.
+ */
+#define CPU_START_MS 100000u
+bool cpu_start(unsigned id, unsigned wait_ms, void (*entry)(void *), void *arg);
 unsigned cpu_id(void); /* initial APIC ID of the executing CPU */
 unsigned cpu_index(void); /* number of the executing CPU in the order of start: 0 or 1. current_cpu's answer */
 /* Interrupts CPU `index`, which may wait in cpu_wait_for_interrupt or run a guest. Nothing to do when it is this

@@ -112,7 +112,7 @@ static void start_second_cpu(struct vm *vm)
 {
 	vm->cpus_left = vm->hosts - 1;
 	trap_set_handler(NMI_VECTOR, on_nmi);
-	if (vm->hosts > 1 && !cpu_start(SECOND_CPU, second_cpu, vm))
+	if (vm->hosts > 1 && !cpu_start(SECOND_CPU, CPU_START_MS, second_cpu, vm))
 		finish(VERDICT_BROKEN, "the second CPU does not start");
 }
 

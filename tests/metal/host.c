@@ -34,7 +34,7 @@ static void second_cpu_loop(void *arg)
 
 void second_cpu_start(void)
 {
-	CHECK(cpu_start(1, second_cpu_loop, NULL));
+	CHECK(cpu_start(1, CPU_START_MS, second_cpu_loop, NULL));
 }
 
 static void enable(void *arg)

@@ -25,7 +25,7 @@ METAL_TEST(host_unchanged, "self.snapshot_sees_a_change", .fails = 1)
 
 METAL_TEST(second_cpu, "self.second_cpu", .cpus = 2)
 {
-	CHECK(!cpu_start(7, NULL, NULL));
+	CHECK(!cpu_start(7, 50, NULL, NULL));
 	CHECK_EQ(cpu_id(), 0);
 }
 
