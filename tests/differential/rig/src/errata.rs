@@ -521,8 +521,8 @@ pub const ROWS: &[Row] = &[
     }),
     row("S-12", |c, d| {
         let constant = feature::NRIPS | feature::DECODE;
-        // MOV from CR0 is told from SMSW by its code.
-        (c.features & constant != constant || matches!(c.step, Step::MovFromCr { number: 0, .. }))
+        // The register of a MOV from CR is in its code, and so is that it is no SMSW.
+        (c.features & constant != constant || matches!(c.step, Step::MovFromCr { .. }))
             && takes(ours(c), 14)
             && (of_control_flow(d) || matches!(d.kind, Kind::Field(number) if number < RIP || number == CR2))
     }),
