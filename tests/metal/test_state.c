@@ -220,6 +220,22 @@ METAL_TEST(host_table_limits, "state.host_table_limits")
 	CHECK_EQ(idtr.limit, 0xfff);
 }
 
+/* A host that switches its FPU lazily has TS set at any time, also before there is a vCPU. */
+METAL_TEST(cr0_ts_from_the_start, "state.host_cr0_ts_from_the_start")
+{
+	static uint8_t image[8192];
+	uint64_t size = sizeof(image);
+
+	host_enable();
+	__asm__ volatile("movq %0, %%cr0" : : "r"(host_cr0() | 8));
+	guest_boot(&g, GUEST_LONG, &call_code);
+	CHECK_EQ(host_cr0() & 8, 8);
+	CHECK_OK(x86vcpu_get_xsave(g.vcpu, image, &size));
+	CHECK_OK(x86vcpu_set_xsave(g.vcpu, image, size));
+	guest_run_call(&g, 1);
+	CHECK_EQ(host_cr0() & 8, 8);
+}
+
 METAL_TEST(host_cr0_ts, "state.host_cr0_ts")
 {
 	const uint64_t cr0 = host_cr0();

@@ -531,9 +531,7 @@ START_TEST(host_xcr0_comes_back_whole)
 	static const uint64_t values[] = {1, 0xe7, 0x602e7, UINT64_C(1) << 62 | 0x602e7};
 
 	start();
-	vmx_unbind(&vcpu.guest);
-	fake_cpu.xcr0 = values[_i];
-	ck_assert_int_eq(vmx_bind(&vcpu.guest, &cpus[0]), 0);
+	fake_cpu.xcr0 = values[_i]; /* after bind: the host may change it between runs */
 	ck_assert_int_eq(run_with(NULL, 0), 0);
 	ck_assert_uint_eq(entries[0].xcr0, 1);
 	ck_assert_uint_eq(fake_cpu.xcr0, values[_i]);

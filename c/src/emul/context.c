@@ -32,16 +32,6 @@ uint64_t context_host_cr4(void)
 	return leaf[2] & CPUID_1_ECX_XSAVE ? CR4_OSXSAVE | CR4_OSFXSR : CR4_OSFXSR;
 }
 
-static uint32_t read_mxcsr_mask(void)
-{
-	uint8_t area[XSAVE_LEGACY_SIZE] __attribute__((aligned(16))) = {0};
-	uint32_t mask;
-
-	insn_fxsave(area);
-	memcpy(&mask, area + MXCSR_MASK_OFFSET, sizeof(mask));
-	return mask ? mask : MXCSR_MASK_DEFAULT;
-}
-
 static void detect(struct guest_context *context)
 {
 	uint32_t leaf[4], highest;
@@ -57,7 +47,6 @@ static void detect(struct guest_context *context)
 	}
 	insn_cpuid(0x80000000, 0, leaf);
 	highest = leaf[0];
-	context->mxcsr_mask = read_mxcsr_mask();
 	context->has_tsc_aux = false;
 	if (highest >= 0x80000001) {
 		insn_cpuid(0x80000001, 0, leaf);
@@ -164,12 +153,29 @@ bool context_restore(struct guest *g, const void *image)
 	return true;
 }
 
+/* Only FXSAVE tells, which a host that switches its FPU lazily may not execute just so. */
+static uint32_t read_mxcsr_mask(void)
+{
+	uint8_t area[XSAVE_LEGACY_SIZE] __attribute__((aligned(16))) = {0};
+	const uint64_t flags = insn_disable_interrupts(), cr0 = insn_read_cr0();
+	uint32_t mask;
+
+	if (cr0 & CR0_TS)
+		insn_clts();
+	insn_fxsave(area);
+	if (cr0 & CR0_TS)
+		insn_write_cr0(cr0);
+	insn_restore_interrupts(flags);
+	memcpy(&mask, area + MXCSR_MASK_OFFSET, sizeof(mask));
+	return mask ? mask : MXCSR_MASK_DEFAULT;
+}
+
 void context_bind(struct guest *g)
 {
 	struct guest_context *context = &g->context;
 
-	context->host_xcr0 = context->has_xsave ? insn_xgetbv(0) : 0;
-	context->all_xcr0 = context->host_xcr0 | g->limits.xcr0;
+	if (!context->mxcsr_mask)
+		context->mxcsr_mask = read_mxcsr_mask();
 	context->host_xss = context->has_xss ? insn_rdmsr(X86VCPU_MSR_IA32_XSS) : 0;
 	context->host_tsc_aux = context->has_tsc_aux ? insn_rdmsr(X86VCPU_MSR_IA32_TSC_AUX) : 0;
 }
@@ -182,7 +188,7 @@ void context_bind(struct guest *g)
  */
 static void exchange(struct guest *g, void *save, const void *restore, uint64_t before, uint64_t after)
 {
-	const uint64_t all = g->context.all_xcr0;
+	const uint64_t all = g->limits.xcr0 | g->context.host_xcr0;
 
 	if (before != all)
 		insn_xsetbv(0, all);
@@ -201,6 +207,7 @@ static void load_extended(struct guest *g)
 		insn_fxrstor(context->guest_area);
 		return;
 	}
+	context->host_xcr0 = insn_xgetbv(0);
 	exchange(g, context->host_area, context->guest_area, context->host_xcr0, g->xcr0);
 }
 

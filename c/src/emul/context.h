@@ -23,7 +23,7 @@ uint64_t context_image_bytes(const struct guest *g);
 void context_save(const struct guest *g, void *image);
 bool context_restore(struct guest *g, const void *image);
 
-/* Reads what the host has on this CPU, and may not change before it unbinds: XCR0, IA32_XSS, IA32_TSC_AUX. */
+/* Reads what the host has on this CPU, and may not change before it unbinds: IA32_XSS, IA32_TSC_AUX. */
 void context_bind(struct guest *g);
 
 /* IRQs off between load and store. load clears CR0.TS; store sets it again. */

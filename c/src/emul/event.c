@@ -338,7 +338,7 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	}
 	window->nmi = nmi_pending(g);
 	window->interrupt = interrupt_waits(g);
-	window->task_priority = lapic_has_pending(g) ? (uint8_t)lapic_held_by_tpr(g) : 0;
+	window->task_priority = (uint8_t)lapic_held_by_tpr(g);
 	/* A second waiting exception cannot be asked a window for: look again after the next exit. */
 	if (events->exception.valid)
 		post(events);

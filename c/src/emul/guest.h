@@ -172,11 +172,11 @@ struct guest_context {
 	void *guest_area; /* XSAVE or FXSAVE images */
 	void *host_area;
 	uint64_t hpa; /* of the frames that hold both */
-	uint32_t mxcsr_mask; /* bits of MXCSR that exist */
+	uint32_t mxcsr_mask; /* bits of MXCSR that exist; 0 before the first bind */
 	uint64_t frames;
 	bool has_xsave, has_xss, has_tsc_aux;
-	uint64_t host_xcr0, host_xss, host_tsc_aux; /* read at bind */
-	uint64_t all_xcr0; /* what the host or the guest may have on */
+	uint64_t host_xcr0;              /* read at each run, */
+	uint64_t host_xss, host_tsc_aux; /* at bind */
 	uint64_t host_cr0;
 	uint64_t host_dr[4], host_dr6;
 };
