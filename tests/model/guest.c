@@ -52,6 +52,7 @@ void model_guest_does(struct model *m, const struct model_op *op)
 	if (m->bad_entry || m->cut_short)
 		m->armed = false;
 	memset(&m->outcome, 0, sizeof(m->outcome));
+	m->entries = 0;
 }
 
 const struct model_outcome *model_outcome(const struct model *m)

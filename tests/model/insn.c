@@ -10,6 +10,11 @@ uint64_t model_rdtsc(void)
 	return cpu->tsc += 50;
 }
 
+uint64_t model_tsc(void)
+{
+	return cpu->tsc;
+}
+
 static uint64_t *control_register(uint32_t number)
 {
 	switch (number) {
@@ -31,6 +36,9 @@ uint64_t model_read_cr(uint32_t number)
 	trace(MODEL_TRACE_CR_READ, number, value);
 	return value;
 }
+
+#define OTHER(name) (MODEL_REGISTER_OTHERS | MODEL_REGISTER_##name)
+static const uint64_t cr_names[] = {OTHER(CR0), 0, OTHER(CR2), OTHER(CR3), OTHER(CR4)};
 
 /* SDM 2.5, 24.8. */
 static const char *cr_write_fault(uint32_t number, uint64_t value)
@@ -56,10 +64,12 @@ void model_write_cr(uint32_t number, uint64_t value)
 	const char *fault = cr_write_fault(number, value);
 
 	trace(MODEL_TRACE_CR_WRITE, number, value);
-	if (fault)
+	if (fault) {
 		complain("#GP: CR%" PRIu32 " with %" PRIx64 ": %s", number, value, fault);
-	else
-		*control_register(number) = value;
+		return;
+	}
+	note_write(cr_names[number], *control_register(number), value);
+	*control_register(number) = value;
 }
 
 uint64_t model_read_dr(uint32_t number)
@@ -67,7 +77,7 @@ uint64_t model_read_dr(uint32_t number)
 	return number < 4 ? cpu->dr[number] : number == 6 ? cpu->dr6 : cpu->dr7;
 }
 
-void model_write_dr(uint32_t number, uint64_t value)
+void dr_set(uint32_t number, uint64_t value)
 {
 	if (number >= 6 && value >> 32)
 		complain("#GP: DR%" PRIu32 " with %" PRIx64, number, value);
@@ -77,6 +87,15 @@ void model_write_dr(uint32_t number, uint64_t value)
 		cpu->dr6 = (value & (DR6_WRITABLE | DR6_BLD | DR6_RTM)) | (DR6_RESET & ~(DR6_BLD | DR6_RTM));
 	else
 		cpu->dr7 = (value & DR7_WRITABLE) | DR7_RESET;
+}
+
+void model_write_dr(uint32_t number, uint64_t value)
+{
+	const uint64_t before = model_read_dr(number);
+	const uint64_t name = number < 4 ? OTHER(DR0) + number : number == 6 ? OTHER(DR6) : OTHER(DR7);
+
+	dr_set(number, value);
+	note_write(name, before, model_read_dr(number));
 }
 
 /* ---- Extended state (SDM Vol. 1, 13) --------------------------------------------------------------------------- */
@@ -113,10 +132,12 @@ void model_xsetbv(uint32_t index, uint64_t value)
 	trace(MODEL_TRACE_XSETBV, index, value);
 	if (!xsave_is_on("XSETBV"))
 		return;
-	if (index || !xcr0_is_valid(value))
+	if (index || !xcr0_is_valid(value)) {
 		complain("#GP: XSETBV %" PRIx32 " with %" PRIx64, index, value);
-	else
+	} else {
+		note_write(OTHER(XCR0), cpu->xcr0, value);
 		cpu->xcr0 = value;
+	}
 }
 
 void model_xsave(void *area)

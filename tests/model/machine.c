@@ -92,6 +92,8 @@ void model_destroy(struct model *m)
 		free(m->vmcs[i]);
 		free(m->kept[i]);
 	}
+	for (uint32_t i = 0; i < MODEL_PICTURES; i++)
+		free(m->pictures[i]);
 	free(m->memory);
 	free(m->guest);
 	if (model == m)

@@ -99,6 +99,11 @@ struct model {
 	struct model_op op;
 	struct model_outcome outcome;
 
+	struct model_picture *pictures[MODEL_PICTURES];
+	uint32_t entries;
+	struct model_write writes[MODEL_WRITES];
+	uint32_t write_count;
+
 	char complaints[8192];
 	struct cpu remembered;
 	char changes[2048];
@@ -118,6 +123,13 @@ static inline bool has(uint32_t feature)
 {
 	return model->features & feature;
 }
+
+/* picture.c */
+void picture_take(uint64_t owner, const struct vmcb *b); /* SVM: b */
+void note_write(uint64_t number, uint64_t before, uint64_t value);
+
+/* insn.c */
+void dr_set(uint32_t number, uint64_t value);
 
 /* msr.c */
 uint64_t *msr_find(struct cpu *c, uint32_t index);

@@ -183,6 +183,62 @@ struct model_outcome {
 };
 const struct model_outcome *model_outcome(const struct model *m);
 
+/* ---- What the CPU is given at a VM entry ---------------------------------------------------------------------- */
+
+#define MODEL_WORDS 512u
+#define MODEL_PAGES 5u
+#define MODEL_REGISTERS 128u
+#define MODEL_PICTURES 16u
+
+/* MSRs by their index; from here on others. */
+#define MODEL_REGISTER_OTHERS (UINT64_C(1) << 32)
+enum model_register_kind {
+	MODEL_REGISTER_XCR0, MODEL_REGISTER_CR0, MODEL_REGISTER_CR2, MODEL_REGISTER_CR3, MODEL_REGISTER_CR4,
+	MODEL_REGISTER_DR0, MODEL_REGISTER_DR1, MODEL_REGISTER_DR2, MODEL_REGISTER_DR3, MODEL_REGISTER_DR6,
+	MODEL_REGISTER_DR7, MODEL_REGISTER_KINDS
+};
+const char *model_register_name(uint64_t number);
+
+struct model_register {
+	uint64_t number;
+	uint64_t value;
+};
+
+/* The whole of it, before the CPU checks it. */
+struct model_picture {
+	uint64_t words[MODEL_WORDS];  /* VT-x: fields, in the order of model_words; SVM: the VMCB */
+	uint8_t written[MODEL_WORDS]; /* 0: the field is as the page had it. SVM: always 1 */
+	uint8_t pages[MODEL_PAGES][4096]; /* VT-x: I/O bitmaps, MSR bitmap, virtual-APIC page; SVM: I/O, MSR map */
+	uint32_t owned;               /* bit n: the address of page n is a frame in use; else it is all 0 */
+	uint32_t register_count;
+	struct model_register registers[MODEL_REGISTERS]; /* the CPU's own at that time: the guest runs with them */
+	uint64_t owner;               /* host-physical address of the VMCS or VMCB */
+	uint32_t cpu;
+};
+
+/* Encodings of the VMCS's fields, or offsets in the VMCB; how many to *count. */
+const uint32_t *model_words(enum model_backend backend, uint32_t *count);
+/* Of a field by its encoding, or of eight bytes of the VMCB by their offset; "?": it has none. */
+const char *model_word_name(enum model_backend backend, uint32_t word);
+
+/* Entries since the last model_guest_does. With more than MODEL_PICTURES the last picture is the last entry's. */
+uint32_t model_entries(const struct model *m);
+const struct model_picture *model_picture(const struct model *m, uint32_t number);
+
+/*
+ * A value that an instruction put into an MSR, XCR0, a control or debug register which had another one. Writing what is
+ * there already is nothing. Since the last model_forget_writes.
+ */
+struct model_write {
+	uint64_t number; /* as in model_register */
+	uint64_t value, before;
+	uint32_t cpu;
+	uint32_t entries; /* of the step, when it was written */
+};
+#define MODEL_WRITES 512u
+const struct model_write *model_writes(const struct model *m, uint32_t *count);
+void model_forget_writes(struct model *m);
+
 /* ---- What the model has to say ---------------------------------------------------------------------------- */
 
 /* Complaints since the last call of model_forgive, one a line. */
@@ -192,6 +248,8 @@ void model_forgive(struct model *m);
 /* The current CPU's host state is remembered; and what of it has changed since, "NAME before after" a line. */
 void model_host_remember(struct model *m);
 const char *model_host_changes(struct model *m);
+/* What a register had when the host's state was last remembered. */
+uint64_t model_remembered(const struct model *m, uint64_t number);
 
 enum model_operation {
 	MODEL_TRACE_VMXON, MODEL_TRACE_VMXOFF, MODEL_TRACE_VMCLEAR, MODEL_TRACE_VMPTRLD,
@@ -233,6 +291,7 @@ void model_set_gif(uint32_t gif);
 
 void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 uint64_t model_rdtsc(void);
+uint64_t model_tsc(void); /* without reading it */
 uint64_t model_rdmsr(uint32_t msr);
 void model_wrmsr(uint32_t msr, uint64_t value);
 uint32_t model_try_rdmsr(uint32_t msr, uint64_t *value); /* 0: it exists; no complaint */

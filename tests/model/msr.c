@@ -231,9 +231,11 @@ uint64_t model_rdmsr(uint32_t index)
 
 void model_wrmsr(uint32_t index, uint64_t value)
 {
-	if (!msr_find(cpu, index) || !may_write(index, value))
+	if (!msr_find(cpu, index) || !may_write(index, value)) {
 		complain("#GP: WRMSR %" PRIx32 " with %" PRIx64, index, value);
-	else
+	} else {
+		note_write(index, msr_value(index), value);
 		msr_set(cpu, index, value);
+	}
 	trace(MODEL_TRACE_WRMSR, index, value);
 }

@@ -9,19 +9,18 @@
 
 const char vmx_exit_point[1];
 
-static char host_stack[16];
-
 _Static_assert(sizeof(struct x86vcpu_regs) == 16 * sizeof(uint64_t), "in the order of their encoding");
 
 uint32_t vmx_enter(struct vmx_vcpu *v, uint32_t launched)
 {
 	uint64_t *host_rsp = (uint64_t *)((char *)v + VMX_HOST_RSP);
+	const uint64_t here = (uintptr_t)__builtin_frame_address(0);
 	uint32_t result;
 
-	if (*host_rsp != (uintptr_t)host_stack) {
-		if (!insn_vmwrite(VMCS_HOST_RSP, (uintptr_t)host_stack))
+	if (*host_rsp != here) {
+		if (!insn_vmwrite(VMCS_HOST_RSP, here))
 			return VMX_ENTRY_FAIL_INVALID;
-		*host_rsp = (uintptr_t)host_stack;
+		*host_rsp = here;
 	}
 	result = model_vmx_entry((uint64_t *)&v->guest.regs, launched);
 	return result == 0 ? VMX_ENTRY_EXITED : result == 1 ? VMX_ENTRY_FAIL_INVALID : VMX_ENTRY_FAIL_VALID;

@@ -747,6 +747,7 @@ void model_vmrun(uint64_t hpa, uint64_t gpr[16])
 			leave(EXIT_INVALID, 0, 0);
 		return;
 	}
+	picture_take(hpa, vmcb);
 	host = save_host();
 	run(hpa, gpr);
 	vmcb_keep(hpa, vmcb);

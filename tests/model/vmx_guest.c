@@ -554,7 +554,7 @@ static bool mov_dr(const struct model_op *op, uint64_t gpr[16])
 	} else if (number == 7) {
 		set_field(VMCS_GUEST_DR7, (reg(gpr, op->b) & DR7_WRITABLE) | DR7_RESET);
 	} else {
-		model_write_dr(number, reg(gpr, op->b));
+		dr_set(number, reg(gpr, op->b));
 	}
 	return done(gpr, op);
 }
@@ -823,6 +823,7 @@ uint32_t model_vmx_entry(uint64_t gpr[16], uint32_t resume)
 	}
 	if (cpu->flags & RFLAGS_IF)
 		complain("VM entry with interrupts on");
+	picture_take(cpu->vmcs, NULL);
 	error = vmx_check_entry(resume);
 	if (error && error != BAD_GUEST)
 		return entry_error(error);

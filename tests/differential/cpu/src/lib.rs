@@ -114,6 +114,46 @@ pub struct model_outcome {
     pub fields: [u64; field::COUNT as usize],
 }
 
+pub const MODEL_WORDS: usize = 512;
+pub const MODEL_PAGES: usize = 5;
+pub const MODEL_REGISTERS: usize = 128;
+pub const MODEL_PICTURES: u32 = 16;
+
+/// Numbers of registers that are no MSRs.
+pub mod register {
+    numbered! { XCR0 CR0 CR2 CR3 CR4 DR0 DR1 DR2 DR3 DR6 DR7 COUNT }
+    pub const OTHERS: u64 = 1 << 32;
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct model_register {
+    pub number: u64,
+    pub value: u64,
+}
+
+#[repr(C)]
+pub struct model_picture {
+    pub words: [u64; MODEL_WORDS],
+    pub written: [u8; MODEL_WORDS],
+    pub pages: [[u8; 4096]; MODEL_PAGES],
+    pub owned: u32,
+    pub register_count: u32,
+    pub registers: [model_register; MODEL_REGISTERS],
+    pub owner: u64,
+    pub cpu: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct model_write {
+    pub number: u64,
+    pub value: u64,
+    pub before: u64,
+    pub cpu: u32,
+    pub entries: u32,
+}
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct model_record {
@@ -141,6 +181,14 @@ unsafe extern "C-unwind" {
     pub fn model_guest_sets(m: *mut model, field: u32, value: u64);
     pub fn model_guest_does(m: *mut model, op: *const model_op);
     pub fn model_outcome(m: *const model) -> *const model_outcome;
+    pub fn model_register_name(number: u64) -> *const c_char;
+    pub fn model_words(backend: u32, count: *mut u32) -> *const u32;
+    pub fn model_word_name(backend: u32, word: u32) -> *const c_char;
+    pub fn model_entries(m: *const model) -> u32;
+    pub fn model_picture(m: *const model, number: u32) -> *const model_picture;
+    pub fn model_writes(m: *const model, count: *mut u32) -> *const model_write;
+    pub fn model_forget_writes(m: *mut model);
+    pub fn model_remembered(m: *const model, number: u64) -> u64;
     pub fn model_complaints(m: *const model) -> *const c_char;
     pub fn model_forgive(m: *mut model);
     pub fn model_host_remember(m: *mut model);
@@ -158,6 +206,7 @@ unsafe extern "C-unwind" {
     pub fn model_vmwrite(field: u64, value: u64) -> u32;
     pub fn model_cpuid(leaf: u32, subleaf: u32, out: *mut u32);
     pub fn model_rdtsc() -> u64;
+    pub fn model_tsc() -> u64;
     pub fn model_rdmsr(msr: u32) -> u64;
     pub fn model_wrmsr(msr: u32, value: u64);
     pub fn model_try_rdmsr(msr: u32, value: *mut u64) -> u32;

@@ -4,6 +4,7 @@
 use cpu::{field, model_event};
 
 use crate::errata::{Context, Tally};
+use crate::fields::{self, Given};
 use crate::machine::{Backend, field_name, take_calls};
 use crate::side::{Answer, Exit, Failure, Moves, Ours, Setup, Side, Theirs};
 use crate::step::{DEVICE, Mode, Registers, Step, way_into, write_page_tables};
@@ -50,6 +51,8 @@ pub enum Kind {
     TheirHost,
     OurHost,
     Frames,
+    /// What an entry gives the CPU, or what was written to it.
+    Given(Given),
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +67,7 @@ impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         match self.kind {
             Kind::Field(number) => write!(f, "{}", field_name(number))?,
+            Kind::Given(given) => write!(f, "{}", given.name())?,
             kind => write!(f, "{kind:?}")?,
         }
         write!(f, ": upstream {}, x86vcpu {}", self.theirs, self.ours)
@@ -80,6 +84,7 @@ pub struct Pair {
     theirs: Theirs,
     ours: Ours,
     known: Known,
+    given: fields::Known,
     setup: [Option<Setup>; 2],
     after_setup: bool,
     obstinate: bool, // it goes on where a sequence would end
@@ -263,6 +268,7 @@ impl Pair {
             theirs: Theirs::new(backend, case.features),
             ours: Ours::new(backend, case.features),
             known: [None; field::COUNT as usize],
+            given: fields::Known::new(backend),
             setup: [None, None],
             after_setup: false,
             obstinate,
@@ -362,16 +368,35 @@ impl Pair {
         for side in [&mut self.theirs as &mut dyn Side, &mut self.ours] {
             side.machine().select();
             side.machine().clear_trace();
+            side.machine().forget_writes();
             step.tell(side.machine(), backend, mode, registers);
+            let tsc = side.machine().tsc();
             outcomes.push(drive(side, step, registers));
+            let tsc = (tsc, side.machine().tsc());
+            fields::wanted_offset(step, tsc, side.offsets());
         }
         let ours = outcomes.pop().expect("two");
         let theirs = outcomes.pop().expect("two");
         self.exits += 1 + theirs.exits.len() as u64;
-        let found = compare(&mut self.known, &theirs, &ours);
+        let before = self.known;
+        let mut found = compare(&mut self.known, &theirs, &ours);
+        self.compare_given(&before, &theirs, &ours, &mut found, tally);
         let goes_on = theirs.stopped && ours.stopped && theirs.failure.is_none() && ours.failure.is_none();
         let ends = self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
         Ok(goes_on && (!ends || self.obstinate))
+    }
+
+    /// See fields.rs.
+    fn compare_given(&mut self, before: &Known, theirs: &Outcome, ours: &Outcome, found: &mut Vec<Difference>, tally: &mut Tally) {
+        let of_the_way = |d: &Difference| matches!(d.kind, Kind::Exits | Kind::Failure | Kind::Stopped | Kind::Events);
+        let way = fields::Way {
+            same: !found.iter().any(of_the_way) && theirs.native == ours.native,
+            same_events: !found.iter().any(|d| d.kind == Kind::Events),
+            guest: [before, &self.known],
+            features: self.features,
+        };
+        let sides = [&self.theirs.as_given(), &self.ours.as_given()];
+        found.extend(self.given.compare(sides, &way, &mut tally.given));
     }
 
     fn relocate(&mut self, number: u8, tally: &mut Tally) -> Result<bool, Unexplained> {

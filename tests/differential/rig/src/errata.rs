@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use crate::compare::{Difference, Kind, Outcome};
+use crate::fields::Given;
 use crate::machine::Backend;
+use crate::rules;
 use crate::side::{Exit, Failure};
 use crate::step::{FORMS, Mode, Registers, Step};
 
@@ -672,7 +674,11 @@ fn faults_as_the_manual_has_it(c: &Context) -> bool {
 #[derive(Default)]
 pub struct Tally {
     pub counts: BTreeMap<&'static str, u64>,
+    pub given: rules::Met,
 }
+
+/// In place of a row, for what fields.toml describes.
+static GIVEN: Row = row("", |_, _| true);
 
 impl Tally {
     /// The first row that describes it is the one.
@@ -683,10 +689,27 @@ impl Tally {
         if !faults_as_the_manual_has_it(context) {
             return None;
         }
+        if let Kind::Given(given) = difference.kind {
+            return self.claims_given(context, difference, given);
+        }
         let row = ROWS
             .iter()
             .find(|row| row.is_of(context.backend) && (row.meets)(context, difference))?;
         *self.counts.entry(row.id).or_default() += 1;
         Some(row)
+    }
+
+    /// A register of the guest is for the rows, wherever it is seen; the rest is for the rules.
+    fn claims_given(&mut self, context: &Context, difference: &Difference, given: Given) -> Option<&'static Row> {
+        if let Some(number) = given.register() {
+            let kind = Kind::Field(number);
+            let row = self.claims(context, &Difference { kind, ..difference.clone() });
+            if row.is_some() {
+                return row;
+            }
+        }
+        let ok = self.given.explains(context.backend, context.features, difference);
+        if !ok && std::env::var("DUMP").is_ok() { println!("DUMP {}: {} {} @{}", given.name(), difference.theirs.replace(' ', "_"), difference.ours.replace(' ', "_"), format!("{:?}", context.step).split([' ','{','(']).next().unwrap()); return Some(&GIVEN); }
+        ok.then_some(&GIVEN)
     }
 }

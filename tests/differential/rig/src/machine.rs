@@ -9,7 +9,7 @@ use cpu::{model, model_op, model_outcome};
 use library::{X86VCPU_ABI_VERSION, x86vcpu_host_ops};
 use x86_vcpu as theirs;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Backend {
     Vmx,
     Svm,
@@ -47,14 +47,33 @@ pub fn field_name(field: u32) -> String {
     text(unsafe { cpu::model_field_name(field) })
 }
 
+/// Encodings or offsets of what a VM entry gives the CPU.
+pub fn words(backend: Backend) -> &'static [u32] {
+    let mut count = 0;
+    let words = unsafe { cpu::model_words(backend.number(), &mut count) };
+    unsafe { std::slice::from_raw_parts(words, count as usize) }
+}
+
+pub fn word_name(backend: Backend, word: u32) -> String {
+    text(unsafe { cpu::model_word_name(backend.number(), word) })
+}
+
+pub fn register_name(number: u64) -> String {
+    text(unsafe { cpu::model_register_name(number) })
+}
+
+impl Backend {
+    fn number(self) -> u32 {
+        match self {
+            Backend::Vmx => cpu::MODEL_VMX,
+            Backend::Svm => cpu::MODEL_SVM,
+        }
+    }
+}
+
 impl Machine {
     pub fn new(backend: Backend, features: u32, upstream: bool) -> Self {
-        let number = if backend == Backend::Vmx {
-            cpu::MODEL_VMX
-        } else {
-            cpu::MODEL_SVM
-        };
-        let model = unsafe { cpu::model_create(number, features) };
+        let model = unsafe { cpu::model_create(backend.number(), features) };
         if upstream {
             unsafe { cpu::model_relax(model) };
         }
@@ -117,6 +136,20 @@ impl Machine {
         let lines = text(pointer).lines().map(str::to_owned).collect();
         unsafe { cpu::model_forgive(self.model) };
         lines
+    }
+
+    /// The host's, on the current machine's CPU.
+    pub fn tsc(&self) -> u64 {
+        self.select();
+        unsafe { cpu::model_tsc() }
+    }
+
+    pub fn forget_writes(&self) {
+        unsafe { cpu::model_forget_writes(self.model) }
+    }
+
+    pub fn model(&self) -> *mut model {
+        self.model
     }
 
     pub fn remember_host(&self) {

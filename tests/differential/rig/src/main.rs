@@ -3,8 +3,10 @@
 
 mod compare;
 mod errata;
+mod fields;
 mod generate;
 mod machine;
+mod rules;
 mod scripted;
 mod side;
 mod step;
@@ -35,6 +37,7 @@ struct Options {
     sequences: u64,
     seed: u64,
     errata: Option<String>,
+    fields: String,
     survey: bool,
     quick: bool,
 }
@@ -46,6 +49,7 @@ fn options() -> Option<Options> {
         sequences: u64::MAX,
         seed: 1,
         errata: None,
+        fields: concat!(env!("CARGO_MANIFEST_DIR"), "/../fields.toml").into(),
         survey: false,
         quick: false,
     };
@@ -72,6 +76,7 @@ fn options() -> Option<Options> {
             "--sequences" => options.sequences = value.parse().ok()?,
             "--seed" => options.seed = value.parse().ok()?,
             "--errata" => options.errata = Some(value),
+            "--fields" => options.fields = value,
             _ => return None,
         }
     }
@@ -300,6 +305,7 @@ fn run(options: &Options) -> u64 {
         totals.differences
     );
     let never = show_rows(options.backend, &tally);
+    let unmet = tally.given.show(options.backend);
     if options.sequences != 1 && never != 0 {
         println!("FAIL: {never} rows were never met");
         failed += 1;
@@ -322,6 +328,10 @@ fn main() -> ExitCode {
     };
     if unsafe { cpu::model_trap_install() } != 0 {
         eprintln!("differential: no handlers for signals");
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = rules::load(&options.fields) {
+        eprintln!("differential: {error}");
         return ExitCode::FAILURE;
     }
     side::quiet_panics();

@@ -5,10 +5,12 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
+use std::sync::OnceLock;
 
 use library::*;
 use x86_vcpu as upstream;
 
+use crate::fields;
 use crate::machine::{Backend, Host, Machine, OPS};
 
 /// What run returned. Widths are in bytes.
@@ -80,6 +82,9 @@ pub struct Setup {
 /// A vCPU and its CPUs.
 pub trait Side {
     fn machine(&self) -> &Machine;
+    /// For the comparison of what it gives the CPU.
+    fn as_given(&self) -> fields::Side<'_>;
+    fn offsets(&mut self) -> &mut Vec<(fields::Span, &'static str)>;
     /// On the current CPU.
     fn enable(&mut self) -> Answer<()>;
     /// By us, on the current CPU.
@@ -107,6 +112,7 @@ pub struct Theirs {
     percpu: [Option<upstream::X86PerCpuState<Host>>; 4],
     string: Option<upstream::X86PortIoStringExit>,
     byte: Option<upstream::X86ByteRegister>, // of the last read
+    offsets: Vec<(fields::Span, &'static str)>,
     machine: Machine,                        // last: the others free their frames before it goes
     cpu: usize,
 }
@@ -171,6 +177,7 @@ impl Theirs {
             percpu: [const { None }; 4],
             string: None,
             byte: None,
+            offsets: Vec::new(),
             machine,
             cpu: 0,
         }
@@ -285,6 +292,27 @@ fn access_width(bytes: u8) -> upstream::X86AccessWidth {
 impl Side for Theirs {
     fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    fn as_given(&self) -> fields::Side<'_> {
+        static EXIT_POINT: OnceLock<u64> = OnceLock::new();
+        let vcpu = self.vcpu.as_deref().map_or(0, |vcpu| &raw const *vcpu as u64);
+        fields::Side {
+            machine: &self.machine,
+            stack: (
+                fields::Span {
+                    first: vcpu,
+                    length: size_of::<upstream::X86Vcpu<Host>>() as u64,
+                },
+                "in the vCPU",
+            ),
+            exit_point: &EXIT_POINT,
+            offsets: &self.offsets,
+        }
+    }
+
+    fn offsets(&mut self) -> &mut Vec<(fields::Span, &'static str)> {
+        &mut self.offsets
     }
 
     fn enable(&mut self) -> Answer<()> {
@@ -429,6 +457,9 @@ pub struct Ours {
     vcpu: *mut x86vcpu,
     percpu: [*mut x86vcpu_percpu; 4],
     string: Option<x86vcpu_port_io_string>,
+    /// Where run was called, and what is below.
+    stack: fields::Span,
+    offsets: Vec<(fields::Span, &'static str)>,
     machine: Machine,
     cpu: usize,
 }
@@ -454,6 +485,8 @@ impl Ours {
             vcpu: null_mut(),
             percpu: [null_mut(); 4],
             string: None,
+            stack: fields::Span { first: 0, length: 0 },
+            offsets: Vec::new(),
             machine,
             cpu: 0,
         }
@@ -526,6 +559,20 @@ impl Side for Ours {
         &self.machine
     }
 
+    fn as_given(&self) -> fields::Side<'_> {
+        static EXIT_POINT: OnceLock<u64> = OnceLock::new();
+        fields::Side {
+            machine: &self.machine,
+            stack: (self.stack, "the caller's stack"),
+            exit_point: &EXIT_POINT,
+            offsets: &self.offsets,
+        }
+    }
+
+    fn offsets(&mut self) -> &mut Vec<(fields::Span, &'static str)> {
+        &mut self.offsets
+    }
+
     fn enable(&mut self) -> Answer<()> {
         self.machine.select();
         let state = &mut self.percpu[self.cpu];
@@ -591,11 +638,15 @@ impl Side for Ours {
             gpa_bits: 48,
             mode: 0,
         };
-        unsafe {
-            status(x86vcpu_set_entry(self.vcpu, setup.entry))?;
-            status(x86vcpu_set_nested_page_table(self.vcpu, &table))?;
-            status(x86vcpu_setup(self.vcpu, &config))
-        }
+        let before = self.machine.tsc();
+        let result = unsafe {
+            status(x86vcpu_set_entry(self.vcpu, setup.entry))
+                .and_then(|()| status(x86vcpu_set_nested_page_table(self.vcpu, &table)))
+                .and_then(|()| status(x86vcpu_setup(self.vcpu, &config)))
+        };
+        let zero = fields::offsets_for(0, (before, self.machine.tsc()));
+        self.offsets.push((zero, "0 at setup"));
+        result
     }
 
     fn bind(&mut self) -> Answer<()> {
@@ -622,7 +673,12 @@ impl Side for Ours {
 
     fn run(&mut self) -> Answer<Exit> {
         self.machine.select();
+        const DEEP: u64 = 16384;
         let mut exit: x86vcpu_exit = unsafe { std::mem::zeroed() };
+        self.stack = fields::Span {
+            first: (&raw const exit as u64) - DEEP,
+            length: DEEP,
+        };
         status(unsafe { x86vcpu_run(self.vcpu, &mut exit) })?;
         Ok(self.translate(&exit))
     }
