@@ -318,8 +318,8 @@ impl Met {
         });
         let Some(rule) = found else { return false };
         let (theirs, ours) = d.values;
-        let bits = (0..64).filter(|bit| ours & !theirs >> bit & 1 != 0).map(Part::Added);
-        let gone = (0..64).filter(|bit| theirs & !ours >> bit & 1 != 0).map(Part::Removed);
+        let bits = (0..64).filter(|bit| (ours & !theirs) >> bit & 1 != 0).map(Part::Added);
+        let gone = (0..64).filter(|bit| (theirs & !ours) >> bit & 1 != 0).map(Part::Removed);
         self.meet(rule, bits.chain(gone).chain([part]));
         true
     }

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What an entry gives the CPU: a register of the guest is for the rows, wherever it is seen; the rest is for the rules
+//! of fields.toml.
+
+use super::{Context, Row, Tally, row};
+use crate::compare::{Difference, Kind};
+use crate::fields::Given;
+
+/// In place of a row, for what a rule describes.
+static RULE: Row = row("", |_, _| true);
+
+impl Tally {
+    pub fn claims_given(&mut self, context: &Context, d: &Difference, given: Given) -> Option<&'static Row> {
+        if let Some(number) = given.register() {
+            let kind = Kind::Field(number);
+            let row = self.claims(context, &Difference { kind, ..d.clone() });
+            if row.is_some() {
+                return row;
+            }
+        }
+        let explained = self.given.explains(context.backend, context.features, d);
+        if !explained && std::env::var("DUMP").is_ok() { println!("DUMP {}: {} {} @{}", given.name(), d.theirs.replace(' ', "_"), d.ours.replace(' ', "_"), format!("{:?}", context.step).split([' ','{','(']).next().unwrap()); return Some(&RULE); }
+        explained.then_some(&RULE)
+    }
+}
