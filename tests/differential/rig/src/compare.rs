@@ -4,8 +4,9 @@
 use cpu::{field, model_event};
 
 use crate::errata::{Context, Tally};
+use crate::asked::{self, Asked, When};
 use crate::fields::{self, Given};
-use crate::machine::{Backend, field_name, take_calls};
+use crate::machine::{Machine, Backend, field_name, take_calls};
 use crate::side::{Answer, Exit, Failure, Moves, Ours, Setup, Side, Theirs};
 use crate::step::{DEVICE, Mode, Registers, Step, way_into, write_page_tables};
 
@@ -32,6 +33,7 @@ pub struct Outcome {
     pub events: Vec<model_event>,
     pub fields: [u64; field::COUNT as usize],
     pub calls: Vec<String>,
+    pub asked: Asked,
     pub complaints: Vec<String>,
     pub host: Vec<String>,
     pub last: Option<Exit>, // what run returned when the guest was stopped
@@ -170,10 +172,18 @@ fn drive(side: &mut dyn Side, step: &Step, registers: &Registers) -> Outcome {
         events: outcome.events[..outcome.event_count as usize].to_vec(),
         fields: outcome.fields,
         calls: take_calls(),
+        asked: asked::take(),
         complaints: side.machine().take_complaints(),
         host,
         last,
     }
+}
+
+/// What is asked and written from here on.
+fn watch(machine: &Machine) {
+    machine.remember_host();
+    machine.forget_writes();
+    asked::take();
 }
 
 fn difference<T: PartialEq + std::fmt::Debug>(found: &mut Vec<Difference>, kind: Kind, theirs: &T, ours: &T) {
@@ -282,11 +292,12 @@ impl Pair {
     /// From nothing to a bound vCPU. Upstream wants its vCPU made on a CPU that is on, and so it is here.
     fn begin(&mut self, case: &Case, tally: &mut Tally) -> Result<(), Unexplained> {
         let sides: [&mut dyn Side; 2] = [&mut self.theirs, &mut self.ours];
-        let mut results = Vec::new();
+        let (mut results, mut asked) = (Vec::new(), Vec::new());
         for (at, side) in sides.into_iter().enumerate() {
             write_page_tables(side.machine().guest_memory());
             side.machine().select();
             let root = side.machine().alloc();
+            watch(side.machine());
             let setup = Setup {
                 entry: 0x1000,
                 root,
@@ -300,6 +311,7 @@ impl Pair {
                 .and_then(|()| side.setup(&setup))
                 .and_then(|()| side.bind());
             self.setup[at] = Some(setup);
+            asked.push(asked::take());
             results.push((result, side.machine().take_complaints()));
         }
         let (ours, our_complaints) = results.pop().expect("two");
@@ -312,6 +324,9 @@ impl Pair {
             (Kind::OurComplaint, &our_complaints),
         );
         let failed = found.iter().any(|d| d.kind == Kind::Failure);
+        if !failed {
+            self.compare_aside(&asked, When::Begin, &mut found);
+        }
         self.explain(&Step::Idle, None, found, tally)?;
         if failed {
             return Err(Unexplained {
@@ -368,7 +383,7 @@ impl Pair {
         for side in [&mut self.theirs as &mut dyn Side, &mut self.ours] {
             side.machine().select();
             side.machine().clear_trace();
-            side.machine().forget_writes();
+            watch(side.machine());
             step.tell(side.machine(), backend, mode, registers);
             let tsc = side.machine().tsc();
             outcomes.push(drive(side, step, registers));
@@ -380,14 +395,21 @@ impl Pair {
         self.exits += 1 + theirs.exits.len() as u64;
         let before = self.known;
         let mut found = compare(&mut self.known, &theirs, &ours);
-        self.compare_given(&before, &theirs, &ours, &mut found, tally);
+        self.compare_given(&before, (step, registers), (&theirs, &ours), &mut found, tally);
         let goes_on = theirs.stopped && ours.stopped && theirs.failure.is_none() && ours.failure.is_none();
         let ends = self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
         Ok(goes_on && (!ends || self.obstinate))
     }
 
     /// See fields.rs.
-    fn compare_given(&mut self, before: &Known, theirs: &Outcome, ours: &Outcome, found: &mut Vec<Difference>, tally: &mut Tally) {
+    fn compare_given(
+        &mut self,
+        before: &Known,
+        (step, registers): (&Step, &Registers),
+        (theirs, ours): (&Outcome, &Outcome),
+        found: &mut Vec<Difference>,
+        tally: &mut Tally,
+    ) {
         let of_the_way = |d: &Difference| matches!(d.kind, Kind::Exits | Kind::Failure | Kind::Stopped | Kind::Events);
         // An event that the CPU does not take, too: C-03.
         let of_events = |d: &Difference| d.kind == Kind::Events || d.theirs.contains("injected event: ");
@@ -398,17 +420,29 @@ impl Pair {
             features: self.features,
         };
         let sides = [&self.theirs.as_given(), &self.ours.as_given()];
+        let rip = registers.rip;
+        let cr = matches!(step, Step::MovToCr { .. } | Step::MovFromCr { .. } | Step::Clts | Step::Lmsw(_));
+        let region = self.setup[0].as_ref().is_some_and(|setup| setup.memory);
+        asked::compare(&theirs.asked, &ours.asked, When::Run { region, rip, cr }, found);
         found.extend(self.given.compare(sides, &way, &mut tally.given));
     }
 
+    /// What they ask and write outside run.
+    fn compare_aside(&mut self, asked: &[Asked], when: When, found: &mut Vec<Difference>) {
+        asked::compare(&asked[0], &asked[1], when, found);
+        let sides = [&self.theirs.as_given(), &self.ours.as_given()];
+        self.given.compare_aside(sides, found);
+    }
+
     fn relocate(&mut self, number: u8, tally: &mut Tally) -> Result<bool, Unexplained> {
-        fn go<S: Side + Moves>(side: &mut S, number: u8) -> (Result<(), Failure>, Vec<String>) {
+        fn go<S: Side + Moves>(side: &mut S, number: u8) -> (Result<(), Failure>, Vec<String>, Asked) {
+            watch(side.machine());
             let result = side.unbind().and_then(|()| {
                 side.on_cpu(u32::from(number) % 4);
                 if side.is_enabled() { Ok(()) } else { side.enable() }
             });
             let result = result.and_then(|()| side.bind());
-            (result, side.machine().take_complaints())
+            (result, side.machine().take_complaints(), asked::take())
         }
         let theirs = go(&mut self.theirs, number);
         let ours = go(&mut self.ours, number);
@@ -420,21 +454,26 @@ impl Pair {
             (Kind::TheirComplaint, &theirs.1),
             (Kind::OurComplaint, &ours.1),
         );
+        if goes_on {
+            self.compare_aside(&[theirs.2, ours.2], When::Aside, &mut found);
+        }
         self.explain(&Step::Move { cpu: number }, None, found, tally)?;
         Ok(goes_on)
     }
 
     fn set_up_again(&mut self, tally: &mut Tally) -> Result<bool, Unexplained> {
-        let mut results = Vec::new();
+        let (mut results, mut asked) = (Vec::new(), Vec::new());
         for (at, side) in [&mut self.theirs as &mut dyn Side, &mut self.ours]
             .into_iter()
             .enumerate()
         {
             let setup = self.setup[at].as_ref().expect("it was set up before");
+            watch(side.machine());
             let result = side
                 .unbind()
                 .and_then(|()| side.setup(setup))
                 .and_then(|()| side.bind());
+            asked.push(asked::take());
             results.push((result, side.machine().take_complaints()));
         }
         self.mode = Mode::Real;
@@ -447,6 +486,9 @@ impl Pair {
             (Kind::TheirComplaint, &results[0].1),
             (Kind::OurComplaint, &results[1].1),
         );
+        if goes_on {
+            self.compare_aside(&asked, When::Aside, &mut found);
+        }
         self.explain(&Step::SetupAgain, None, found, tally)?;
         Ok(goes_on)
     }

@@ -41,8 +41,10 @@ pub enum Given {
 pub enum Wrote {
     /// What the host had before run.
     Host,
-    /// What the guest is entered with in the same step.
+    /// What the guest is entered with in the same step, or had at its last stop.
     Guest,
+    /// The address of one's own frame.
+    Frame,
     Other(u64),
 }
 
@@ -51,6 +53,7 @@ impl std::fmt::Display for Wrote {
         match self {
             Wrote::Host => write!(f, "host"),
             Wrote::Guest => write!(f, "guest"),
+            Wrote::Frame => write!(f, "own frame"),
             Wrote::Other(value) => write!(f, "{value:#x}"),
         }
     }
@@ -76,7 +79,7 @@ impl Given {
     }
 }
 
-fn difference(given: Given, pair: (Value, Value)) -> Difference {
+pub fn difference(given: Given, pair: (Value, Value)) -> Difference {
     Difference {
         kind: Kind::Given(given),
         theirs: pair.0.to_string(),
@@ -245,10 +248,11 @@ pub fn offsets_for(value: u64, host: (u64, u64)) -> Span {
 
 /// What a step asks for, beside the zero of setup, which is the first.
 pub fn wanted_offset(step: &Step, host: (u64, u64), offsets: &mut Vec<(Span, &'static str)>) {
+    // Upstream has no offset, and no zero.
+    let Some(&(zero, _)) = offsets.first() else { return };
     match *step {
         Step::Wrmsr(0x10, value) => offsets.push((offsets_for(value, host), "what the guest wrote")),
         Step::Wrmsr(0x3b, value) => {
-            let zero = offsets.first().map_or(Span { first: 0, length: 0 }, |o| o.0);
             let first = zero.first.wrapping_add(value);
             offsets.push((Span { first, ..zero }, "what the guest adjusted"));
         }
@@ -464,8 +468,13 @@ impl Known {
             self.compare_pages(pictures, way, met, &mut found);
         }
         met.values += u64::from(most) * (self.words.len() as u64 + u64::from(cpu::register::COUNT));
-        self.compare_writes(&sides, &mut found);
+        self.compare_writes(&sides, way.guest[0], &mut found);
         found
+    }
+
+    /// Of what happens outside run.
+    pub fn compare_aside(&mut self, sides: [&Side; 2], found: &mut Vec<Difference>) {
+        self.compare_writes(&sides, &[None; field::COUNT as usize], found);
     }
 
     fn reason(&self, p: &model_picture) -> u64 {
@@ -559,8 +568,12 @@ impl Known {
     }
 
     /// In a step each register's values, as a set: how often a library goes in and out for it is its own business.
-    fn compare_writes(&mut self, sides: &[&Side; 2], found: &mut Vec<Difference>) {
-        let sets = [self.writes_of(sides[0]), self.writes_of(sides[1])];
+    fn compare_writes(&mut self, sides: &[&Side; 2], guest: &Guest, found: &mut Vec<Difference>) {
+        let had = |number: u64| guest[Given::Register(number).register()? as usize];
+        let sets = [
+            writes_of(sides[0], |number| Some(had(number)?.0)),
+            writes_of(sides[1], |number| Some(had(number)?.1)),
+        ];
         for theirs in [true, false] {
             let (one, other) = if theirs { (&sets[0], &sets[1]) } else { (&sets[1], &sets[0]) };
             for &(number, value) in one.difference(other) {
@@ -573,33 +586,35 @@ impl Known {
             }
         }
     }
+}
 
-    fn writes_of(&self, side: &Side) -> BTreeSet<(u64, Wrote)> {
-        let mut count = 0;
-        let list = unsafe { cpu::model_writes(side.machine.model(), &mut count) };
-        let list = unsafe { std::slice::from_raw_parts(list, count as usize) };
-        let pictures = entries(side.machine).min(cpu::MODEL_PICTURES);
-        let entered_with = |number: u64, value: u64| {
-            (0..pictures).any(|at| {
-                let p = picture(side.machine, at);
-                p.registers[..p.register_count as usize]
-                    .iter()
-                    .any(|r| r.number == number && r.value == value)
-            })
-        };
-        let classify = |w: &cpu::model_write| {
-            if w.value == side.remembered(w.number) {
-                Wrote::Host
-            } else if entered_with(w.number, w.value) {
-                Wrote::Guest
-            } else {
-                Wrote::Other(w.value)
-            }
-        };
-        // No host counts on CR2, which any page fault changes; what the guest has there is compared at its entries.
-        let counts = |w: &&cpu::model_write| w.number != register::OTHERS + u64::from(register::CR2);
-        list.iter().filter(counts).map(|w| (w.number, classify(w))).collect()
-    }
+fn writes_of(side: &Side, had: impl Fn(u64) -> Option<u64>) -> BTreeSet<(u64, Wrote)> {
+    let mut count = 0;
+    let list = unsafe { cpu::model_writes(side.machine.model(), &mut count) };
+    let list = unsafe { std::slice::from_raw_parts(list, count as usize) };
+    let pictures = entries(side.machine).min(cpu::MODEL_PICTURES);
+    let entered_with = |number: u64, value: u64| {
+        (0..pictures).any(|at| {
+            let p = picture(side.machine, at);
+            p.registers[..p.register_count as usize]
+                .iter()
+                .any(|r| r.number == number && r.value == value)
+        })
+    };
+    let classify = |w: &cpu::model_write| {
+        if w.value == side.remembered(w.number) {
+            Wrote::Host
+        } else if side.register(w.number, w.value) == OWN_FRAME {
+            Wrote::Frame
+        } else if entered_with(w.number, w.value) || had(w.number) == Some(w.value) {
+            Wrote::Guest
+        } else {
+            Wrote::Other(w.value)
+        }
+    };
+    // No host counts on CR2, which any page fault changes; what the guest has there is compared at its entries.
+    let counts = |w: &&cpu::model_write| w.number != register::OTHERS + u64::from(register::CR2);
+    list.iter().filter(counts).map(|w| (w.number, classify(w))).collect()
 }
 
 impl Map {

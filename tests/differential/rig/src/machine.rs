@@ -9,6 +9,8 @@ use cpu::{model, model_op, model_outcome};
 use library::{X86VCPU_ABI_VERSION, x86vcpu_host_ops};
 use x86_vcpu as theirs;
 
+use crate::asked;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Backend {
     Vmx,
@@ -191,27 +193,37 @@ impl Drop for Machine {
     }
 }
 
+fn take_frames(model: *mut model, count: u64, align: u64) -> u64 {
+    asked::note(|asked| asked.frames.push((count as i64, align)));
+    unsafe { cpu::model_alloc(model, count, align) }
+}
+
+fn give_frames(model: *mut model, hpa: u64, count: u64) {
+    asked::note(|asked| asked.frames.push((-(count as i64), 0)));
+    unsafe { cpu::model_free(model, hpa, count) }
+}
+
 // ---- The host of upstream's crate -----------------------------------------------------------------------
 
 pub struct Host;
 
 impl theirs::X86HostOps for Host {
     fn alloc_frame() -> Option<theirs::X86HostPhysAddr> {
-        let hpa = unsafe { cpu::model_alloc(current(), 1, 4096) };
+        let hpa = take_frames(current(), 1, 4096);
         (hpa != 0).then(|| (hpa as usize).into())
     }
 
     fn dealloc_frame(hpa: theirs::X86HostPhysAddr) {
-        unsafe { cpu::model_free(current(), hpa.as_usize() as u64, 1) }
+        give_frames(current(), hpa.as_usize() as u64, 1)
     }
 
     fn alloc_contiguous_frames(count: usize, align: usize) -> Option<theirs::X86HostPhysAddr> {
-        let hpa = unsafe { cpu::model_alloc(current(), count as u64, align as u64) };
+        let hpa = take_frames(current(), count as u64, align as u64);
         (hpa != 0).then(|| (hpa as usize).into())
     }
 
     fn dealloc_contiguous_frames(hpa: theirs::X86HostPhysAddr, count: usize) {
-        unsafe { cpu::model_free(current(), hpa.as_usize() as u64, count as u64) }
+        give_frames(current(), hpa.as_usize() as u64, count as u64)
     }
 
     fn phys_to_virt(hpa: theirs::X86HostPhysAddr) -> theirs::X86HostVirtAddr {
@@ -220,6 +232,7 @@ impl theirs::X86HostOps for Host {
 
     fn read_guest_u8(gpa: theirs::X86GuestPhysAddr) -> theirs::X86VcpuResult<u8> {
         let gpa = gpa.as_usize();
+        asked::note(|asked| drop(asked.pages.insert(gpa as u64 & !0xfff)));
         if gpa >= cpu::MODEL_GUEST_SIZE {
             return Err(theirs::X86VcpuError::InvalidInput);
         }
@@ -227,6 +240,7 @@ impl theirs::X86HostOps for Host {
     }
 
     fn nanos_to_ticks(nanos: u64) -> u64 {
+        asked::note(|asked| asked.ticks.push(nanos));
         nanos
     }
 
@@ -245,12 +259,12 @@ impl vlapic::host::X86VlapicHostOps for Host {
     type TimerHandle = u64;
 
     fn alloc_frame() -> Option<vlapic::X86HostPhysAddr> {
-        let hpa = unsafe { cpu::model_alloc(current(), 1, 4096) };
+        let hpa = take_frames(current(), 1, 4096);
         (hpa != 0).then(|| (hpa as usize).into())
     }
 
     fn dealloc_frame(hpa: vlapic::X86HostPhysAddr) {
-        unsafe { cpu::model_free(current(), hpa.as_usize() as u64, 1) }
+        give_frames(current(), hpa.as_usize() as u64, 1)
     }
 
     fn phys_to_virt(hpa: vlapic::X86HostPhysAddr) -> vlapic::X86HostVirtAddr {
@@ -303,19 +317,19 @@ impl vlapic::host::X86VlapicHostOps for Host {
 // ---- The host of the C library -----------------------------------------------------------------------------
 
 unsafe extern "C" fn alloc_frame(ctx: *mut c_void) -> u64 {
-    unsafe { cpu::model_alloc(ctx.cast(), 1, 4096) }
+    take_frames(ctx.cast(), 1, 4096)
 }
 
 unsafe extern "C" fn free_frame(ctx: *mut c_void, hpa: u64) {
-    unsafe { cpu::model_free(ctx.cast(), hpa, 1) }
+    give_frames(ctx.cast(), hpa, 1)
 }
 
 unsafe extern "C" fn alloc_frames(ctx: *mut c_void, count: u64, align: u64) -> u64 {
-    unsafe { cpu::model_alloc(ctx.cast(), count, align) }
+    take_frames(ctx.cast(), count, align)
 }
 
 unsafe extern "C" fn free_frames(ctx: *mut c_void, hpa: u64, count: u64) {
-    unsafe { cpu::model_free(ctx.cast(), hpa, count) }
+    give_frames(ctx.cast(), hpa, count)
 }
 
 unsafe extern "C" fn phys_to_virt(ctx: *mut c_void, hpa: u64) -> *mut c_void {
@@ -323,6 +337,9 @@ unsafe extern "C" fn phys_to_virt(ctx: *mut c_void, hpa: u64) -> *mut c_void {
 }
 
 unsafe extern "C" fn read_guest(ctx: *mut c_void, gpa: u64, to: *mut c_void, len: u64) -> i32 {
+    for page in gpa >> 12..=(gpa + len.max(1) - 1) >> 12 {
+        asked::note(|asked| drop(asked.pages.insert(page << 12)));
+    }
     if gpa >= cpu::MODEL_GUEST_SIZE as u64 {
         return library::X86VCPU_ERR_INVALID_INPUT;
     }
@@ -334,6 +351,7 @@ unsafe extern "C" fn read_guest(ctx: *mut c_void, gpa: u64, to: *mut c_void, len
 }
 
 unsafe extern "C" fn nanos_to_ticks(_: *mut c_void, nanos: u64) -> u64 {
+    asked::note(|asked| asked.ticks.push(nanos));
     nanos
 }
 
@@ -350,6 +368,7 @@ unsafe extern "C" fn current_cpu(_: *mut c_void) -> u32 {
 }
 
 unsafe extern "C" fn read_msr(_: *mut c_void, msr: u32, value: *mut u64) -> i32 {
+    asked::note(|asked| asked.msrs.push(msr));
     if unsafe { cpu::model_try_rdmsr(msr, value) } == 0 {
         0
     } else {

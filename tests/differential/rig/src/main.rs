@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Upstream's crate and the C library on one model of the CPU. tests/differential/run calls it.
 
+mod asked;
 mod compare;
+mod cpus;
 mod errata;
 mod fields;
 mod generate;
@@ -104,7 +106,7 @@ fn show_traces(end: &Unexplained) {
 
 fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
     let (mut passed, mut failed) = (0, 0);
-    for script in scripted::scripts() {
+    for script in scripted::scripts().into_iter().chain(cpus::scripts()) {
         if script.backend.is_some_and(|only| only != backend) {
             continue;
         }
@@ -273,6 +275,12 @@ fn check_rows(path: &str) -> u64 {
             missing += 1;
         }
     }
+    for id in rules::ids() {
+        if !ids.iter().any(|known| known == id) {
+            println!("FAIL: {path} has no row {id}, which fields.toml names");
+            missing += 1;
+        }
+    }
     missing
 }
 
@@ -304,9 +312,13 @@ fn run(options: &Options) -> u64 {
         totals.differences
     );
     let never = show_rows(options.backend, &tally);
-    let unmet = tally.given.show(options.backend);
+    let unmet = tally.given.show(options.backend, options.sequences != 1);
     if options.sequences != 1 && never != 0 {
         println!("FAIL: {never} rows were never met");
+        failed += 1;
+    }
+    if options.sequences != 1 && unmet != 0 {
+        println!("FAIL: {unmet} rules of {} were not met, or not wholly", options.fields);
         failed += 1;
     }
     if let Some(path) = &options.errata {

@@ -66,6 +66,7 @@ impl Written {
     /// A value as a difference shows it.
     fn is(&self, shown: &str) -> bool {
         match (self.number(), self) {
+            (_, Written::Text(text)) if text == shown => true,
             (Some(number), _) => u64::from_str_radix(shown, 16) == Ok(number),
             (None, Written::Text(text)) => shown == text,
             (None, Written::Number(_)) => false,
@@ -345,17 +346,18 @@ impl Met {
     }
 
     /// Rules with their counts; how many were not met, or not wholly.
-    pub fn show(&self, backend: Backend) -> u64 {
+    pub fn show(&self, backend: Backend, all_must_be: bool) -> u64 {
         let mut never = 0;
+        println!("  {} entries with {} fields and registers each, {} in all, and their pages", self.entries, self.values / self.entries.max(1), self.values);
         for (at, rule) in rules().iter().enumerate().filter(|(_, rule)| rule.is_of(backend)) {
             let count = self.counts.get(at).copied().unwrap_or(0);
-            println!("  {:<40} {count:>9}  {}", rule.about(backend), rule.why());
+            println!("  {:<50} {count:>9}  {}", rule.about(backend), rule.why());
             let all = rule.parts();
             let missing: Vec<_> = match self.parts.get(at) {
                 Some(met) => all.difference(met).collect(),
                 None => all.iter().collect(),
             };
-            if !missing.is_empty() {
+            if !missing.is_empty() && all_must_be {
                 println!("    never met: {missing:x?}");
                 never += 1;
             }

@@ -19,7 +19,6 @@ impl Tally {
             }
         }
         let explained = self.given.explains(context.backend, context.features, d);
-        if !explained && std::env::var("DUMP").is_ok() { println!("DUMP {}: {} {} @{}", given.name(), d.theirs.replace(' ', "_"), d.ours.replace(' ', "_"), format!("{:?}", context.step).split([' ','{','(']).next().unwrap()); return Some(&RULE); }
         explained.then_some(&RULE)
     }
 }
