@@ -417,6 +417,7 @@ impl Pair {
             same: !found.iter().any(of_the_way) && theirs.native == ours.native,
             same_events: !found.iter().any(of_events),
             guest: [before, &self.known],
+            stops: [&theirs.fields, &ours.fields],
             features: self.features,
         };
         let sides = [&self.theirs.as_given(), &self.ours.as_given()];

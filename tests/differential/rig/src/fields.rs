@@ -182,6 +182,14 @@ const LOADED_BY_VMRUN: &[u64] = &[
     register::OTHERS + register::DR7 as u64,
 ];
 
+const DEBUGS: [u64; 5] = [
+    register::OTHERS + register::DR0 as u64,
+    register::OTHERS + register::DR1 as u64,
+    register::OTHERS + register::DR2 as u64,
+    register::OTHERS + register::DR3 as u64,
+    register::OTHERS + register::DR6 as u64,
+];
+
 /// Selector, base, limit and rights follow each other in groups of eight, as in a VMCS' encodings.
 fn segment_of(word: u32) -> Option<u32> {
     let groups = [
@@ -409,6 +417,10 @@ pub struct Known {
     registers: BTreeMap<u64, (Value, Value)>,
     pages: Option<Box<[Pages; 2]>>,
     task_priority: Option<(Value, Value)>,
+    /// The guests' registers at the last stop, and their debug registers at any: the library keeps them when the guest has no
+    /// use for them.
+    stops: [Option<[u64; field::COUNT as usize]>; 2],
+    debugs: [BTreeSet<(u64, u64)>; 2],
     writes: BTreeSet<Given>,
 }
 
@@ -428,6 +440,8 @@ pub struct Way<'a> {
     pub same_events: bool,
     /// The guest's registers at the last stop and at this one.
     pub guest: [&'a Guest; 2],
+    /// All of them at this one, in each of the two.
+    pub stops: [&'a [u64; field::COUNT as usize]; 2],
     pub features: u32,
 }
 
@@ -448,6 +462,8 @@ impl Known {
             registers: BTreeMap::new(),
             pages: None,
             task_priority: None,
+            stops: [None; 2],
+            debugs: Default::default(),
             writes: BTreeSet::new(),
         }
     }
@@ -468,13 +484,24 @@ impl Known {
             self.compare_pages(pictures, way, met, &mut found);
         }
         met.values += u64::from(most) * (self.words.len() as u64 + u64::from(cpu::register::COUNT));
-        self.compare_writes(&sides, way.guest[0], &mut found);
+        self.compare_writes(&sides, &mut found);
+        self.remember_stops(way);
         found
+    }
+
+    fn remember_stops(&mut self, way: &Way) {
+        self.stops = way.stops.map(|fields| Some(*fields));
+        for (debugs, fields) in self.debugs.iter_mut().zip(way.stops) {
+            for number in DEBUGS {
+                let at = Given::Register(number).register().expect("a register of the guest");
+                debugs.insert((number, fields[at as usize]));
+            }
+        }
     }
 
     /// Of what happens outside run.
     pub fn compare_aside(&mut self, sides: [&Side; 2], found: &mut Vec<Difference>) {
-        self.compare_writes(&sides, &[None; field::COUNT as usize], found);
+        self.compare_writes(&sides, found);
     }
 
     fn reason(&self, p: &model_picture) -> u64 {
@@ -568,12 +595,14 @@ impl Known {
     }
 
     /// In a step each register's values, as a set: how often a library goes in and out for it is its own business.
-    fn compare_writes(&mut self, sides: &[&Side; 2], guest: &Guest, found: &mut Vec<Difference>) {
-        let had = |number: u64| guest[Given::Register(number).register()? as usize];
-        let sets = [
-            writes_of(sides[0], |number| Some(had(number)?.0)),
-            writes_of(sides[1], |number| Some(had(number)?.1)),
-        ];
+    fn compare_writes(&mut self, sides: &[&Side; 2], found: &mut Vec<Difference>) {
+        let stops = self.stops;
+        let had = |side: usize, number: u64| Some(stops[side]?[Given::Register(number).register()? as usize]);
+        let debugs = &self.debugs;
+        let is_guests = |side: usize, number, value| {
+            had(side, number) == Some(value) || debugs[side].contains(&(number, value))
+        };
+        let sets = [0, 1].map(|side| writes_of(sides[side], |number, value| is_guests(side, number, value)));
         for theirs in [true, false] {
             let (one, other) = if theirs { (&sets[0], &sets[1]) } else { (&sets[1], &sets[0]) };
             for &(number, value) in one.difference(other) {
@@ -588,7 +617,7 @@ impl Known {
     }
 }
 
-fn writes_of(side: &Side, had: impl Fn(u64) -> Option<u64>) -> BTreeSet<(u64, Wrote)> {
+fn writes_of(side: &Side, is_guests: impl Fn(u64, u64) -> bool) -> BTreeSet<(u64, Wrote)> {
     let mut count = 0;
     let list = unsafe { cpu::model_writes(side.machine.model(), &mut count) };
     let list = unsafe { std::slice::from_raw_parts(list, count as usize) };
@@ -606,7 +635,7 @@ fn writes_of(side: &Side, had: impl Fn(u64) -> Option<u64>) -> BTreeSet<(u64, Wr
             Wrote::Host
         } else if side.register(w.number, w.value) == OWN_FRAME {
             Wrote::Frame
-        } else if entered_with(w.number, w.value) || had(w.number) == Some(w.value) {
+        } else if entered_with(w.number, w.value) || is_guests(w.number, w.value) {
             Wrote::Guest
         } else {
             Wrote::Other(w.value)
