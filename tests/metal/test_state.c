@@ -307,6 +307,44 @@ METAL_TEST(ymm, "state.ymm_registers_survive_another_guest", .models = "corei7_s
 		CHECK_EQ(guest_load(&g, GUEST_DATA + 0x40 + i * 8, 8), UINT64_C(0x1111111111111111) * (i + 1));
 }
 
+GUEST_CODE_BLOB(later_code, 64,
+	"mov %cr4, %rax; bts $18, %rax; mov %rax, %cr4; mov $1, %eax; vmcall;"
+	"xor %ecx, %ecx; xor %edx, %edx; mov $7, %eax; xsetbv;"
+	"vmovdqu %ymm5, 0x12020; vmovdqu 0x12000, %ymm5; mov $2, %eax; vmcall; vmovdqu %ymm5, 0x12040;"
+	"mov $3, %eax; vmcall");
+
+static void host_xsetbv(uint32_t value)
+{
+	__asm__ volatile("xsetbv" : : "a"(value), "d"(0), "c"(0));
+}
+
+/* The host has had its upper halves of YMM5 in use, and has turned AVX off; the guest turns it on in the midst of a run. */
+METAL_TEST(ymm_later, "state.ymm_registers_enabled_later_are_empty", .models = "corei7_skylake_x corei7_haswell_4770")
+{
+	static const uint64_t hosts[4] = {1, 2, 3, 4};
+	uint64_t now[4];
+
+	host_enable();
+	host_xsetbv(7);
+	__asm__ volatile("vmovdqu %0, %%ymm5" : : "m"(hosts));
+	host_xsetbv(1);
+	guest_boot(&g, GUEST_LONG, &later_code);
+	for (unsigned i = 0; i < 4; i++)
+		guest_store(&g, GUEST_DATA + i * 8, 8, UINT64_C(0x1111111111111111) * (i + 1));
+	guest_run_call(&g, 1);
+	guest_run_call(&g, 2);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(guest_load(&g, GUEST_DATA + 0x20 + i * 8, 8), 0);
+	host_xsetbv(7);
+	__asm__ volatile("vmovdqu %%ymm5, %0" : "=m"(now));
+	host_xsetbv(1);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(now[i], hosts[i]);
+	guest_run_call(&g, 3);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(guest_load(&g, GUEST_DATA + 0x40 + i * 8, 8), UINT64_C(0x1111111111111111) * (i + 1));
+}
+
 GUEST_CODE_BLOB(tables_code, 64,
 	"sgdt 0x12000; sidt 0x12010; sldt %eax; str %ecx; mov %eax, %edi; mov %ecx, %esi; mov $0xc0000100, %ecx; rdmsr;"
 	"mov %eax, %r8d; mov %gs:0, %r9d; mov $1, %eax; vmcall");

@@ -18,6 +18,9 @@ void context_destroy(struct guest *g);
 /* The state after reset. */
 void context_reset(struct guest *g);
 
+/* After context_reset, where the guest may enable what it likes without an exit. */
+void context_use_everything(struct guest *g);
+
 /* The guest's image while it is not loaded: its size, a copy, and its replacement; false: XRSTOR would fault. */
 uint64_t context_image_bytes(const struct guest *g);
 void context_save(const struct guest *g, void *image);
@@ -30,8 +33,9 @@ void context_bind(struct guest *g);
 void context_load(struct guest *g);
 void context_store(struct guest *g);
 
-/* The guest's XCR0 changed while it is loaded. */
+/* The guest's XCR0 changed while it is loaded, by emulation, or maybe by itself. */
 void context_load_xcr0(struct guest *g);
+void context_read_xcr0(struct guest *g);
 /* The guest's TSC_AUX or XSS changed while it is loaded. */
 void context_load_msrs(struct guest *g);
 /* The guest uses debug registers: from now to the end of the run the CPU holds them. */

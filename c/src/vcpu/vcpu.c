@@ -233,6 +233,7 @@ static void copy_config(struct x86vcpu *vcpu, const struct x86vcpu_setup_config 
 	g->memory_last = 0;
 	g->mmio = vcpu->mmio;
 	g->mmio_count = config->mmio_count;
+	g->mmio_last = 0;
 	g->msr_range_count = config->msr_count;
 }
 

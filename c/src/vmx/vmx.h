@@ -95,6 +95,8 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup);
 
 /* fields.c: between the guest's cached fields and the VMCS */
 uint64_t vmx_read_guest_field(struct guest *g, enum guest_field field);
+void vmx_read_instruction(struct guest *g);
+void vmx_read_mode(struct guest *g);
 void vmx_write_dirty(struct vmx_vcpu *v);
 
 /* host.c */
