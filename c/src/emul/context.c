@@ -300,7 +300,7 @@ void context_load_drs(struct guest *g)
 	g->drs_loaded = true;
 }
 
-static void store_drs(struct guest *g)
+void context_store_drs(struct guest *g)
 {
 	insn_read_drs(g->dr);
 	g->dr6 = insn_read_dr6();
@@ -316,14 +316,14 @@ void context_load(struct guest *g)
 		insn_clts();
 	load_switched_msrs(g);
 	load_extended(g);
+	g->context.loaded = true;
 }
 
 void context_store(struct guest *g)
 {
-	if (g->drs_loaded)
-		store_drs(g);
 	store_extended(g);
 	store_switched_msrs(g);
 	if (g->context.host_cr0 & CR0_TS)
-		insn_write_cr0(g->context.host_cr0);
+		insn_write_cr0(insn_read_cr0() | CR0_TS);
+	g->context.loaded = false;
 }

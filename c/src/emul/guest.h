@@ -175,6 +175,8 @@ struct guest_context {
 	uint32_t mxcsr_mask; /* bits of MXCSR that exist; 0 before the first bind */
 	uint64_t frames;
 	bool has_xsave, has_xss, has_tsc_aux;
+	bool keep;   /* from one run to the next */
+	bool loaded; /* the CPU holds the guest's */
 	uint64_t used;                   /* components that the guest may have changed so far */
 	uint64_t host_xcr0;              /* read at each run, */
 	uint64_t host_xss, host_tsc_aux; /* at bind */

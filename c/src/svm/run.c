@@ -188,7 +188,8 @@ static void begin(struct svm_vcpu *v)
 	v->host_dr6 = insn_read_dr6();
 	v->host_dr7 = insn_read_dr7();
 	insn_vmsave(v->host_hpa);
-	context_load(g);
+	if (!g->context.loaded)
+		context_load(g);
 	if (v->vmcb->dr6 != g->dr6) {
 		v->vmcb->dr6 = g->dr6;
 		v->vmcb->clean &= ~(uint32_t)CLEAN_DEBUG_REGISTERS;
@@ -206,8 +207,10 @@ static void end(struct svm_vcpu *v)
 		v->vmcb->intercept_dr_read = 0xff;
 		v->vmcb->intercept_dr_write = 0xff;
 		v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+		context_store_drs(g);
 	}
-	context_store(g);
+	if (!g->context.keep)
+		context_store(g);
 	g->dr6 = v->vmcb->dr6;
 	insn_write_dr6(v->host_dr6);
 	if (v->host_dr7 != DR7_RESET)

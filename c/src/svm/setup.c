@@ -201,5 +201,6 @@ const struct backend svm_backend = {
 	.bind = svm_bind,
 	.unbind = svm_unbind,
 	.load = load,
+	.unload = context_store,
 	.run = svm_run,
 };

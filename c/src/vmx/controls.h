@@ -230,6 +230,13 @@ static inline uint32_t vmx_misc_mseg_revision(uint64_t misc)
 	return (uint32_t)(misc >> 32);
 }
 
+/* ---- Exit qualification of an I/O instruction, SDM table 28-5 -------------------------------- */
+
+#define IO_SIZE 7u /* bytes less one */
+#define IO_IN (1u << 3)
+#define IO_STRING (1u << 4)
+#define IO_PORT_SHIFT 16
+
 /* ---- Exit qualification of an EPT violation, SDM table 28-7 ---------------------------------- */
 
 #define EPT_VIOLATION_ACCESS 7u /* X86VCPU_ACCESS_* */

@@ -254,6 +254,9 @@ static int io(struct vmx_vcpu *v)
 	struct x86vcpu_vmx_io access;
 	struct pio pio;
 
+	if (!(qualification & IO_STRING))
+		return emul_in_out(&v->guest, (uint16_t)(qualification >> IO_PORT_SHIFT),
+				   (qualification & IO_SIZE) + 1, qualification & IO_IN);
 	if (x86vcpu_vmx_decode_io(qualification, &access))
 		return X86VCPU_ERR_INVALID_DATA;
 	pio = (struct pio){
@@ -265,8 +268,6 @@ static int io(struct vmx_vcpu *v)
 		.segment = -1,
 		.length = vmx_instruction_length(v),
 	};
-	if (!pio.string)
-		return emul_port_io(&v->guest, &pio);
 	if (x86vcpu_vmx_decode_instruction(v->reason, vmcs_read32(VMCS_EXIT_INSTRUCTION_INFO), access.in,
 					   &instruction))
 		return X86VCPU_ERR_INVALID_DATA;

@@ -64,12 +64,6 @@ uint64_t vmx_read_guest_field(struct guest *g, enum guest_field field)
 	return vmcs_read_field(encodings[field]);
 }
 
-void vmx_read_instruction(struct guest *g)
-{
-	guest_know_instruction(g, vmcs_readn(VMCS_GUEST_RIP), vmcs_readn(VMCS_GUEST_RFLAGS),
-			       vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY));
-}
-
 /* The instruction ends some time, too. */
 void vmx_read_mode(struct guest *g)
 {

@@ -196,5 +196,6 @@ const struct backend vmx_backend = {
 	.bind = vmx_bind,
 	.unbind = vmx_unbind,
 	.load = load,
+	.unload = vmx_unload,
 	.run = vmx_run,
 };
