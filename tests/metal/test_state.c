@@ -289,7 +289,7 @@ METAL_TEST(isolation_from_host, "state.guest_does_not_see_the_host")
 
 GUEST_CODE_BLOB(ymm_code, 64,
 	"mov %cr4, %rax; bts $18, %rax; mov %rax, %cr4; xor %ecx, %ecx; xor %edx, %edx; mov $7, %eax; xsetbv;"
-	"vmovdqu 0x12000, %ymm5; mov $1, %eax; vmcall; vmovdqu %ymm5, 0x12040; mov $2, %eax; vmcall");
+	"vmovdqu 0x12000, %ymm5; mov $1, %eax; vmcall; 1: vmovdqu %ymm5, 0x12040; mov $2, %eax; vmcall; jmp 1b");
 
 METAL_TEST(ymm, "state.ymm_registers_survive_another_guest", .models = "corei7_skylake_x corei7_haswell_4770")
 {
@@ -367,6 +367,8 @@ METAL_TEST(kept_ymm, "state.kept_registers_are_exchanged_for_another_guests", .m
 	guest_run_call(&g, 2);
 	for (unsigned i = 0; i < 4; i++)
 		CHECK_EQ(guest_load(&g, GUEST_DATA + 0x40 + i * 8, 8), UINT64_C(0x1111111111111111) * (i + 1));
+	guest_run_call(&h, 2);
+	CHECK_EQ(guest_load(&h, GUEST_DATA + 0x58, 8), 0);
 }
 
 METAL_TEST(kept_isolation, "state.guests_with_kept_contexts_do_not_see_each_other")

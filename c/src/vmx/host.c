@@ -213,7 +213,7 @@ void vmx_reload_msrs(struct vmx_vcpu *v)
 
 /* ---- A run's beginning and end ------------------------------------------------------------------------ */
 
-static void load(struct vmx_vcpu *v)
+static void load_guest(struct vmx_vcpu *v)
 {
 	const struct guest *g = &v->guest;
 
@@ -243,7 +243,7 @@ void vmx_load_context(struct vmx_vcpu *v)
 	if (v->guest.context.loaded && v->guest.msrs_changed)
 		vmx_unload(&v->guest);
 	if (!v->guest.context.loaded)
-		load(v);
+		load_guest(v);
 	v->restore.dr7 = insn_read_dr7();
 	/* Breakpoints that are on must be in the CPU; otherwise the first MOV DR brings them. */
 	if (v->guest.drs_armed)
