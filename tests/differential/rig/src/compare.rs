@@ -278,7 +278,7 @@ impl Pair {
             theirs: Theirs::new(backend, case.features),
             ours: Ours::new(backend, case.features),
             known: [None; field::COUNT as usize],
-            given: fields::Known::new(backend),
+            given: fields::Known::new(backend, case.features),
             setup: [None, None],
             after_setup: false,
             obstinate,

@@ -23,6 +23,8 @@ pub enum Given {
     Word(Backend, u32),
     /// Bits that the library keeps from the guest, of a register in the VMCB.
     Kept(u32),
+    /// What the library must have there, and x86_vcpu has not.
+    Missing(Backend, u32),
     Register(u64),
     /// The byte that the TPR shadow is in.
     TaskPriority,
@@ -69,6 +71,9 @@ impl Given {
     pub fn name(self) -> String {
         match self {
             Given::Word(backend, word) => format!("{word:#06x} {}", word_name(backend, word)),
+            Given::Missing(backend, word) => {
+                format!("{word:#06x} {}, without what fields.toml says", word_name(backend, word))
+            }
             Given::Kept(word) => format!("{word:#06x} {}, the library's bits", word_name(Backend::Svm, word)),
             Given::Register(number) => format!("{} at an entry", register_name(number)),
             Given::TaskPriority => "TPR shadow".into(),
@@ -417,6 +422,9 @@ pub struct Known {
     registers: BTreeMap<u64, (Value, Value)>,
     pages: Option<Box<[Pages; 2]>>,
     task_priority: Option<(Value, Value)>,
+    /// By the place of the word; what was reported.
+    always: Vec<(usize, rules::Always)>,
+    missed: BTreeSet<u32>,
     /// The guests' registers at the last stop, and their debug registers at any: the library keeps them when the guest has no
     /// use for them.
     stops: [Option<[u64; field::COUNT as usize]>; 2],
@@ -455,9 +463,12 @@ impl Way<'_> {
 }
 
 impl Known {
-    pub fn new(backend: Backend) -> Self {
+    pub fn new(backend: Backend, features: u32) -> Self {
+        let always = rules::always(backend, features);
         Self {
             backend,
+            always: always.into_iter().map(|rule| (position(backend, rule.word), rule)).collect(),
+            missed: BTreeSet::new(),
             words: vec![None; words(backend).len()],
             registers: BTreeMap::new(),
             pages: None,
@@ -479,6 +490,7 @@ impl Known {
             }
             met.entries += 1;
             self.compare_words(&sides, pictures, way, &mut found);
+            self.compare_always(pictures, &mut found);
             self.compare_registers(&sides, pictures, way, &mut found);
             self.compare_task_priority(pictures, &mut found);
             self.compare_pages(pictures, way, met, &mut found);
@@ -532,6 +544,15 @@ impl Known {
                 if pair.0 != pair.1 && !way.reported(given, pair) {
                     found.push(difference(given, pair));
                 }
+            }
+        }
+    }
+
+    fn compare_always(&mut self, p: [&model_picture; 2], found: &mut Vec<Difference>) {
+        for (at, rule) in &self.always {
+            if !rule.holds(p[1].words[*at]) && self.missed.insert(rule.word) {
+                let pair = (Value::Number(p[0].words[*at]), Value::Number(p[1].words[*at]));
+                found.push(difference(Given::Missing(self.backend, rule.word), pair));
             }
         }
     }

@@ -100,6 +100,8 @@ struct Rule {
     may_add: Option<Written>,
     may_remove: Option<Written>,
     without: Option<Written>,
+    #[serde(default)]
+    always: bool,
     #[allow(dead_code)] // of metal/run, as the next
     later: Option<bool>,
     #[allow(dead_code)]
@@ -185,6 +187,9 @@ impl Rule {
         }
         if values.iter().all(|v| v.is_none()) && self.without.is_none() {
             return Err("it allows everything");
+        }
+        if self.table == "map" && (self.theirs.is_none() || self.ours.is_none()) {
+            return Err("a map has two values");
         }
         if !known(&self.features) || !known(&self.lacks) {
             return Err("no such feature");
@@ -307,7 +312,7 @@ impl Met {
             Given::TaskPriority => ("register", Part::Name("VTPR".into())),
             Given::Write { number, value, .. } => ("write", Part::Name(format!("{value} to {}", register_name(number)))),
             Given::Asked(what) => ("asked", Part::Name(what.into())),
-            Given::Bits(_) => return false,
+            Given::Bits(_) | Given::Missing(..) => return false,
         };
         let found = rules().iter().position(|rule| {
             let listed = match &part {
@@ -366,7 +371,7 @@ impl Met {
     }
 }
 
-/// The rules that explain all bits, or the first ones that none does.
+/// A rule says what the library has in all of its ranges. The rules that explain all bits, or the first ones that none does.
 fn look_through(backend: Backend, features: u32, map: Map, bytes: [&[u8]; 2]) -> Result<BTreeSet<(usize, String)>, String> {
     let (mut by, mut rest) = (BTreeSet::new(), Vec::new());
     let candidates: Vec<_> = rules()
@@ -375,18 +380,20 @@ fn look_through(backend: Backend, features: u32, map: Map, bytes: [&[u8]; 2]) ->
         .filter(|(_, rule)| rule.table == "map" && rule.fits(backend, features))
         .collect();
     for (at, (&theirs, &ours)) in bytes[0].iter().zip(bytes[1]).enumerate() {
-        for bit in (0..8).filter(|bit| (theirs ^ ours) >> bit & 1 != 0) {
+        for bit in 0..8 {
             let (name, number) = map.meaning(backend, 8 * at as u32 + bit);
-            let values = [theirs, ours].map(|byte| format!("{}", byte >> bit & 1));
-            let found = candidates.iter().find(|(_, rule)| {
-                rule.names.iter().any(|n| n == name)
-                    && rule.covers(number)
-                    && rule.theirs.as_ref().is_some_and(|w| w.is(&values[0]))
-                    && rule.ours.as_ref().is_some_and(|w| w.is(&values[1]))
-            });
-            match found {
-                Some((rule, _)) => drop(by.insert((*rule, name.to_owned()))),
-                None => rest.push(format!("{name} {number:x}: {}/{}", values[0], values[1])),
+            let values = [theirs, ours].map(|byte| u64::from(byte >> bit & 1));
+            let found = candidates.iter().find(|(_, rule)| rule.names.iter().any(|n| n == name) && rule.covers(number));
+            let (wrong, rule) = match found {
+                Some((rule, wanted)) => (Written::bits(&wanted.ours) != values[1], Some(rule)),
+                None => (values[0] != values[1], None),
+            };
+            if wrong {
+                rest.push(format!("{name} {number:x}: {}/{}", values[0], values[1]));
+            } else if let Some(&rule) = rule
+                && values[0] != values[1]
+            {
+                by.insert((rule, name.to_owned()));
             }
         }
     }
@@ -396,6 +403,34 @@ fn look_through(backend: Backend, features: u32, map: Map, bytes: [&[u8]; 2]) ->
     let more = rest.len().saturating_sub(12);
     rest.truncate(12);
     Err(format!("{} and {more} more", rest.join(", ")))
+}
+
+/// What the library must have in a field at every entry, so that a difference that there must be cannot go.
+pub struct Always {
+    pub word: u32,
+    added: u64,
+    removed: u64,
+    ours: Option<&'static Written>,
+}
+
+pub fn always(backend: Backend, features: u32) -> Vec<Always> {
+    let fitting = rules().iter().filter(|rule| rule.always && rule.fits(backend, features));
+    let each = |rule: &'static Rule| {
+        rule.fields.iter().map(|&word| Always {
+            word,
+            added: Written::bits(&rule.added),
+            removed: Written::bits(&rule.removed),
+            ours: rule.ours.as_ref(),
+        })
+    };
+    fitting.flat_map(each).collect()
+}
+
+impl Always {
+    pub fn holds(&self, ours: u64) -> bool {
+        let is = self.ours.is_none_or(|wanted| wanted.number() == Some(ours));
+        is && ours & self.added == self.added && ours & self.removed == 0
+    }
 }
 
 /// The ids that rules name.
