@@ -106,11 +106,17 @@ fn show_traces(end: &Unexplained) {
 
 fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
     let (mut passed, mut failed) = (0, 0);
-    for script in scripted::scripts().into_iter().chain(cpus::scripts()) {
+    let through_the_host = cpus::scripts_without_regions().into_iter().map(|script| (script, false));
+    let scripts = scripted::scripts().into_iter().chain(cpus::scripts());
+    for (script, memory) in scripts.map(|script| (script, true)).chain(through_the_host) {
         if script.backend.is_some_and(|only| only != backend) {
             continue;
         }
-        match run_case(backend, &script.case(), true, tally) {
+        let case = Case {
+            memory,
+            ..script.case()
+        };
+        match run_case(backend, &case, true, tally) {
             Ok(_) => passed += 1,
             Err(end) => {
                 failed += 1;
