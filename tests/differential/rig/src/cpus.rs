@@ -49,6 +49,7 @@ pub fn scripts() -> Vec<Script> {
             Mode::Long,
             (0..40).flat_map(|n| [Step::Move { cpu: n % 4 }, Step::Hypercall]).collect(),
         ),
+        shows("the local APIC is turned off", Mode::Long, vec![Step::Wrmsr(0x1b, 0xfee0_0100)]),
         shows(
             "debug registers of its own",
             Mode::Long,
