@@ -179,6 +179,54 @@ START_TEST(missing_register_is_a_fault_of_the_host)
 }
 END_TEST
 
+/* As the CPU was given it: later writes don't show. */
+START_TEST(entry_has_a_picture)
+{
+	uint64_t hpa, gpr[16] = {0};
+	struct model *m = machine(MODEL_ALL, &hpa);
+	const struct model_picture *p;
+	const uint32_t *words;
+	uint32_t count, at = 0;
+
+	words = model_words(MODEL_VMX, &count);
+	while (at < count && words[at] != VMCS_GUEST_RIP)
+		at++;
+	model_vmwrite(VMCS_GUEST_RIP, 0x1234);
+	model_vmx_entry(gpr, 0);
+	model_vmwrite(VMCS_GUEST_RIP, 0x5678);
+	ck_assert_uint_eq(model_entries(m), 1);
+	p = model_picture(m, 0);
+	ck_assert_uint_eq(p->words[at], 0x1234);
+	ck_assert_uint_eq(p->written[at], 1);
+	ck_assert_uint_eq(p->written[at + 1], 0);
+	ck_assert_uint_eq(p->owner, hpa);
+	ck_assert_str_eq(model_word_name(MODEL_VMX, words[at]), "GUEST_RIP");
+	model_destroy(m);
+}
+END_TEST
+
+START_TEST(write_counts_when_it_changes_something)
+{
+	struct model *m = model_create(MODEL_VMX, MODEL_ALL);
+	const struct model_write *writes;
+	uint32_t count;
+
+	model_wrmsr(0x277, model_rdmsr(0x277));
+	model_write_cr(4, model_read_cr(4));
+	writes = model_writes(m, &count);
+	ck_assert_uint_eq(count, 0);
+	model_wrmsr(0x277, 0x0007040600070406);
+	model_xsetbv(0, 1);
+	writes = model_writes(m, &count);
+	ck_assert_uint_eq(count, 2);
+	ck_assert_uint_eq(writes[0].number, 0x277);
+	ck_assert_uint_eq(writes[0].value, 0x0007040600070406);
+	ck_assert_str_eq(model_register_name(writes[1].number), "XCR0");
+	ck_assert_uint_eq(writes[1].before, 0x600e7);
+	model_destroy(m);
+}
+END_TEST
+
 Suite *vmcs_suite(void);
 Suite *vmcs_suite(void)
 {
@@ -193,6 +241,8 @@ Suite *vmcs_suite(void)
 	tcase_add_test(tc, missing_vmclear_is_noticed);
 	tcase_add_test(tc, launch_state_is_kept);
 	tcase_add_test(tc, missing_register_is_a_fault_of_the_host);
+	tcase_add_test(tc, entry_has_a_picture);
+	tcase_add_test(tc, write_counts_when_it_changes_something);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

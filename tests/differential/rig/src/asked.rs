@@ -80,23 +80,41 @@ pub fn compare(theirs: &Asked, ours: &Asked, when: When, found: &mut Vec<Differe
     let taken = |asked: &Asked| asked.frames.iter().map(|f| f.0).sum::<i64>().to_string();
     let list = |values: Vec<u64>| match values.is_empty() {
         true => "none".to_owned(),
-        false => values.iter().map(|v| format!("{v:#x}")).collect::<Vec<_>>().join(" "),
+        false => values
+            .iter()
+            .map(|v| format!("{v:#x}"))
+            .collect::<Vec<_>>()
+            .join(" "),
     };
     if when == When::Begin {
         one("frames for a CPU and a vCPU", taken(theirs), taken(ours));
     } else {
-        one("frames", format!("{:?}", theirs.frames), format!("{:?}", ours.frames));
+        one(
+            "frames",
+            format!("{:?}", theirs.frames),
+            format!("{:?}", ours.frames),
+        );
     }
     match when {
         // Upstream reads what regions have all the same; the library must not.
-        When::Run { region: true, rip, .. } => one("read_guest, a region", "none".into(), kinds(ours, rip)),
+        When::Run {
+            region: true, rip, ..
+        } => one("read_guest, a region", "none".into(), kinds(ours, rip)),
         When::Run { rip, cr, .. } => {
-            let what = if cr { "read_guest for an access to CR" } else { "read_guest" };
+            let what = if cr {
+                "read_guest for an access to CR"
+            } else {
+                "read_guest"
+            };
             one(what, kinds(theirs, rip), kinds(ours, rip));
         }
         _ => one("read_guest", kinds(theirs, 0), kinds(ours, 0)),
     }
-    one("nanos_to_ticks", list(theirs.ticks.clone()), list(ours.ticks.clone()));
+    one(
+        "nanos_to_ticks",
+        list(theirs.ticks.clone()),
+        list(ours.ticks.clone()),
+    );
     let msrs = |asked: &Asked| list(asked.msrs.iter().map(|&msr| msr.into()).collect());
     one("read_msr", msrs(theirs), msrs(ours));
 }

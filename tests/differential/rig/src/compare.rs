@@ -3,10 +3,10 @@
 
 use cpu::{field, model_event};
 
-use crate::errata::{Context, Tally};
 use crate::asked::{self, Asked, When};
+use crate::errata::{Context, Tally};
 use crate::fields::{self, Given};
-use crate::machine::{Machine, Backend, field_name, take_calls};
+use crate::machine::{Backend, Machine, field_name, take_calls};
 use crate::side::{Answer, Exit, Failure, Moves, Ours, Setup, Side, Theirs};
 use crate::step::{DEVICE, Mode, Registers, Step, way_into, write_page_tables};
 
@@ -410,7 +410,8 @@ impl Pair {
         found: &mut Vec<Difference>,
         tally: &mut Tally,
     ) {
-        let of_the_way = |d: &Difference| matches!(d.kind, Kind::Exits | Kind::Failure | Kind::Stopped | Kind::Events);
+        let of_the_way =
+            |d: &Difference| matches!(d.kind, Kind::Exits | Kind::Failure | Kind::Stopped | Kind::Events);
         // An event that the CPU does not take, too: C-03.
         let of_events = |d: &Difference| d.kind == Kind::Events || d.theirs.contains("injected event: ");
         let way = fields::Way {
@@ -422,7 +423,10 @@ impl Pair {
         };
         let sides = [&self.theirs.as_given(), &self.ours.as_given()];
         let rip = registers.rip;
-        let cr = matches!(step, Step::MovToCr { .. } | Step::MovFromCr { .. } | Step::Clts | Step::Lmsw(_));
+        let cr = matches!(
+            step,
+            Step::MovToCr { .. } | Step::MovFromCr { .. } | Step::Clts | Step::Lmsw(_)
+        );
         let region = self.setup[0].as_ref().is_some_and(|setup| setup.memory);
         asked::compare(&theirs.asked, &ours.asked, When::Run { region, rip, cr }, found);
         found.extend(self.given.compare(sides, &way, &mut tally.given));

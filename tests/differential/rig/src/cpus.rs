@@ -47,19 +47,35 @@ pub fn scripts() -> Vec<Script> {
         shows(
             "every CPU in turn, again and again",
             Mode::Long,
-            (0..40).flat_map(|n| [Step::Move { cpu: n % 4 }, Step::Hypercall]).collect(),
+            (0..40)
+                .flat_map(|n| [Step::Move { cpu: n % 4 }, Step::Hypercall])
+                .collect(),
         ),
-        shows("the local APIC is turned off", Mode::Long, vec![Step::Wrmsr(0x1b, 0xfee0_0100)]),
+        shows(
+            "the local APIC is turned off",
+            Mode::Long,
+            vec![Step::Wrmsr(0x1b, 0xfee0_0100)],
+        ),
         shows(
             "debug registers of its own",
             Mode::Long,
             [0, 1, 2, 3, 6]
                 .into_iter()
                 .flat_map(|number| {
-                    let value = if number == 6 { 0x4001 } else { 0x1000 * u64::from(number + 1) };
-                    [Step::MovToDr { number, value }, Step::MovFromDr { number, reg: 3 }]
+                    let value = if number == 6 {
+                        0x4001
+                    } else {
+                        0x1000 * u64::from(number + 1)
+                    };
+                    [
+                        Step::MovToDr { number, value },
+                        Step::MovFromDr { number, reg: 3 },
+                    ]
                 })
-                .chain([Step::MovToDr { number: 0, value: 0x7000 }])
+                .chain([Step::MovToDr {
+                    number: 0,
+                    value: 0x7000,
+                }])
                 .collect(),
         ),
         shows(
@@ -67,7 +83,13 @@ pub fn scripts() -> Vec<Script> {
             Mode::Long,
             [0xf0, 0x10, 0x50, 0xa0]
                 .into_iter()
-                .flat_map(|tpr| [Step::Wrmsr(0x1b, 0xfee0_0d00), Step::Wrmsr(0x808, tpr), Step::Hypercall])
+                .flat_map(|tpr| {
+                    [
+                        Step::Wrmsr(0x1b, 0xfee0_0d00),
+                        Step::Wrmsr(0x808, tpr),
+                        Step::Hypercall,
+                    ]
+                })
                 .collect(),
         ),
     ]
@@ -95,7 +117,14 @@ fn string(out: bool, count: Option<u64>) -> Step {
 /// With RAM that the host must be asked for: who reads what of it.
 pub fn scripts_without_regions() -> Vec<Script> {
     let strings = || vec![string(true, None), string(false, None), string(false, Some(0))];
-    let decoded = || vec![Step::Clts, Step::MovFromCr { number: 0, reg: 3 }, string(true, None), Step::Hypercall];
+    let decoded = || {
+        vec![
+            Step::Clts,
+            Step::MovFromCr { number: 0, reg: 3 },
+            string(true, None),
+            Step::Hypercall,
+        ]
+    };
     let old = feature::NRIPS | feature::DECODE;
     let without = |features: u32, script: Script| Script {
         features: feature::ALL & !features,
@@ -108,17 +137,35 @@ pub fn scripts_without_regions() -> Vec<Script> {
     vec![
         shows("strings in real mode", Mode::Real, strings()),
         shows("strings in 64-bit mode", Mode::Long, strings()),
-        shows("a string with 32-bit paging", Mode::Paged, vec![string(true, None)]),
+        shows(
+            "a string with 32-bit paging",
+            Mode::Paged,
+            vec![string(true, None)],
+        ),
         shows("device memory with 32-bit paging", Mode::Paged, vec![mmio]),
-        without(old, shows("real mode without decode assists", Mode::Real, decoded())),
-        without(old, shows("64-bit mode without decode assists", Mode::Long, decoded())),
         without(
-            feature::DECODE,
-            shows("strings in real mode without decode assists", Mode::Real, strings()),
+            old,
+            shows("real mode without decode assists", Mode::Real, decoded()),
+        ),
+        without(
+            old,
+            shows("64-bit mode without decode assists", Mode::Long, decoded()),
         ),
         without(
             feature::DECODE,
-            shows("strings in 64-bit mode without decode assists", Mode::Long, strings()),
+            shows(
+                "strings in real mode without decode assists",
+                Mode::Real,
+                strings(),
+            ),
+        ),
+        without(
+            feature::DECODE,
+            shows(
+                "strings in 64-bit mode without decode assists",
+                Mode::Long,
+                strings(),
+            ),
         ),
         shows(
             "code that is not mapped any more",

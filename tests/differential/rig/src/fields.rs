@@ -72,9 +72,15 @@ impl Given {
         match self {
             Given::Word(backend, word) => format!("{word:#06x} {}", word_name(backend, word)),
             Given::Missing(backend, word) => {
-                format!("{word:#06x} {}, without what fields.toml says", word_name(backend, word))
+                format!(
+                    "{word:#06x} {}, without what fields.toml says",
+                    word_name(backend, word)
+                )
             }
-            Given::Kept(word) => format!("{word:#06x} {}, the library's bits", word_name(Backend::Svm, word)),
+            Given::Kept(word) => format!(
+                "{word:#06x} {}, the library's bits",
+                word_name(Backend::Svm, word)
+            ),
             Given::Register(number) => format!("{} at an entry", register_name(number)),
             Given::TaskPriority => "TPR shadow".into(),
             Given::Bits(map) => format!("permission map of {map:?}"),
@@ -317,7 +323,10 @@ const OWN_FRAME: Value = Value::Word("own frame");
 
 fn position(backend: Backend, word: u32) -> usize {
     match backend {
-        Backend::Vmx => words(backend).iter().position(|&w| w == word).expect("it is there"),
+        Backend::Vmx => words(backend)
+            .iter()
+            .position(|&w| w == word)
+            .expect("it is there"),
         Backend::Svm => word as usize / 8,
     }
 }
@@ -342,7 +351,8 @@ fn is_an_answer(backend: Backend, word: u32) -> bool {
     match backend {
         Backend::Vmx => word >> 10 & 3 == 1,
         Backend::Svm => {
-            (vmcb::EXIT_CODE..=vmcb::EXIT_INT_INFO).contains(&word) || (vmcb::NEXT_RIP..=vmcb::BYTES).contains(&word)
+            (vmcb::EXIT_CODE..=vmcb::EXIT_INT_INFO).contains(&word)
+                || (vmcb::NEXT_RIP..=vmcb::BYTES).contains(&word)
         }
     }
 }
@@ -353,7 +363,7 @@ fn event_bits(backend: Backend, word: u32) -> u64 {
         (Backend::Vmx, vmcs::ENTRY_INFO | vmcs::ENTRY_ERROR_CODE | vmcs::ENTRY_LENGTH) => u64::MAX,
         (Backend::Vmx, vmcs::CPU_CONTROLS) => 1 << 22 | 1 << 2, // the windows
         (Backend::Svm, vmcb::EVENT) => u64::MAX,
-        (Backend::Svm, vmcb::INTERCEPTS) => 1 << 36,    // VINTR
+        (Backend::Svm, vmcb::INTERCEPTS) => 1 << 36, // VINTR
         (Backend::Svm, vmcb::VIRTUAL_INTERRUPT) => !0xff ^ 1 << 24, // all but V_TPR and V_INTR_MASKING
         _ => 0,
     }
@@ -435,7 +445,9 @@ pub struct Known {
 fn without(pair: (Value, Value), bits: u64) -> (Value, Value) {
     match pair {
         _ if bits == u64::MAX => (Value::Number(0), Value::Number(0)),
-        (Value::Number(theirs), Value::Number(ours)) => (Value::Number(theirs & !bits), Value::Number(ours & !bits)),
+        (Value::Number(theirs), Value::Number(ours)) => {
+            (Value::Number(theirs & !bits), Value::Number(ours & !bits))
+        }
         _ => pair,
     }
 }
@@ -456,9 +468,11 @@ pub struct Way<'a> {
 impl Way<'_> {
     fn reported(&self, given: Given, pair: (Value, Value)) -> bool {
         let pair = (pair.0.bits(), pair.1.bits());
-        given
-            .register()
-            .is_some_and(|number| self.guest.iter().any(|guest| guest[number as usize] == Some(pair)))
+        given.register().is_some_and(|number| {
+            self.guest
+                .iter()
+                .any(|guest| guest[number as usize] == Some(pair))
+        })
     }
 }
 
@@ -467,7 +481,10 @@ impl Known {
         let always = rules::always(backend, features);
         Self {
             backend,
-            always: always.into_iter().map(|rule| (position(backend, rule.word), rule)).collect(),
+            always: always
+                .into_iter()
+                .map(|rule| (position(backend, rule.word), rule))
+                .collect(),
             missed: BTreeSet::new(),
             words: vec![None; words(backend).len()],
             registers: BTreeMap::new(),
@@ -482,9 +499,16 @@ impl Known {
     pub fn compare(&mut self, sides: [&Side; 2], way: &Way, met: &mut rules::Met) -> Vec<Difference> {
         let mut found = Vec::new();
         let (n, m) = (entries(sides[0].machine), entries(sides[1].machine));
-        let most = if way.same && n == m { n.min(cpu::MODEL_PICTURES) } else { n.min(m).min(1) };
+        let most = if way.same && n == m {
+            n.min(cpu::MODEL_PICTURES)
+        } else {
+            n.min(m).min(1)
+        };
         for number in 0..most {
-            let pictures = [picture(sides[0].machine, number), picture(sides[1].machine, number)];
+            let pictures = [
+                picture(sides[0].machine, number),
+                picture(sides[1].machine, number),
+            ];
             if number != 0 && self.reason(pictures[0]) != self.reason(pictures[1]) {
                 break;
             }
@@ -505,7 +529,9 @@ impl Known {
         self.stops = way.stops.map(|fields| Some(*fields));
         for (debugs, fields) in self.debugs.iter_mut().zip(way.stops) {
             for number in DEBUGS {
-                let at = Given::Register(number).register().expect("a register of the guest");
+                let at = Given::Register(number)
+                    .register()
+                    .expect("a register of the guest");
                 debugs.insert((number, fields[at as usize]));
             }
         }
@@ -517,10 +543,19 @@ impl Known {
     }
 
     fn reason(&self, p: &model_picture) -> u64 {
-        p.words[position(self.backend, [vmcs::EXIT_REASON, vmcb::EXIT_CODE][self.backend as usize])]
+        p.words[position(
+            self.backend,
+            [vmcs::EXIT_REASON, vmcb::EXIT_CODE][self.backend as usize],
+        )]
     }
 
-    fn compare_words(&mut self, sides: &[&Side; 2], p: [&model_picture; 2], way: &Way, found: &mut Vec<Difference>) {
+    fn compare_words(
+        &mut self,
+        sides: &[&Side; 2],
+        p: [&model_picture; 2],
+        way: &Way,
+        found: &mut Vec<Difference>,
+    ) {
         for (at, &number) in words(self.backend).iter().enumerate() {
             if p[0].words[at] == p[1].words[at] && p[0].written[at] == p[1].written[at] {
                 self.words[at] = None;
@@ -538,7 +573,10 @@ impl Known {
                 continue;
             }
             let kept = kept_bits(self.backend, number);
-            let parts = [(Given::Word(self.backend, number), kept), (Given::Kept(number), !kept)];
+            let parts = [
+                (Given::Word(self.backend, number), kept),
+                (Given::Kept(number), !kept),
+            ];
             for (given, bits) in parts.into_iter().take(if kept == 0 { 1 } else { 2 }) {
                 let pair = without(pair, bits);
                 if pair.0 != pair.1 && !way.reported(given, pair) {
@@ -559,7 +597,13 @@ impl Known {
 
     /// A host that has another value than the other's is a difference of its own, which was reported when it came to
     /// be; here it matters what the guest is given instead of it.
-    fn compare_registers(&mut self, sides: &[&Side; 2], p: [&model_picture; 2], way: &Way, found: &mut Vec<Difference>) {
+    fn compare_registers(
+        &mut self,
+        sides: &[&Side; 2],
+        p: [&model_picture; 2],
+        way: &Way,
+        found: &mut Vec<Difference>,
+    ) {
         let count = p[0].register_count as usize;
         for (t, o) in p[0].registers[..count].iter().zip(&p[1].registers) {
             assert_eq!(t.number, o.number, "both CPUs have the same registers");
@@ -573,7 +617,10 @@ impl Known {
                 continue;
             }
             let given = Given::Register(t.number);
-            let pair = (sides[0].register(t.number, t.value), sides[1].register(t.number, o.value));
+            let pair = (
+                sides[0].register(t.number, t.value),
+                sides[1].register(t.number, o.value),
+            );
             let before = self.registers.insert(t.number, pair);
             if !are_the_hosts && before != Some(pair) && pair.0 != pair.1 && !way.reported(given, pair) {
                 found.push(difference(given, pair));
@@ -591,26 +638,42 @@ impl Known {
         };
         let values = [0, 1].map(|side: usize| u64::from(p[side].pages[3][0x80]));
         let pair = (Value::Number(values[0]), Value::Number(values[1]));
-        if p.iter().all(|p| p.words[at] & USED != 0) && self.task_priority.replace(pair) != Some(pair) && pair.0 != pair.1 {
+        if p.iter().all(|p| p.words[at] & USED != 0)
+            && self.task_priority.replace(pair) != Some(pair)
+            && pair.0 != pair.1
+        {
             found.push(difference(Given::TaskPriority, pair));
         }
     }
 
-    fn compare_pages(&mut self, p: [&model_picture; 2], way: &Way, met: &mut rules::Met, found: &mut Vec<Difference>) {
+    fn compare_pages(
+        &mut self,
+        p: [&model_picture; 2],
+        way: &Way,
+        met: &mut rules::Met,
+        found: &mut Vec<Difference>,
+    ) {
         if let Some(pages) = &self.pages
             && pages[0] == p[0].pages
             && pages[1] == p[1].pages
         {
             return;
         }
-        let pages = self.pages.get_or_insert_with(|| Box::new([[[0; 4096]; cpu::MODEL_PAGES]; 2]));
+        let pages = self
+            .pages
+            .get_or_insert_with(|| Box::new([[[0; 4096]; cpu::MODEL_PAGES]; 2]));
         pages[0] = p[0].pages;
         pages[1] = p[1].pages;
         for map in [Map::Ports, Map::Msrs] {
             let bytes = |side: usize| map.bytes(self.backend, &p[side].pages);
             let rest = met.explain_bits(self.backend, way.features, map, [bytes(0), bytes(1)]);
             if let Some(text) = rest {
-                found.push(Difference { kind: Kind::Given(Given::Bits(map)), theirs: text, ours: "-".into(), values: (0, 0) });
+                found.push(Difference {
+                    kind: Kind::Given(Given::Bits(map)),
+                    theirs: text,
+                    ours: "-".into(),
+                    values: (0, 0),
+                });
             }
         }
     }
@@ -625,9 +688,17 @@ impl Known {
         };
         let sets = [0, 1].map(|side| writes_of(sides[side], |number, value| is_guests(side, number, value)));
         for theirs in [true, false] {
-            let (one, other) = if theirs { (&sets[0], &sets[1]) } else { (&sets[1], &sets[0]) };
+            let (one, other) = if theirs {
+                (&sets[0], &sets[1])
+            } else {
+                (&sets[1], &sets[0])
+            };
             for &(number, value) in one.difference(other) {
-                let given = Given::Write { number, theirs, value };
+                let given = Given::Write {
+                    number,
+                    theirs,
+                    value,
+                };
                 if self.writes.insert(given) {
                     let word = Value::Word(if theirs { "yes" } else { "no" });
                     let not = Value::Word(if theirs { "no" } else { "yes" });
@@ -664,7 +735,10 @@ fn writes_of(side: &Side, is_guests: impl Fn(u64, u64) -> bool) -> BTreeSet<(u64
     };
     // No host counts on CR2, which any page fault changes; what the guest has there is compared at its entries.
     let counts = |w: &&cpu::model_write| w.number != register::OTHERS + u64::from(register::CR2);
-    list.iter().filter(counts).map(|w| (w.number, classify(w))).collect()
+    list.iter()
+        .filter(counts)
+        .map(|w| (w.number, classify(w)))
+        .collect()
 }
 
 impl Map {

@@ -106,7 +106,9 @@ fn show_traces(end: &Unexplained) {
 
 fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
     let (mut passed, mut failed) = (0, 0);
-    let through_the_host = cpus::scripts_without_regions().into_iter().map(|script| (script, false));
+    let through_the_host = cpus::scripts_without_regions()
+        .into_iter()
+        .map(|script| (script, false));
     let scripts = scripted::scripts().into_iter().chain(cpus::scripts());
     for (script, memory) in scripts.map(|script| (script, true)).chain(through_the_host) {
         if script.backend.is_some_and(|only| only != backend) {
@@ -324,7 +326,10 @@ fn run(options: &Options) -> u64 {
         failed += 1;
     }
     if options.sequences != 1 && unmet != 0 {
-        println!("FAIL: {unmet} rules of {} were not met, or not wholly", options.fields);
+        println!(
+            "FAIL: {unmet} rules of {} were not met, or not wholly",
+            options.fields
+        );
         failed += 1;
     }
     if let Some(path) = &options.errata {

@@ -181,7 +181,14 @@ fn mask(names: &[String]) -> u32 {
 impl Rule {
     fn check(&self) -> Result<(), &'static str> {
         let known = |names: &[String]| names.iter().all(|name| FEATURES.iter().any(|f| f.0 == name));
-        let values = [&self.theirs, &self.ours, &self.added, &self.removed, &self.may_add, &self.may_remove];
+        let values = [
+            &self.theirs,
+            &self.ours,
+            &self.added,
+            &self.removed,
+            &self.may_add,
+            &self.may_remove,
+        ];
         if self.ids.is_empty() && self.reason.is_none() {
             return Err("neither ids nor a reason");
         }
@@ -214,16 +221,20 @@ impl Rule {
             return false;
         }
         let (theirs, ours) = d.values;
-        (theirs | ours) & Written::bits(&self.without) == 0 && (!self.is_about_bits() || self.bits(d, ours & !theirs, theirs & !ours))
+        (theirs | ours) & Written::bits(&self.without) == 0
+            && (!self.is_about_bits() || self.bits(d, ours & !theirs, theirs & !ours))
     }
 
     fn is_about_bits(&self) -> bool {
-        [&self.added, &self.removed, &self.may_add, &self.may_remove].iter().any(|v| v.is_some())
+        [&self.added, &self.removed, &self.may_add, &self.may_remove]
+            .iter()
+            .any(|v| v.is_some())
     }
 
     fn bits(&self, d: &Difference, added: u64, removed: u64) -> bool {
         // A field that nobody wrote has no bits, unless the rule says that it is one.
-        let numbers = (self.theirs.is_some() || d.theirs != "unwritten") && (self.ours.is_some() || d.ours != "unwritten");
+        let numbers = (self.theirs.is_some() || d.theirs != "unwritten")
+            && (self.ours.is_some() || d.ours != "unwritten");
         numbers
             && added & !Written::bits(&self.may_add) == Written::bits(&self.added)
             && removed & !Written::bits(&self.may_remove) == Written::bits(&self.removed)
@@ -261,8 +272,16 @@ impl Rule {
     fn about(&self, backend: Backend) -> String {
         let mut names: Vec<_> = self.fields.iter().map(|&f| word_name(backend, f)).collect();
         names.extend(self.names.iter().cloned());
-        let rest = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
-        format!("{} {}{rest}", self.table, names.first().map_or("", String::as_str))
+        let rest = if names.len() > 1 {
+            format!(" and {} more", names.len() - 1)
+        } else {
+            String::new()
+        };
+        format!(
+            "{} {}{rest}",
+            self.table,
+            names.first().map_or("", String::as_str)
+        )
     }
 }
 
@@ -310,7 +329,10 @@ impl Met {
             Given::Word(_, word) | Given::Kept(word) => ("field", Part::Field(word)),
             Given::Register(number) => ("register", Part::Name(register_name(number))),
             Given::TaskPriority => ("register", Part::Name("VTPR".into())),
-            Given::Write { number, value, .. } => ("write", Part::Name(format!("{value} to {}", register_name(number)))),
+            Given::Write { number, value, .. } => (
+                "write",
+                Part::Name(format!("{value} to {}", register_name(number))),
+            ),
             Given::Asked(what) => ("asked", Part::Name(what.into())),
             Given::Bits(_) | Given::Missing(..) => return false,
         };
@@ -324,21 +346,38 @@ impl Met {
         });
         let Some(rule) = found else { return false };
         let (theirs, ours) = d.values;
-        let bits = (0..64).filter(|bit| (ours & !theirs) >> bit & 1 != 0).map(Part::Added);
-        let gone = (0..64).filter(|bit| (theirs & !ours) >> bit & 1 != 0).map(Part::Removed);
+        let bits = (0..64)
+            .filter(|bit| (ours & !theirs) >> bit & 1 != 0)
+            .map(Part::Added);
+        let gone = (0..64)
+            .filter(|bit| (theirs & !ours) >> bit & 1 != 0)
+            .map(Part::Removed);
         self.meet(rule, bits.chain(gone).chain([part]));
         true
     }
 
     /// What is left of two maps' differences when every bit has been looked at.
-    pub fn explain_bits(&mut self, backend: Backend, features: u32, map: Map, bytes: [&[u8]; 2]) -> Option<String> {
-        let known = |e: &&Explained| e.features == features && e.map == map && e.bytes[0] == bytes[0] && e.bytes[1] == bytes[1];
+    pub fn explain_bits(
+        &mut self,
+        backend: Backend,
+        features: u32,
+        map: Map,
+        bytes: [&[u8]; 2],
+    ) -> Option<String> {
+        let known = |e: &&Explained| {
+            e.features == features && e.map == map && e.bytes[0] == bytes[0] && e.bytes[1] == bytes[1]
+        };
         let by = match self.explained.iter().find(known) {
             Some(explained) => explained.by.clone(),
             None => match look_through(backend, features, map, bytes) {
                 Ok(by) => {
                     let bytes = bytes.map(<[u8]>::to_vec);
-                    self.explained.push(Explained { features, map, bytes, by: by.clone() });
+                    self.explained.push(Explained {
+                        features,
+                        map,
+                        bytes,
+                        by: by.clone(),
+                    });
                     by
                 }
                 Err(rest) => return Some(rest),
@@ -353,7 +392,12 @@ impl Met {
     /// Rules with their counts; how many were not met, or not wholly.
     pub fn show(&self, backend: Backend, all_must_be: bool) -> u64 {
         let mut never = 0;
-        println!("  {} entries with {} fields and registers each, {} in all, and their pages", self.entries, self.values / self.entries.max(1), self.values);
+        println!(
+            "  {} entries with {} fields and registers each, {} in all, and their pages",
+            self.entries,
+            self.values / self.entries.max(1),
+            self.values
+        );
         for (at, rule) in rules().iter().enumerate().filter(|(_, rule)| rule.is_of(backend)) {
             let count = self.counts.get(at).copied().unwrap_or(0);
             println!("  {:<50} {count:>9}  {}", rule.about(backend), rule.why());
@@ -372,7 +416,12 @@ impl Met {
 }
 
 /// A rule says what the library has in all of its ranges. The rules that explain all bits, or the first ones that none does.
-fn look_through(backend: Backend, features: u32, map: Map, bytes: [&[u8]; 2]) -> Result<BTreeSet<(usize, String)>, String> {
+fn look_through(
+    backend: Backend,
+    features: u32,
+    map: Map,
+    bytes: [&[u8]; 2],
+) -> Result<BTreeSet<(usize, String)>, String> {
     let (mut by, mut rest) = (BTreeSet::new(), Vec::new());
     let candidates: Vec<_> = rules()
         .iter()
@@ -383,7 +432,9 @@ fn look_through(backend: Backend, features: u32, map: Map, bytes: [&[u8]; 2]) ->
         for bit in 0..8 {
             let (name, number) = map.meaning(backend, 8 * at as u32 + bit);
             let values = [theirs, ours].map(|byte| u64::from(byte >> bit & 1));
-            let found = candidates.iter().find(|(_, rule)| rule.names.iter().any(|n| n == name) && rule.covers(number));
+            let found = candidates
+                .iter()
+                .find(|(_, rule)| rule.names.iter().any(|n| n == name) && rule.covers(number));
             let (wrong, rule) = match found {
                 Some((rule, wanted)) => (Written::bits(&wanted.ours) != values[1], Some(rule)),
                 None => (values[0] != values[1], None),
@@ -414,7 +465,9 @@ pub struct Always {
 }
 
 pub fn always(backend: Backend, features: u32) -> Vec<Always> {
-    let fitting = rules().iter().filter(|rule| rule.always && rule.fits(backend, features));
+    let fitting = rules()
+        .iter()
+        .filter(|rule| rule.always && rule.fits(backend, features));
     let each = |rule: &'static Rule| {
         rule.fields.iter().map(|&word| Always {
             word,
@@ -435,5 +488,7 @@ impl Always {
 
 /// The ids that rules name.
 pub fn ids() -> impl Iterator<Item = &'static str> {
-    rules().iter().flat_map(|rule| rule.ids.iter().map(String::as_str))
+    rules()
+        .iter()
+        .flat_map(|rule| rule.ids.iter().map(String::as_str))
 }

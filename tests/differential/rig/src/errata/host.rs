@@ -5,7 +5,9 @@ use super::*;
 
 pub const ROWS: &[Row] = &[
     row("C-22", |c, d| {
-        c.after_setup && matches!(c.step, Step::Idle) && is_field(d, &[RAX, XCR0, KERNEL_GS_BASE, STAR, LSTAR])
+        c.after_setup
+            && matches!(c.step, Step::Idle)
+            && is_field(d, &[RAX, XCR0, KERNEL_GS_BASE, STAR, LSTAR])
     }),
     row("C-24", |c, d| {
         *c.step == Step::OutOfMemory

@@ -19,7 +19,7 @@ pub struct Theirs {
     string: Option<upstream::X86PortIoStringExit>,
     byte: Option<upstream::X86ByteRegister>, // of the last read
     offsets: Vec<(fields::Span, &'static str)>,
-    machine: Machine,                        // last: the others free their frames before it goes
+    machine: Machine, // last: the others free their frames before it goes
     cpu: usize,
 }
 
