@@ -401,7 +401,7 @@ impl Pair {
         Ok(goes_on && (!ends || self.obstinate))
     }
 
-    /// See fields.rs.
+    /// See fields/mod.rs.
     fn compare_given(
         &mut self,
         before: &Known,

@@ -232,7 +232,7 @@ impl theirs::X86HostOps for Host {
 
     fn read_guest_u8(gpa: theirs::X86GuestPhysAddr) -> theirs::X86VcpuResult<u8> {
         let gpa = gpa.as_usize();
-        asked::note(|asked| drop(asked.pages.insert(gpa as u64 & !0xfff)));
+        asked::note(|asked| asked.pages.extend([gpa as u64 & !0xfff]));
         if gpa >= cpu::MODEL_GUEST_SIZE {
             return Err(theirs::X86VcpuError::InvalidInput);
         }
@@ -338,7 +338,7 @@ unsafe extern "C" fn phys_to_virt(ctx: *mut c_void, hpa: u64) -> *mut c_void {
 
 unsafe extern "C" fn read_guest(ctx: *mut c_void, gpa: u64, to: *mut c_void, len: u64) -> i32 {
     for page in gpa >> 12..=(gpa + len.max(1) - 1) >> 12 {
-        asked::note(|asked| drop(asked.pages.insert(page << 12)));
+        asked::note(|asked| asked.pages.extend([page << 12]));
     }
     if gpa >= cpu::MODEL_GUEST_SIZE as u64 {
         return library::X86VCPU_ERR_INVALID_INPUT;
