@@ -46,6 +46,8 @@ static void leaf_7(uint32_t out[4])
 			  CPUID_7_EBX_AVX512VL;
 	out[2] = CPUID_7_ECX_UMIP;
 	out[3] = CPUID_7_EDX_FSRM | CPUID_7_EDX_MD_CLEAR;
+	if (model->backend == MODEL_VMX)
+		out[3] |= 1 << 26; /* IA32_SPEC_CTRL */
 }
 
 /* Standard format; the compacted one is no larger (SDM Vol. 1, 13.4). */
@@ -177,6 +179,7 @@ void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 		break;
 	case 0x80000008:
 		out[0] = 0x3028;
+		out[1] = model->backend == MODEL_SVM ? 1 << 14 : 0; /* IA32_SPEC_CTRL */
 		break;
 	case 0x8000000a:
 		if (model->backend == MODEL_SVM)

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STOP_VECTOR 0xf3
 #define PATIENCE 64
 
 const char *model_field_name(uint32_t number)
@@ -49,6 +48,7 @@ void model_guest_does(struct model *m, const struct model_op *op)
 	m->bad_entry = op->kind == MODEL_OP_BAD_ENTRY;
 	m->cut_short = op->kind == MODEL_OP_CUT_SHORT;
 	m->cut_short_at = op->a;
+	m->storm = 0;
 	if (m->bad_entry || m->cut_short)
 		m->armed = false;
 	memset(&m->outcome, 0, sizeof(m->outcome));

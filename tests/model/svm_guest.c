@@ -124,6 +124,8 @@ static void set_segment(uint32_t number, uint64_t value)
 		break;
 	default:
 		s->attributes = (uint16_t)((value & 0xff) | (value >> 4 & 0xf00));
+		if (which == 2)
+			vmcb->cpl = value >> 5 & 3;
 	}
 }
 
@@ -482,7 +484,37 @@ static bool exception(const struct model_op *op)
 
 	if (vector == VECTOR_PF && !(vmcb->intercept_exceptions >> vector & 1))
 		vmcb->cr2 = op->c;
+	/* APM 9.3.1: without CR4.MCE a machine check shuts down whatever runs. */
+	if (vector == VECTOR_MC && !(vmcb->intercept_exceptions >> vector & 1) && !(vmcb->cr4 & CR4_MCE))
+		return leave(EXIT_SHUTDOWN, 0, 0);
 	return faults(vector, has_code, (uint32_t)op->b, op->c);
+}
+
+/* Benign exceptions come one after the other (APM table 8-3); between them the CPU takes no interrupt. */
+static bool storm(const struct model_op *op)
+{
+	const uint32_t vector = (uint32_t)op->a;
+
+	if (!(vmcb->intercept_exceptions >> vector & 1)) {
+		model->outcome.stuck = 1;
+		stop(STOP_VECTOR);
+		return true;
+	}
+	model->storm = vector;
+	model->storm_left = (uint32_t)op->b;
+	return leave(EXIT_EXCEPTION + vector, 0, 0);
+}
+
+/* The guest's own exception, on the way to its handler (APM 15.7.2). */
+static bool delivery(const struct model_op *op)
+{
+	const uint32_t vector = (uint32_t)op->a;
+	const bool has_code = vector == 8 || (vector >= 10 && vector <= 14) || vector == VECTOR_AC;
+
+	nested_fault(op->c, 1, true);
+	vmcb->exit_int_info = EVENT_VALID | UINT64_C(3) << EVENT_TYPE_SHIFT | vector | (has_code ? EVENT_ERROR_CODE : 0) |
+			      (has_code ? op->b << 32 : 0);
+	return true;
 }
 
 static bool xgetbv(const struct model_op *op, uint64_t gpr[16])
@@ -547,9 +579,13 @@ static bool other(const struct model_op *op, uint64_t gpr[16])
 	case MODEL_OP_TASK_SWITCH:
 		return vmcb->intercept3 & INTERCEPT_TASK_SWITCH ? leave(EXIT_TASK_SWITCH, op->a, 0) : done(gpr, op);
 	case MODEL_OP_MMIO:
-		return nested_fault(op->a, op->b, true);
+		return nested_fault(op->a, op->b & 3, !(op->b & 4));
 	case MODEL_OP_EXCEPTION:
 		return exception(op);
+	case MODEL_OP_STORM:
+		return storm(op);
+	case MODEL_OP_DELIVERY:
+		return delivery(op);
 	case MODEL_OP_REFUSED:
 		return refused(op, gpr);
 	case MODEL_OP_UD2:
@@ -649,6 +685,12 @@ static bool deliver(uint64_t event)
 		vmcb->exit_int_info = event;
 		return true;
 	}
+	if (model->storm == (event & 0xff) && model->storm_left) {
+		model->storm_left--;
+		leave(EXIT_EXCEPTION + (event & 0xff), 0, 0);
+		vmcb->exit_int_info = event;
+		return true;
+	}
 	guest_took(event >> EVENT_TYPE_SHIFT & 7, event & 0xff, has_code, (uint32_t)(event >> 32));
 	return false;
 }
@@ -719,9 +761,10 @@ static void run(uint64_t hpa, uint64_t gpr[16])
 
 	vmcb_check_clean(hpa, vmcb);
 	if (svm_check_entry(vmcb) || model->bad_entry) {
+		/* Some CPUs, and QEMU, store 32 bits of the code. */
+		leave(model->bad_entry && model->op.a == 1 ? (uint32_t)EXIT_INVALID : EXIT_INVALID, 0, 0);
 		model->bad_entry = false;
 		model->outcome.entry_failed = 1;
-		leave(EXIT_INVALID, 0, 0);
 		return;
 	}
 	use_translations(hpa);

@@ -74,7 +74,7 @@ static uint64_t get(const uint64_t gpr[16], uint32_t number)
 	if (number >= MODEL_PDPTE0 && number <= MODEL_PDPTE3 && !pae_paging())
 		return 0;
 	if (number == MODEL_SHADOW)
-		return field(VMCS_GUEST_INTERRUPTIBILITY) & 3;
+		return field(VMCS_GUEST_INTERRUPTIBILITY) & 0xb;
 	if (number >= MODEL_SELECTOR && number < MODEL_GDTR_BASE)
 		return field(segment_field(number));
 	if (field_of[number])
@@ -596,13 +596,26 @@ static bool nested_fault(uint64_t gpa, uint64_t access, uint64_t linear, bool fi
 	return true;
 }
 
+/* SDM 28.2.3: an IRET that faults has ended the blocking by NMI, and says so. */
+static bool access_faults(const struct model_op *op)
+{
+	const uint64_t blocking = field(VMCS_GUEST_INTERRUPTIBILITY);
+
+	nested_fault(op->a, op->b & 3, op->c, !(op->b & 4));
+	if (op->b & 8) {
+		set_field(VMCS_EXIT_QUALIFICATION, field(VMCS_EXIT_QUALIFICATION) | BIT(12));
+		set_field(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~UINT64_C(8));
+	}
+	return true;
+}
+
 static bool mmio(const struct model_op *op)
 {
 	const bool apic = field(VMCS_CPU_CONTROLS) & CPU_SECONDARY_CONTROLS &&
 			  field(VMCS_CPU2_CONTROLS) & CPU2_VIRTUALIZE_APIC_ACCESSES;
 
 	if (!apic || (op->a & ~UINT64_C(0xfff)) != APIC_PAGE)
-		return nested_fault(op->a, op->b, op->c, true);
+		return access_faults(op);
 	leave(X86VCPU_VMX_EXIT_APIC_ACCESS, (op->a & 0xfff) | op->b << 12);
 	return true;
 }
@@ -614,7 +627,45 @@ static bool exception(const struct model_op *op)
 
 	if (vector == VECTOR_PF && !(field(VMCS_EXCEPTION_BITMAP) >> vector & 1))
 		cpu->cr2 = op->c;
+	/* SDM 16.10: without CR4.MCE a machine check shuts down whatever runs. */
+	if (vector == VECTOR_MC && !(field(VMCS_EXCEPTION_BITMAP) >> vector & 1) && !(field(VMCS_GUEST_CR4) & CR4_MCE)) {
+		leave(X86VCPU_VMX_EXIT_TRIPLE_FAULT, 0);
+		return true;
+	}
 	return faults(vector, has_code, (uint32_t)op->b, op->c);
+}
+
+static bool is_intercepted(uint32_t vector)
+{
+	return field(VMCS_EXCEPTION_BITMAP) >> vector & 1;
+}
+
+/* Benign exceptions come one after the other (SDM table 6-5); between them the CPU takes no interrupt. */
+static bool storm(const struct model_op *op)
+{
+	const uint32_t vector = (uint32_t)op->a;
+
+	if (!is_intercepted(vector)) {
+		model->outcome.stuck = 1;
+		stop(STOP_VECTOR);
+		return true;
+	}
+	model->storm = vector;
+	model->storm_left = (uint32_t)op->b;
+	return exit_for_event(3, vector, vector == VECTOR_AC, 0, op->c);
+}
+
+/* The guest's own exception, on the way to its handler (SDM 28.2.4). */
+static bool delivery(const struct model_op *op)
+{
+	const uint32_t vector = (uint32_t)op->a;
+	const bool has_code = vector == 8 || (vector >= 10 && vector <= 14) || vector == VECTOR_AC;
+
+	nested_fault(op->c, 1, 0, true);
+	set_field(VMCS_IDT_VECTORING_INFO, INFO_VALID | 3 << 8 | vector | (has_code ? BIT(11) : 0));
+	if (has_code)
+		set_field(VMCS_IDT_VECTORING_ERROR_CODE, op->b);
+	return true;
 }
 
 static bool host_nmi(uint64_t gpr[16], const struct model_op *op)
@@ -716,6 +767,10 @@ static bool exits(const struct model_op *op, uint64_t gpr[16])
 		return mmio(op);
 	case MODEL_OP_EXCEPTION:
 		return exception(op);
+	case MODEL_OP_STORM:
+		return storm(op);
+	case MODEL_OP_DELIVERY:
+		return delivery(op);
 	default:
 		return controlled(op, gpr);
 	}
@@ -769,6 +824,13 @@ static bool deliver(void)
 		return true;
 	}
 	set_field(VMCS_GUEST_ACTIVITY, 0);
+	if (model->storm == (info & 0xff) && model->storm_left) {
+		model->storm_left--;
+		exit_for_event(3, info & 0xff, info & BIT(11), 0, 0);
+		set_field(VMCS_IDT_VECTORING_INFO, info & ~(BIT(12) | 0x7fffe000));
+		set_field(VMCS_IDT_VECTORING_ERROR_CODE, field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));
+		return true;
+	}
 	guest_took(info >> 8 & 7, info & 0xff, info & BIT(11), (uint32_t)field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));
 	return false;
 }

@@ -50,6 +50,7 @@ pub enum Kind {
     TheirHost,
     OurHost,
     Frames,
+    Unexpected, // by a step that shows a row
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +103,11 @@ fn before_run(side: &mut dyn Side, step: &Step) {
         }
         Step::CutShort { vector } => drop(side.inject(vector.into(), false)),
         Step::SetGpr { index, value } => drop(side.set_gpr(index.into(), value)),
+        Step::Shown(ref shown) => {
+            if let Some(vector) = shown.inject {
+                let _ = side.inject(vector, false);
+            }
+        }
         Step::Unmap => {
             side.machine().nested_changed();
             side.flush_nested();
@@ -368,7 +374,10 @@ impl Pair {
         let ours = outcomes.pop().expect("two");
         let theirs = outcomes.pop().expect("two");
         self.exits += 1 + theirs.exits.len() as u64;
-        let found = compare(&mut self.known, &theirs, &ours);
+        let mut found = compare(&mut self.known, &theirs, &ours);
+        if let Step::Shown(shown) = step {
+            found.extend(shown.broken(&theirs, &ours));
+        }
         let goes_on = theirs.stopped && ours.stopped && theirs.failure.is_none() && ours.failure.is_none();
         let ends = self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
         Ok(goes_on && (!ends || self.obstinate))
@@ -447,7 +456,7 @@ impl Pair {
         let (mut ends, mut rest) = (false, Vec::new());
         for difference in found {
             match tally.claims(&context, &difference) {
-                Some(row) => ends |= row.ends,
+                Some(claim) => ends |= claim.ends,
                 None => rest.push(difference),
             }
         }

@@ -6,6 +6,7 @@ mod errata;
 mod generate;
 mod machine;
 mod scripted;
+mod shown;
 mod side;
 mod step;
 

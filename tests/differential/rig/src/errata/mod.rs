@@ -269,7 +269,7 @@ fn faults_as_the_manual_has_it(c: &Context) -> bool {
     let Some((registers, _, ours)) = c.outcomes else {
         return true;
     };
-    if matches!(c.step, Step::Exception { .. }) {
+    if matches!(c.step, Step::Exception { .. } | Step::Shown(_)) {
         return true;
     }
     let protected = c.known[CR0 as usize].is_some_and(|(_, ours)| ours & 1 == 1);
@@ -284,6 +284,12 @@ fn faults_as_the_manual_has_it(c: &Context) -> bool {
     })
 }
 
+/// That a row describes a difference.
+pub struct Claim {
+    /// The two have nothing in common from here.
+    pub ends: bool,
+}
+
 #[derive(Default)]
 pub struct Tally {
     pub counts: BTreeMap<&'static str, u64>,
@@ -291,15 +297,22 @@ pub struct Tally {
 
 impl Tally {
     /// The first row that describes it is the one.
-    pub fn claims(&mut self, context: &Context, difference: &Difference) -> Option<&'static Row> {
-        if matches!(difference.kind, Kind::OurComplaint | Kind::OurHost) {
+    pub fn claims(&mut self, context: &Context, difference: &Difference) -> Option<Claim> {
+        if matches!(
+            difference.kind,
+            Kind::OurComplaint | Kind::OurHost | Kind::Unexpected
+        ) {
             return None;
+        }
+        if let Some(id) = context.step.shows(difference) {
+            *self.counts.entry(id).or_default() += 1;
+            return Some(Claim { ends: false });
         }
         if !faults_as_the_manual_has_it(context) {
             return None;
         }
         let row = rows().find(|row| row.is_of(context.backend) && (row.meets)(context, difference))?;
         *self.counts.entry(row.id).or_default() += 1;
-        Some(row)
+        Some(Claim { ends: row.ends })
     }
 }

@@ -5,6 +5,9 @@ mod forms;
 mod modes;
 mod tell;
 
+use crate::compare::Difference;
+use crate::shown::Shown;
+
 pub use forms::{FORMS, REFUSED};
 pub use modes::{way_into, write_page_tables};
 
@@ -155,6 +158,18 @@ pub enum Step {
     Reason(u8),
     /// The guest loads a CS without L.
     Compatibility,
+    /// For one row of docs/errata.md.
+    Shown(Box<Shown>),
     /// No step of a sequence: see run_out_of_memory.
     OutOfMemory,
+}
+
+impl Step {
+    /// The id of the row that it is there for, when that is what the difference is about.
+    pub fn shows(&self, difference: &Difference) -> Option<&'static str> {
+        match self {
+            Step::Shown(shown) if shown.describes(difference) => Some(shown.row),
+            _ => None,
+        }
+    }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Cases that chance does not bring about.
 
+mod guest;
+
 use cpu::feature;
 
 use crate::compare::Case;
@@ -392,6 +394,7 @@ pub fn scripts() -> Vec<Script> {
             value: 0x20,
         }],
     ));
+    list.extend(guest::scripts());
     list
 }
 
