@@ -238,22 +238,12 @@ fn legacy_paging(c: &Context) -> bool {
     c.mode == Mode::Paged || (ours(CR0) >> 31 & 1 == 1 && ours(EFER) & 0x400 == 0)
 }
 
-const CPUID_REGISTERS: &[u32] = &[RAX, RBX, RCX, RDX];
-
-fn cpuid(c: &Context, d: &Difference) -> Option<u32> {
-    match *c.step {
-        Step::Cpuid { leaf, .. } if is_field(d, CPUID_REGISTERS) => Some(leaf),
-        _ => None,
-    }
-}
-
 /// In the order in which they are asked: the first row that describes a difference is the one.
 const TABLE: &[&[Row]] = &[
     host::ROWS,
     apic::ROWS,
     events::ROWS,
     msr::ROWS,
-    cpuid::ROWS,
     cr::ROWS,
     io::ROWS,
     insn::ROWS,
@@ -303,6 +293,13 @@ impl Tally {
             Kind::OurComplaint | Kind::OurHost | Kind::Unexpected
         ) {
             return None;
+        }
+        let together = cpuid::explain(context, difference);
+        for id in &together {
+            *self.counts.entry(id).or_default() += 1;
+        }
+        if !together.is_empty() {
+            return Some(Claim { ends: false });
         }
         if let Some(id) = context.step.shows(difference) {
             *self.counts.entry(id).or_default() += 1;

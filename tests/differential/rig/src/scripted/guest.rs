@@ -3,14 +3,10 @@
 
 use cpu::{feature, field, op};
 
-use super::Script;
-use crate::machine::Backend;
+use super::{SVM, Script, VMX, script_for};
 use crate::shown::*;
 use crate::side::Exit;
 use crate::step::*;
-
-const VMX: Option<Backend> = Some(Backend::Vmx);
-const SVM: Option<Backend> = Some(Backend::Svm);
 
 const SS_RIGHTS: u32 = field::RIGHTS + 2;
 const CS_RIGHTS: u32 = field::RIGHTS + 1;
@@ -23,30 +19,6 @@ const OTHER_PORT: u64 = 0x3f8;
 const LOW_DEVICE: u64 = 0x5000_0000;
 /// What the VMM's devices and hypercalls answer when R15 is as scripts have it.
 const RETURNED: u64 = 0x0ff4_5238_677e_9890;
-
-fn script(name: &'static str, backend: Option<Backend>, mode: Mode, shown: Shown) -> Script {
-    Script {
-        name,
-        backend,
-        features: feature::ALL,
-        mode,
-        steps: vec![Step::Shown(Box::new(shown))],
-    }
-}
-
-impl Script {
-    fn lacking(self, features: u32) -> Self {
-        Self {
-            features: self.features & !features,
-            ..self
-        }
-    }
-
-    fn behind(mut self, steps: Vec<Step>) -> Self {
-        self.steps.splice(0..0, steps);
-        self
-    }
-}
 
 /// What model_op has of string I/O: bytes of the address size, segment.
 fn string(bytes: u64, segment: u64) -> [u64; 3] {
@@ -118,7 +90,7 @@ fn instructions() -> Vec<Script> {
             .set(field::RCX, 0)
     };
     vec![
-        script(
+        script_for(
             "CPUID in the shadow of STI",
             None,
             Mode::Long,
@@ -127,7 +99,7 @@ fn instructions() -> Vec<Script> {
                 .theirs(by().field(field::SHADOW, 1))
                 .ours(by().field(field::SHADOW, 0)),
         ),
-        script(
+        script_for(
             "CPUID with TF",
             None,
             Mode::Long,
@@ -136,7 +108,7 @@ fn instructions() -> Vec<Script> {
                 .theirs(by().events([]))
                 .ours(by().events([(EXCEPTION, 1, None)])),
         ),
-        script(
+        script_for(
             "CPUID at the end of 4 GiB",
             VMX,
             Mode::Protected,
@@ -146,7 +118,7 @@ fn instructions() -> Vec<Script> {
                 .theirs(by().exits([Exit::FailEntry(0)]).complains("VM entry: "))
                 .ours(by().exits([]).field(field::RIP, 0)),
         ),
-        script(
+        script_for(
             "CPUID at the end of 4 GiB, no next RIP",
             SVM,
             Mode::Protected,
@@ -157,7 +129,7 @@ fn instructions() -> Vec<Script> {
                 .ours(by().field(field::RIP, 0)),
         )
         .lacking(feature::NRIPS),
-        script(
+        script_for(
             "a hypercall from user mode",
             None,
             Mode::Long,
@@ -181,7 +153,7 @@ fn instructions() -> Vec<Script> {
                         .field(field::RIP, CODE),
                 ),
         ),
-        script(
+        script_for(
             "#AC whose delivery raises it again",
             None,
             Mode::Long,
@@ -190,7 +162,7 @@ fn instructions() -> Vec<Script> {
                 .theirs(by().fails("stuck"))
                 .ours(by().exits([]).events([(EXCEPTION, 17, Some(0))])),
         ),
-        script(
+        script_for(
             "#DB whose delivery raises it again",
             None,
             Mode::Long,
@@ -199,26 +171,26 @@ fn instructions() -> Vec<Script> {
                 .theirs(by().fails("stuck"))
                 .ours(by().exits([]).events([(EXCEPTION, 1, None)])),
         ),
-        script(
+        script_for(
             "a machine check",
             SVM,
             Mode::Long,
             machine_check().theirs(by().exits([Exit::Down])),
         ),
-        script(
+        script_for(
             "a machine check",
             VMX,
             Mode::Long,
             machine_check().theirs(by().exits([Exit::Halt])),
         ),
-        script(
+        script_for(
             "a machine check of a guest that has CR4.MCE",
             None,
             Mode::Long,
             machine_check().theirs(by().events([(EXCEPTION, 18, None)])),
         )
         .behind(vec![cr4(0x60)]),
-        script(
+        script_for(
             "a #GP whose handler's stack has a page to be mapped",
             SVM,
             Mode::Long,
@@ -227,7 +199,7 @@ fn instructions() -> Vec<Script> {
                 .theirs(by().events([]))
                 .ours(by().events([(EXCEPTION, 13, Some(0x18))])),
         ),
-        script(
+        script_for(
             "an entry whose failure has 32 bits",
             SVM,
             Mode::Long,
@@ -243,7 +215,7 @@ fn memory() -> Vec<Script> {
     let mut prefixes = vec![0x66; 20];
     prefixes.extend([0x89, 0x03]);
     vec![
-        script(
+        script_for(
             "20 prefixes, which another CPU has written meanwhile",
             None,
             Mode::Long,
@@ -254,7 +226,7 @@ fn memory() -> Vec<Script> {
                 )
                 .ours(by().exits([nested(DEVICE, 2)]).field(field::RIP, CODE)),
         ),
-        script(
+        script_for(
             "RIP-relative with REX.B",
             None,
             Mode::Long,
@@ -264,7 +236,7 @@ fn memory() -> Vec<Script> {
                 .theirs(by().field(field::RIP, CODE + 3))
                 .ours(by().field(field::RIP, CODE + 7)),
         ),
-        script(
+        script_for(
             "a 16-bit immediate to the local APIC",
             SVM,
             Mode::Long,
@@ -272,7 +244,7 @@ fn memory() -> Vec<Script> {
                 .theirs(by().field(field::RIP, CODE + 7))
                 .ours(by().field(field::RIP, CODE + 5)),
         ),
-        script(
+        script_for(
             "page tables in device memory",
             None,
             Mode::Long,
@@ -298,7 +270,7 @@ fn memory() -> Vec<Script> {
                         .field(field::RIP, CODE),
                 ),
         ),
-        script(
+        script_for(
             "a fetch from the local APIC's page",
             VMX,
             Mode::Long,
@@ -307,7 +279,7 @@ fn memory() -> Vec<Script> {
                 .theirs(by().exits([]))
                 .ours(by().exits([nested(APIC, 4)])),
         ),
-        script(
+        script_for(
             "XCHG with the local APIC's TPR",
             SVM,
             Mode::Long,
@@ -316,7 +288,7 @@ fn memory() -> Vec<Script> {
                 .theirs(by().field(field::RAX, 0x20))
                 .ours(by().field(field::RAX, 0)),
         ),
-        script(
+        script_for(
             "an IRET that faults has unblocked NMIs",
             VMX,
             Mode::Long,
@@ -326,7 +298,7 @@ fn memory() -> Vec<Script> {
                 .theirs(by().field(field::SHADOW, 0))
                 .ours(by().field(field::SHADOW, 8)),
         ),
-        script(
+        script_for(
             "page tables where there is no memory",
             None,
             Mode::Long,
@@ -341,7 +313,7 @@ fn memory() -> Vec<Script> {
 fn strings() -> Vec<Script> {
     let pat = PML4 + 0x2000 + 8;
     vec![
-        script(
+        script_for(
             "a large page with PAT",
             None,
             Mode::Long,
@@ -350,7 +322,7 @@ fn strings() -> Vec<Script> {
                 .theirs(by().exits([string_exit(true, 0x3000)]))
                 .ours(by().exits([string_exit(true, 0x2000)])),
         ),
-        script(
+        script_for(
             "INS of a user program to a page of its kernel",
             None,
             Mode::Long,
@@ -375,7 +347,7 @@ fn strings() -> Vec<Script> {
                         .field(field::RDI, 0x2000),
                 ),
         ),
-        script(
+        script_for(
             "CS.L without long mode",
             VMX,
             Mode::Protected,
@@ -389,7 +361,7 @@ fn strings() -> Vec<Script> {
                         .field(field::RIP, CODE - 0xfe),
                 ),
         ),
-        script(
+        script_for(
             "OUTS whose code has been written to since",
             VMX,
             Mode::Long,
@@ -400,7 +372,7 @@ fn strings() -> Vec<Script> {
             .theirs(by().fails("invalid data"))
             .ours(by().exits([string_exit(true, 0x2000)])),
         ),
-        script(
+        script_for(
             "OUTS with a base in 64-bit mode",
             SVM,
             Mode::Long,
@@ -409,7 +381,7 @@ fn strings() -> Vec<Script> {
                 .theirs(by().exits([string_exit(true, 0x3000)]))
                 .ours(by().exits([string_exit(true, 0x2000)])),
         ),
-        script(
+        script_for(
             "OUTS without decode assists",
             SVM,
             Mode::Protected,
@@ -420,7 +392,7 @@ fn strings() -> Vec<Script> {
                 .ours(by().exits([string_exit(true, 0x3000)])),
         )
         .lacking(feature::DECODE),
-        script(
+        script_for(
             "a string address that wraps",
             SVM,
             Mode::Protected,

@@ -2,11 +2,13 @@
 //! Cases that chance does not bring about.
 
 mod guest;
+mod state;
 
 use cpu::feature;
 
 use crate::compare::Case;
 use crate::machine::Backend;
+use crate::shown::Shown;
 use crate::step::*;
 
 pub struct Script {
@@ -25,6 +27,13 @@ fn script(name: &'static str, backend: Option<Backend>, mode: Mode, steps: Vec<S
         mode,
         steps,
     }
+}
+
+const VMX: Option<Backend> = Some(Backend::Vmx);
+const SVM: Option<Backend> = Some(Backend::Svm);
+
+fn script_for(name: &'static str, backend: Option<Backend>, mode: Mode, shown: Shown) -> Script {
+    script(name, backend, mode, vec![Step::Shown(Box::new(shown))])
 }
 
 fn cr(number: u8, value: u64) -> Step {
@@ -395,10 +404,23 @@ pub fn scripts() -> Vec<Script> {
         }],
     ));
     list.extend(guest::scripts());
+    list.extend(state::scripts());
     list
 }
 
 impl Script {
+    fn lacking(self, features: u32) -> Self {
+        Self {
+            features: self.features & !features,
+            ..self
+        }
+    }
+
+    fn behind(mut self, steps: Vec<Step>) -> Self {
+        self.steps.splice(0..0, steps);
+        self
+    }
+
     /// The interrupt flag is on in all of them, but behind the last entry of the way into the mode.
     pub fn case(&self) -> Case {
         let mut registers = Registers {
