@@ -158,6 +158,10 @@ static void basic(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 		if (subleaf == 0)
 			leaf_7(out);
 		break;
+	case 0xa:
+		if (model->backend == MODEL_VMX)
+			out[0] = 2 | 4 << 8 | 48 << 16; /* four counters */
+		break;
 	case 0xb:
 		out[2] = subleaf;
 		out[3] = cpu->number;

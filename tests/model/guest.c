@@ -78,6 +78,18 @@ uint32_t guest_read32(uint64_t gpa)
 	return value;
 }
 
+/* SDM Vol. 2, RDPMC. Counters do not count here. */
+bool guest_has_counter(uint64_t number)
+{
+	return (uint32_t)number < 4;
+}
+
+/* Legal, and bad for whoever shares the caches. */
+void guest_writes_back(const char *instruction)
+{
+	complain("the guest's %s reaches the host's caches", instruction);
+}
+
 static void apply_sets(const struct guest_view *view, uint64_t gpr[16])
 {
 	for (uint32_t i = 0; i < model->set_count; i++)

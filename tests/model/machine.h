@@ -166,5 +166,7 @@ struct guest_view {
 void guest_runs(const struct guest_view *view, uint64_t gpr[16]);
 void guest_took(uint32_t type, uint32_t vector, bool has_error_code, uint32_t error_code);
 uint32_t guest_read32(uint64_t gpa);
+bool guest_has_counter(uint64_t number); /* of RDPMC */
+void guest_writes_back(const char *instruction);
 
 #endif

@@ -546,6 +546,16 @@ static bool rdtsc(const struct model_op *op, uint64_t gpr[16])
 	return done(gpr, op);
 }
 
+static bool rdpmc(const struct model_op *op, uint64_t gpr[16])
+{
+	if (vmcb->intercept3 & INTERCEPT_RDPMC)
+		return exit_for(op, EXIT_RDPMC, 0, 0);
+	if (!guest_has_counter(gpr[MODEL_RCX]))
+		return general_protection();
+	set_edx_eax(gpr, 0);
+	return done(gpr, op);
+}
+
 /* An instruction with an intercept of its own, which else is over. */
 static bool with_intercept(const struct model_op *op, uint64_t gpr[16], uint32_t vector, uint32_t bit, uint64_t code)
 {
@@ -612,11 +622,15 @@ static bool plain(const struct model_op *op, uint64_t gpr[16])
 	case MODEL_OP_HLT:
 		return with_intercept(op, gpr, vmcb->intercept3, INTERCEPT_HLT, EXIT_HLT);
 	case MODEL_OP_INVD:
+		if (!(vmcb->intercept3 & INTERCEPT_INVD))
+			guest_writes_back("INVD");
 		return with_intercept(op, gpr, vmcb->intercept3, INTERCEPT_INVD, EXIT_INVD);
 	case MODEL_OP_WBINVD:
+		if (!(vmcb->intercept4 & INTERCEPT_WBINVD))
+			guest_writes_back("WBINVD");
 		return with_intercept(op, gpr, vmcb->intercept4, INTERCEPT_WBINVD, EXIT_WBINVD);
 	case MODEL_OP_RDPMC:
-		return vmcb->intercept3 & INTERCEPT_RDPMC ? exit_for(op, EXIT_RDPMC, 0, 0) : general_protection();
+		return rdpmc(op, gpr);
 	case MODEL_OP_PAUSE:
 		return with_intercept(op, gpr, vmcb->intercept3, INTERCEPT_PAUSE, EXIT_PAUSE);
 	case MODEL_OP_MONITOR:

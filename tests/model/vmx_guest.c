@@ -576,6 +576,16 @@ static bool rdtsc(const struct model_op *op, uint64_t gpr[16])
 	return done(gpr, op);
 }
 
+static bool rdpmc(const struct model_op *op, uint64_t gpr[16])
+{
+	if (field(VMCS_CPU_CONTROLS) & CPU_RDPMC_EXITING)
+		return exit_for(X86VCPU_VMX_EXIT_RDPMC, 0, op->length);
+	if (!guest_has_counter(gpr[MODEL_RCX]))
+		return general_protection();
+	set_edx_eax(gpr, 0);
+	return done(gpr, op);
+}
+
 static bool xgetbv(const struct model_op *op, uint64_t gpr[16])
 {
 	if (!(field(VMCS_GUEST_CR4) & CR4_OSXSAVE))
@@ -709,10 +719,11 @@ static bool controlled(const struct model_op *op, uint64_t gpr[16])
 			set_field(VMCS_GUEST_ACTIVITY, 1);
 		return with_control(op, gpr, controls & CPU_HLT_EXITING, X86VCPU_VMX_EXIT_HLT);
 	case MODEL_OP_WBINVD:
+		if (!(field(VMCS_CPU2_CONTROLS) & CPU2_WBINVD_EXITING))
+			guest_writes_back("WBINVD");
 		return with_control(op, gpr, field(VMCS_CPU2_CONTROLS) & CPU2_WBINVD_EXITING, X86VCPU_VMX_EXIT_WBINVD);
 	case MODEL_OP_RDPMC:
-		return controls & CPU_RDPMC_EXITING ? exit_for(X86VCPU_VMX_EXIT_RDPMC, 0, op->length)
-						    : general_protection();
+		return rdpmc(op, gpr);
 	case MODEL_OP_PAUSE:
 		return with_control(op, gpr, controls & CPU_PAUSE_EXITING, X86VCPU_VMX_EXIT_PAUSE);
 	case MODEL_OP_MONITOR:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Both libraries through the same steps, and what came out differently.
 
+use std::collections::BTreeMap;
+
 use cpu::{field, model_event};
 
 use crate::errata::{Context, Tally};
@@ -83,6 +85,7 @@ pub struct Pair {
     known: Known,
     setup: [Option<Setup>; 2],
     after_setup: bool,
+    written: BTreeMap<u32, u64>,
     obstinate: bool, // it goes on where a sequence would end
     pub exits: u64,
 }
@@ -117,7 +120,7 @@ fn before_run(side: &mut dyn Side, step: &Step) {
 }
 
 /// What the VMM's devices answer.
-fn data(registers: &Registers) -> u64 {
+pub fn data(registers: &Registers) -> u64 {
     registers.gpr[15].rotate_left(7) ^ 0x8765_4321_fedc_ba98
 }
 
@@ -271,6 +274,7 @@ impl Pair {
             known: [None; field::COUNT as usize],
             setup: [None, None],
             after_setup: false,
+            written: BTreeMap::new(),
             obstinate,
             exits: 0,
         };
@@ -380,6 +384,12 @@ impl Pair {
         }
         let goes_on = theirs.stopped && ours.stopped && theirs.failure.is_none() && ours.failure.is_none();
         let ends = self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
+        match *step {
+            Step::Wrmsr(index, value) if ours.events.iter().all(|e| e.kind != 3) => {
+                self.written.insert(index, value);
+            }
+            _ => {}
+        }
         Ok(goes_on && (!ends || self.obstinate))
     }
 
@@ -421,6 +431,7 @@ impl Pair {
         }
         self.mode = Mode::Real;
         self.after_setup = true;
+        self.written.clear();
         let mut found = Vec::new();
         let goes_on = results.iter().all(|(result, _)| result.is_ok());
         difference(&mut found, Kind::Failure, &results[0].0, &results[1].0);
@@ -451,6 +462,7 @@ impl Pair {
             step,
             outcomes,
             after_setup: self.after_setup,
+            written: &self.written,
             known: &self.known,
         };
         let (mut ends, mut rest) = (false, Vec::new());
@@ -550,6 +562,7 @@ pub fn run_out_of_memory(backend: Backend, after: u32, tally: &mut Tally) -> Res
         step: &Step::OutOfMemory,
         outcomes: None,
         after_setup: false,
+        written: &BTreeMap::new(),
         known: &known,
     };
     let rest: Vec<_> = found

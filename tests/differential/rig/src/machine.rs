@@ -18,6 +18,7 @@ pub enum Backend {
 thread_local! {
     static CURRENT: RefCell<*mut model> = const { RefCell::new(null_mut()) };
     static CPU: RefCell<u32> = const { RefCell::new(0) };
+    static READS: RefCell<(u64, u64)> = const { RefCell::new((0, 0)) };
     static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -32,6 +33,19 @@ fn called(text: String) {
 /// What the host was called for since the last time, in order.
 pub fn take_calls() -> Vec<String> {
     CALLS.with(|calls| calls.take())
+}
+
+/// Calls for guest memory, and bytes that they were for.
+pub fn take_reads() -> String {
+    let (calls, bytes) = READS.with(|reads| reads.take());
+    format!("{calls} reads, {bytes} bytes")
+}
+
+fn reads(bytes: u64) {
+    READS.with(|reads| {
+        let (calls, sum) = *reads.borrow();
+        *reads.borrow_mut() = (calls + 1, sum + bytes);
+    });
 }
 
 pub struct Machine {
@@ -146,6 +160,10 @@ impl Machine {
         unsafe { cpu::model_trace_clear(self.model) }
     }
 
+    pub fn memory(&self, hpa: u64) -> *const c_void {
+        unsafe { cpu::model_memory(self.model, hpa) }
+    }
+
     pub fn context(&self) -> *mut c_void {
         self.model.cast()
     }
@@ -186,6 +204,7 @@ impl theirs::X86HostOps for Host {
     }
 
     fn read_guest_u8(gpa: theirs::X86GuestPhysAddr) -> theirs::X86VcpuResult<u8> {
+        reads(1);
         let gpa = gpa.as_usize();
         if gpa >= cpu::MODEL_GUEST_SIZE {
             return Err(theirs::X86VcpuError::InvalidInput);
@@ -290,6 +309,7 @@ unsafe extern "C" fn phys_to_virt(ctx: *mut c_void, hpa: u64) -> *mut c_void {
 }
 
 unsafe extern "C" fn read_guest(ctx: *mut c_void, gpa: u64, to: *mut c_void, len: u64) -> i32 {
+    reads(len);
     if gpa >= cpu::MODEL_GUEST_SIZE as u64 {
         return library::X86VCPU_ERR_INVALID_INPUT;
     }

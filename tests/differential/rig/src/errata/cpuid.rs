@@ -143,7 +143,6 @@ fn by_bits(c: &Context, d: &Difference, leaf: u32, subleaf: u32, register: u32) 
 
 /// The model's, by its leaf 15H.
 const TSC_MHZ: u64 = 1000;
-const HIGHEST_BASIC: u32 = 0x16;
 const VCPU: u64 = 0;
 
 fn area(xcr0: u64, compacted: bool) -> u64 {
@@ -187,6 +186,7 @@ fn value(c: &Context, leaf: u32, subleaf: u32, register: u32) -> Option<(&'stati
     Some(match (leaf, subleaf, register) {
         (0xb, ..) => ("C-13", topology(subleaf, register)),
         (0x1f, ..) => ("C-13", out_of_range(c, register)),
+        (0xa, ..) => ("C-13d", 0), // performance monitoring
         (0x15, ..) => ("CPUID", 0),
         (0x16, _, RAX) => ("CPUID", TSC_MHZ),
         (0xd, 0, RBX) => ("C-01f", area(xcr0, false)),

@@ -3,34 +3,46 @@
 
 use super::*;
 
+/// RDPMC is the CPU's there, and #GP(0) here.
+fn counter(c: &Context, d: &Difference) -> bool {
+    matches!(c.step, Step::Rdpmc)
+        && native(theirs(c))
+        && must::faults(c, 13)
+        && (must::of_instruction(d) || is_field(d, &[RAX, RDX]))
+}
+
 pub const ROWS: &[Row] = &[
     // ---- Instructions that are refused or do nothing
-    row("V-26", |c, d| {
-        matches!(c.step, Step::Monitor | Step::Mwait | Step::Wbinvd | Step::Rdpmc)
+    row("MONITOR, MWAIT", |c, d| {
+        matches!(c.step, Step::Monitor | Step::Mwait)
             && native(theirs(c))
-            && of_control_flow(d)
+            && must::faults(c, 6)
+            && must::of_instruction(d)
     }),
+    row("V-26", counter),
+    row("V-26", |c, d| {
+        matches!(c.step, Step::Wbinvd) && complains(d, "the guest's WBINVD") && must::goes_on(c, &[])
+    }),
+    row("S-02", counter),
     row("S-02", |c, d| {
-        matches!(
-            c.step,
-            Step::Invd | Step::Monitor | Step::Mwait | Step::Wbinvd | Step::Rdpmc
-        ) && native(theirs(c))
-            && of_control_flow(d)
+        matches!(c.step, Step::Wbinvd | Step::Invd)
+            && (complains(d, "the guest's WBINVD") || complains(d, "the guest's INVD"))
+            && must::goes_on(c, &[])
     }),
     row("S-03", |c, d| {
         halts_forever(theirs(c))
-            && takes(ours(c), 6)
             && !matches!(c.step, Step::Refused(_))
-            && of_control_flow(d)
+            && must::faults(c, 6)
+            && must::of_instruction(d)
     }),
     last("S-07", |c, d| {
-        matches!(c.step, Step::Refused(5)) && takes(ours(c), 6) && of_control_flow(d)
+        matches!(c.step, Step::Refused(5)) && must::faults(c, 6) && must::of_instruction(d)
     }),
     row("S-07", |c, d| {
-        matches!(c.step, Step::Refused(_)) && takes(ours(c), 6) && of_control_flow(d)
+        matches!(c.step, Step::Refused(_)) && must::faults(c, 6) && must::of_instruction(d)
     }),
     row("S-05", |c, d| {
-        matches!(c.step, Step::HostNmi) && halts_forever(theirs(c)) && of_control_flow(d)
+        matches!(c.step, Step::HostNmi) && halts_forever(theirs(c)) && must::stays(c) && d.kind == Kind::Exits
     }),
     row("S-15", |c, d| {
         matches!(c.step, Step::Pause) && d.kind == Kind::Exits && d.theirs == "[Timer]"
@@ -48,13 +60,28 @@ pub const ROWS: &[Row] = &[
         }),
     ),
     row("V-07", |c, d| {
-        matches!(c.step, Step::Invd | Step::Refused(_)) && halts_forever(theirs(c)) && of_control_flow(d)
+        halts_forever(theirs(c))
+            && must::of_instruction(d)
+            && match c.step {
+                Step::Invd => must::goes_on(c, &[]),
+                Step::Refused(_) => must::faults(c, 6),
+                _ => false,
+            }
     }),
     last("V-07b", |c, d| {
-        matches!(c.step, Step::TripleFault | Step::TaskSwitch) && halts_forever(theirs(c)) && of_the_end(d)
+        halts_forever(theirs(c))
+            && of_the_end(d)
+            && ours(c).is_some_and(|o| match c.step {
+                Step::TripleFault => o.exits == [Exit::Down],
+                Step::TaskSwitch => o.exits.is_empty() && o.failure == Some(Failure::Error("unsupported")),
+                _ => false,
+            })
     }),
     last("V-22", |c, d| {
-        matches!(c.step, Step::BadEntry) && d.kind == Kind::Exits && d.theirs == "[FailEntry(0)]"
+        matches!(c.step, Step::BadEntry)
+            && d.kind == Kind::Exits
+            && d.theirs == "[FailEntry(0)]"
+            && d.ours == "[FailEntry(80000021)]"
     }),
     row("guest TSC", |c, d| {
         matches!(c.step, Step::Rdtsc) && is_field(d, &[RAX, RDX])

@@ -10,6 +10,8 @@ mod host;
 mod insn;
 mod io;
 mod msr;
+mod msr_table;
+mod must;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +26,8 @@ pub struct Context<'a> {
     pub mode: Mode,
     pub step: &'a Step,
     pub outcomes: Option<(&'a Registers, &'a Outcome, &'a Outcome)>,
-    pub after_setup: bool, // the second one
+    pub after_setup: bool,               // the second one
+    pub written: &'a BTreeMap<u32, u64>, // MSRs, by x86vcpu's guest
     pub known: &'a [Option<(u64, u64)>; cpu::field::COUNT as usize],
 }
 
@@ -39,15 +42,23 @@ pub struct Row {
 }
 
 impl Row {
-    /// V rows are of VT-x, S rows of SVM.
     pub fn is_of(&self, backend: Backend) -> bool {
-        match (self.only, self.id.split_once('-')) {
-            (Some(only), _) => backend == only,
-            (_, Some(("V", _))) => backend == Backend::Vmx,
-            (_, Some(("S", _))) => backend == Backend::Svm,
-            _ => true,
-        }
+        self.only.is_none_or(|only| only == backend) && is_of(self.id, backend)
     }
+}
+
+/// V rows are of VT-x, S rows of SVM.
+pub fn is_of(id: &str, backend: Backend) -> bool {
+    match id.split_once('-') {
+        Some(("V", _)) => backend == Backend::Vmx,
+        Some(("S", _)) => backend == Backend::Svm,
+        _ => true,
+    }
+}
+
+/// Those that describe registers after CPUID, which have no predicates of their own.
+pub fn cpuid_rows() -> &'static [&'static str] {
+    cpuid::ROWS
 }
 
 const fn row(id: &'static str, meets: Meets) -> Row {
@@ -294,15 +305,15 @@ impl Tally {
         ) {
             return None;
         }
+        if let Some(id) = context.step.shows(difference) {
+            *self.counts.entry(id).or_default() += 1;
+            return Some(Claim { ends: false });
+        }
         let together = cpuid::explain(context, difference);
         for id in &together {
             *self.counts.entry(id).or_default() += 1;
         }
         if !together.is_empty() {
-            return Some(Claim { ends: false });
-        }
-        if let Some(id) = context.step.shows(difference) {
-            *self.counts.entry(id).or_default() += 1;
             return Some(Claim { ends: false });
         }
         if !faults_as_the_manual_has_it(context) {

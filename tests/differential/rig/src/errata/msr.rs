@@ -3,6 +3,26 @@
 
 use super::*;
 
+/// How the access ended, and what it brought.
+fn of_answer(d: &Difference) -> bool {
+    must::of_instruction(d) || is_field(d, &[RAX, RDX])
+}
+
+fn by_rule(c: &Context) -> bool {
+    msr(c).is_some_and(|(index, written)| msr_table::is_met(c, index, written))
+}
+
+/// The crate's guest has the host's MSR, and this one what the table says.
+fn by_table(c: &Context, d: &Difference, row: Option<&str>) -> bool {
+    let Some((index, _)) = msr(c) else { return false };
+    let debugctl = index == 0x1d9 && is_field(d, &[DEBUGCTL]) && d.values.1 == 0;
+    msr_table::row(index) == row
+        && native(theirs(c))
+        && !native(ours(c))
+        && by_rule(c)
+        && (of_answer(d) || debugctl || d.kind == Kind::TheirHost)
+}
+
 pub const ROWS: &[Row] = &[
     // ---- MSRs
     last("V-02", |c, d| {
@@ -16,25 +36,17 @@ pub const ROWS: &[Row] = &[
     row("LA-13", |c, d| {
         matches!(c.step, Step::Rdmsr(0x1b)) && is_field(d, &[RAX, RDX])
     }),
-    row("V-01", |c, d| {
-        msr(c).is_some()
-            && native(theirs(c))
-            && !native(ours(c))
-            && (of_control_flow(d) || is_field(d, &[RAX, RDX, DEBUGCTL]))
+    row("MTRRs", |c, d| by_table(c, d, Some("MTRRs"))),
+    row("IA32_SPEC_CTRL, PRED_CMD", |c, d| {
+        by_table(c, d, Some("IA32_SPEC_CTRL, PRED_CMD"))
     }),
-    row("V-01", |c, d| {
-        matches!(c.step, Step::Wrmsr(..)) && native(theirs(c)) && d.kind == Kind::TheirHost
-    }),
-    row("S-01", |c, d| {
-        msr(c).is_some()
-            && native(theirs(c))
-            && !native(ours(c))
-            && (of_control_flow(d) || is_field(d, &[RAX, RDX, DEBUGCTL]))
-    }),
-    row("S-01", |c, d| {
-        matches!(c.step, Step::Wrmsr(..)) && native(theirs(c)) && d.kind == Kind::TheirHost
-    }),
+    row("C-13e", |c, d| by_table(c, d, Some("C-13e"))),
+    row("V-01", |c, d| by_table(c, d, None)),
+    row("S-01", |c, d| by_table(c, d, None)),
     last("S-01", |_, d| complains(d, "VMRUN without a host save area")),
+    row("C-16", |c, d| {
+        matches!(c.step, Step::Wrmsr(0xc000_0103, _)) && host_changes(d, &["MSR.c0000103"])
+    }),
     row("C-16", |c, d| {
         matches!(c.step, Step::Rdmsr(0xc000_0103))
             && is_field(d, &[RAX])
@@ -48,18 +60,12 @@ pub const ROWS: &[Row] = &[
         matches!(c.step, Step::Rdmsr(0x10)) && is_field(d, &[RAX, RDX])
     }),
     row("C-09", |c, d| {
-        forwards(theirs(c)) && is_field(d, &[RIP]) && Some(d.values.0) == c.outcomes.map(|o| o.0.rip)
-    }),
-    row("C-09", |c, d| {
-        matches!(c.step, Step::Rdmsr(_))
-            && forwards(theirs(c))
-            && forwards(ours(c))
-            && is_field(d, &[RAX, RDX])
+        forwards(theirs(c)) && forwards(ours(c)) && by_rule(c) && of_answer(d)
     }),
     only(
         Backend::Vmx,
         row("MSRs that nobody names", |c, d| {
-            forwards(theirs(c)) && !forwards(ours(c)) && (of_control_flow(d) || is_field(d, &[RAX, RDX]))
+            forwards(theirs(c)) && !forwards(ours(c)) && by_rule(c) && of_answer(d)
         }),
     ),
 ];

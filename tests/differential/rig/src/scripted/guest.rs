@@ -15,6 +15,7 @@ const DS_BASE: u32 = field::BASE + 3;
 const ES_BASE: u32 = field::BASE;
 
 const OTHER_PORT: u64 = 0x3f8;
+const END: u64 = cpu::MODEL_GUEST_SIZE as u64;
 /// Where PDPTE 1 has the device when it is like PDPTE 3.
 const LOW_DEVICE: u64 = 0x5000_0000;
 /// What the VMM's devices and hypercalls answer when R15 is as scripts have it.
@@ -269,6 +270,16 @@ fn memory() -> Vec<Script> {
                         .field(field::RAX, 0x1234_5678)
                         .field(field::RIP, CODE),
                 ),
+        ),
+        script_for(
+            "an instruction that goes beyond the end of memory",
+            SVM,
+            Mode::Long,
+            store("device memory", &[], DEVICE)
+                .memory(END - 1, &[0x89])
+                .set(field::RIP, END - 1)
+                .theirs(by().fails("invalid input"))
+                .ours(by().exits([nested(DEVICE, 2)])),
         ),
         script_for(
             "a fetch from the local APIC's page",

@@ -44,6 +44,20 @@ fn cr(number: u8, value: u64) -> Step {
     }
 }
 
+/// What steps are there to show.
+pub fn rows(backend: Backend) -> Vec<&'static str> {
+    let of = |script: &Script| script.backend.is_none_or(|only| only == backend);
+    scripts()
+        .iter()
+        .filter(|script| of(script))
+        .flat_map(|script| &script.steps)
+        .filter_map(|step| match step {
+            Step::Shown(shown) => Some(shown.row),
+            _ => None,
+        })
+        .collect()
+}
+
 pub fn scripts() -> Vec<Script> {
     let (vmx, svm) = (Some(Backend::Vmx), Some(Backend::Svm));
     let lacking = |name, features: u32, steps| Script {

@@ -16,7 +16,7 @@ pub struct Ours {
     cpu: usize,
 }
 
-fn status(status: i32) -> Answer<()> {
+pub fn status(status: i32) -> Answer<()> {
     Err(Failure::Error(match status {
         0 => return Ok(()),
         X86VCPU_ERR_INVALID_INPUT => "invalid input",
