@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Both libraries through the same steps, and what came out differently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cpu::{field, model_event};
 
@@ -44,7 +44,9 @@ pub enum Kind {
     Failure,
     Stopped,
     LastExit,
-    Events,
+    Exceptions, // that the guest takes
+    Interrupts, // and NMIs
+    Order,      // of the two
     Field(u32),
     Calls,
     TheirComplaint,
@@ -86,6 +88,9 @@ pub struct Pair {
     setup: [Option<Setup>; 2],
     after_setup: bool,
     written: BTreeMap<u32, u64>,
+    injected: BTreeSet<u8>,
+    pending: BTreeSet<u8>,
+    before: Option<[u64; field::COUNT as usize]>,
     obstinate: bool, // it goes on where a sequence would end
     pub exits: u64,
 }
@@ -210,6 +215,19 @@ fn one_sided(found: &mut Vec<Difference>, theirs: (Kind, &[String]), ours: (Kind
     }
 }
 
+fn compare_events(found: &mut Vec<Difference>, theirs: &[model_event], ours: &[model_event]) {
+    let part = |events: &[model_event], exceptions| -> Vec<_> {
+        let is = |e: &&model_event| (e.kind == 3) == exceptions;
+        events.iter().filter(is).copied().collect()
+    };
+    let before = found.len();
+    difference(found, Kind::Exceptions, &part(theirs, true), &part(ours, true));
+    difference(found, Kind::Interrupts, &part(theirs, false), &part(ours, false));
+    if found.len() == before {
+        difference(found, Kind::Order, &theirs.to_vec(), &ours.to_vec());
+    }
+}
+
 fn compare_fields(found: &mut Vec<Difference>, known: &mut Known, theirs: &Outcome, ours: &Outcome) {
     if !theirs.stopped || !ours.stopped {
         return;
@@ -242,7 +260,7 @@ fn compare(known: &mut Known, theirs: &Outcome, ours: &Outcome) -> Vec<Differenc
     if theirs.stopped && ours.stopped {
         difference(&mut found, Kind::LastExit, &theirs.last, &ours.last);
     }
-    difference(&mut found, Kind::Events, &theirs.events, &ours.events);
+    compare_events(&mut found, &theirs.events, &ours.events);
     difference(&mut found, Kind::Calls, &theirs.calls, &ours.calls);
     one_sided(
         &mut found,
@@ -275,6 +293,9 @@ impl Pair {
             setup: [None, None],
             after_setup: false,
             written: BTreeMap::new(),
+            injected: BTreeSet::new(),
+            pending: BTreeSet::new(),
+            before: None,
             obstinate,
             exits: 0,
         };
@@ -367,6 +388,10 @@ impl Pair {
             Step::SetupAgain => return self.set_up_again(tally),
             _ => {}
         }
+        for vector in step.injects() {
+            self.injected.insert(vector);
+            self.pending.insert(vector);
+        }
         let (backend, mode) = (self.backend, self.mode);
         let mut outcomes = Vec::new();
         for side in [&mut self.theirs as &mut dyn Side, &mut self.ours] {
@@ -378,12 +403,23 @@ impl Pair {
         let ours = outcomes.pop().expect("two");
         let theirs = outcomes.pop().expect("two");
         self.exits += 1 + theirs.exits.len() as u64;
+        match *step {
+            Step::Hlt { wake } if ours.exits.contains(&Exit::Halt) => {
+                self.injected.insert(wake);
+                self.pending.insert(wake);
+            }
+            _ => {}
+        }
         let mut found = compare(&mut self.known, &theirs, &ours);
         if let Step::Shown(shown) = step {
             found.extend(shown.broken(&theirs, &ours));
         }
         let goes_on = theirs.stopped && ours.stopped && theirs.failure.is_none() && ours.failure.is_none();
         let ends = self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
+        for event in &ours.events {
+            self.pending.remove(&(event.vector as u8));
+        }
+        self.before = ours.stopped.then_some(ours.fields);
         match *step {
             Step::Wrmsr(index, value) if ours.events.iter().all(|e| e.kind != 3) => {
                 self.written.insert(index, value);
@@ -432,6 +468,7 @@ impl Pair {
         self.mode = Mode::Real;
         self.after_setup = true;
         self.written.clear();
+        self.pending.clear();
         let mut found = Vec::new();
         let goes_on = results.iter().all(|(result, _)| result.is_ok());
         difference(&mut found, Kind::Failure, &results[0].0, &results[1].0);
@@ -463,6 +500,9 @@ impl Pair {
             outcomes,
             after_setup: self.after_setup,
             written: &self.written,
+            injected: &self.injected,
+            pending: &self.pending,
+            before: self.before.as_ref(),
             known: &self.known,
         };
         let (mut ends, mut rest) = (false, Vec::new());
@@ -563,6 +603,9 @@ pub fn run_out_of_memory(backend: Backend, after: u32, tally: &mut Tally) -> Res
         outcomes: None,
         after_setup: false,
         written: &BTreeMap::new(),
+        injected: &BTreeSet::new(),
+        pending: &BTreeSet::new(),
+        before: None,
         known: &known,
     };
     let rest: Vec<_> = found

@@ -191,7 +191,9 @@ impl Shown {
         let differ = self.theirs.fails.is_some() || self.ours.fails.is_some();
         match d.kind {
             Kind::Exits => differ || self.theirs.exits.is_some() && self.ours.exits.is_some(),
-            Kind::Events => differ || self.theirs.events.is_some() && self.ours.events.is_some(),
+            Kind::Exceptions | Kind::Interrupts | Kind::Order => {
+                differ || self.theirs.events.is_some() && self.ours.events.is_some()
+            }
             Kind::Stopped | Kind::Failure | Kind::Calls => {
                 differ || self.theirs.exits.is_some() && self.ours.exits.is_some()
             }

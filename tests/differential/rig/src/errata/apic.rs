@@ -23,7 +23,7 @@ pub const ROWS: &[Row] = &[
     }),
     last("V-05d", |c, d| {
         matches!(*c.step, Step::Mmio { address, .. } if address >> 12 == 0xfee00)
-            && (of_an_access(d) || d.kind == Kind::Events)
+            && (of_an_access(d) || of_events(d))
             && is_field(d, &[RIP])
     }),
     last("V-05", |c, d| {

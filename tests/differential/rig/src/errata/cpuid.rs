@@ -54,6 +54,9 @@ const BITS: &[Bits] = &[
     ),
     // MCA, PSN, DS, ACPI, HTT, TM, PBE
     bits("C-13d", Theirs, 1, 0, RDX, mask([14, 18, 21, 22, 28, 29, 31])),
+    // No local APIC while IA32_APIC_BASE has it disabled (SDM 12.4.3).
+    bits("CPUID", Theirs, 1, 0, RDX, mask([9])),
+    bits("CPUID", Theirs, 0x8000_0001, 0, RDX, mask([9])),
     bits("C-13b", Theirs, 1, 0, RCX, mask([27])),
     bits("C-13b", Ours, 1, 0, RCX, mask([27])),
     bits("C-13e", Ours, 1, 0, RCX, mask([24])),
@@ -118,6 +121,9 @@ fn is_possible(c: &Context, b: &Bits, d: &Difference) -> bool {
     match (b.row, b.leaf) {
         ("C-13b", _) => follows_cr4(c, b, d),
         ("V-27", _) => c.features & feature::BARE_CONTROLS != 0,
+        ("CPUID", 1 | 0x8000_0001) if b.register == RDX => {
+            c.written.get(&0x1b).is_some_and(|value| value >> 11 & 1 == 0)
+        }
         ("CPUID", _) => svm(c),
         _ => true,
     }

@@ -19,7 +19,7 @@ pub const ROWS: &[Row] = &[
         mmio(c).is_some()
             && legacy_paging(c)
             && only_faults(theirs(c))
-            && (of_an_access(d) || d.kind == Kind::Events || is_field(d, &[CR2]))
+            && (of_an_access(d) || of_events(d) || is_field(d, &[CR2]))
     }),
     row("C-12b", |c, d| {
         mmio(c).is_some_and(|name| {

@@ -3,6 +3,7 @@
 //! no row claims is an error.
 
 mod apic;
+mod control;
 mod cpuid;
 mod cr;
 mod events;
@@ -13,7 +14,7 @@ mod msr;
 mod msr_table;
 mod must;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compare::{Difference, Kind, Outcome};
 use crate::machine::Backend;
@@ -26,8 +27,12 @@ pub struct Context<'a> {
     pub mode: Mode,
     pub step: &'a Step,
     pub outcomes: Option<(&'a Registers, &'a Outcome, &'a Outcome)>,
-    pub after_setup: bool,               // the second one
-    pub written: &'a BTreeMap<u32, u64>, // MSRs, by x86vcpu's guest
+    pub after_setup: bool, // the second one
+    /// Vectors that the host ever injected, and those that x86vcpu's guest had not taken before this step.
+    pub injected: &'a BTreeSet<u8>,
+    pub pending: &'a BTreeSet<u8>,
+    pub before: Option<&'a [u64; cpu::field::COUNT as usize]>, // x86vcpu's guest when it was last looked at
+    pub written: &'a BTreeMap<u32, u64>,                       // MSRs, by x86vcpu's guest
     pub known: &'a [Option<(u64, u64)>; cpu::field::COUNT as usize],
 }
 
@@ -151,12 +156,15 @@ fn panics(outcome: Option<&Outcome>, text: &str) -> bool {
     outcome.is_some_and(|o| matches!(&o.failure, Some(Failure::Panic(why)) if why.contains(text)))
 }
 
+fn of_events(d: &Difference) -> bool {
+    matches!(d.kind, Kind::Exceptions | Kind::Interrupts | Kind::Order)
+}
+
 /// What differs when one side's instruction is over and the other's is not.
 fn of_control_flow(d: &Difference) -> bool {
-    matches!(
-        d.kind,
-        Kind::Exits | Kind::Events | Kind::Stopped | Kind::Failure | Kind::Calls
-    ) || is_field(d, &[RIP])
+    matches!(d.kind, Kind::Exits | Kind::Stopped | Kind::Failure | Kind::Calls)
+        || of_events(d)
+        || is_field(d, &[RIP])
 }
 
 /// An entry of upstream's guest fails a check whose name begins with one of these.
@@ -171,16 +179,14 @@ fn fails_check(c: &Context, d: &Difference, names: &[&str]) -> bool {
         .iter()
         .any(|e| matches!(e, Exit::FailEntry(0 | u64::MAX)))
         && outcome.complaints.iter().any(named)
-        && (matches!(d.kind, Kind::Exits | Kind::Stopped | Kind::Calls | Kind::Events)
+        && (matches!(d.kind, Kind::Exits | Kind::Stopped | Kind::Calls)
+            || of_events(d)
             || d.kind == Kind::TheirComplaint && named(&d.theirs))
 }
 
 /// What follows from a vCPU that does not go on.
 fn of_the_end(d: &Difference) -> bool {
-    matches!(
-        d.kind,
-        Kind::Exits | Kind::Stopped | Kind::Calls | Kind::Failure | Kind::Events
-    )
+    matches!(d.kind, Kind::Exits | Kind::Stopped | Kind::Calls | Kind::Failure) || of_events(d)
 }
 
 fn mmio(c: &Context) -> Option<&'static str> {
@@ -204,43 +210,6 @@ fn mov_to_cr(c: &Context, wanted: u8) -> bool {
 
 fn halts_forever(outcome: Option<&Outcome>) -> bool {
     outcome.is_some_and(|o| o.exits.contains(&Exit::Halt))
-}
-
-fn queued(c: &Context) -> bool {
-    c.outcomes.is_some_and(|(_, theirs, ours)| {
-        let interrupts = |o: &Outcome| o.events.iter().filter(|e| e.kind == 0 || e.kind == 7).count();
-        interrupts(theirs) != 0 || interrupts(ours) != 0
-    })
-}
-
-/// The same events in another order.
-fn reordered(c: &Context) -> bool {
-    c.outcomes.is_some_and(|(_, theirs, ours)| {
-        let sorted = |o: &Outcome| {
-            let mut list: Vec<_> = o.events.iter().map(|e| (e.kind, e.vector)).collect();
-            list.sort_unstable();
-            list
-        };
-        sorted(theirs) == sorted(ours)
-    })
-}
-
-/// Upstream delivers the lower of two vectors.
-fn lower_first(c: &Context) -> bool {
-    c.outcomes.is_some_and(
-        |(_, theirs, ours)| match (theirs.events.first(), ours.events.first()) {
-            (Some(first), Some(other)) => first.kind == 0 && other.kind == 0 && first.vector < other.vector,
-            _ => false,
-        },
-    )
-}
-
-fn low_vector(outcome: Option<&Outcome>) -> bool {
-    outcome.is_some_and(|o| o.events.iter().any(|e| e.vector < 32 && e.kind != 0))
-}
-
-fn low_vector_of_ours(outcome: Option<&Outcome>) -> bool {
-    outcome.is_some_and(|o| o.events.iter().any(|e| e.vector < 32 && e.kind == 0))
 }
 
 /// Paging with two or three levels.

@@ -8,11 +8,6 @@ pub fn exceptions(outcome: &Outcome) -> Vec<u32> {
     exceptions.map(|e| e.vector).collect()
 }
 
-fn interrupts(outcome: &Outcome) -> Vec<(u32, u32)> {
-    let others = outcome.events.iter().filter(|e| e.kind != 3);
-    others.map(|e| (e.kind, e.vector)).collect()
-}
-
 /// Where the instruction ends.
 fn behind(c: &Context, registers: &Registers) -> u64 {
     registers.rip + c.step.told(c.backend, c.mode).bytes.len() as u64
@@ -20,33 +15,30 @@ fn behind(c: &Context, registers: &Registers) -> u64 {
 
 /// x86vcpu's guest takes this exception at the instruction, no other, and nobody else hears of it.
 pub fn faults(c: &Context, vector: u32) -> bool {
-    c.outcomes.is_some_and(|(registers, theirs, ours)| {
+    c.outcomes.is_some_and(|(registers, _, ours)| {
         ours.exits.is_empty()
             && ours.failure.is_none()
             && exceptions(ours) == [vector]
-            && interrupts(theirs) == interrupts(ours)
             && (!ours.stopped || ours.fields[RIP as usize] == registers.rip)
     })
 }
 
 /// x86vcpu's guest goes on behind the instruction; `exits` is what the VMM hears.
 pub fn goes_on(c: &Context, exits: &[Exit]) -> bool {
-    c.outcomes.is_some_and(|(registers, theirs, ours)| {
+    c.outcomes.is_some_and(|(registers, _, ours)| {
         ours.exits == exits
             && ours.failure.is_none()
             && exceptions(ours).is_empty()
-            && interrupts(theirs) == interrupts(ours)
             && (!ours.stopped || ours.fields[RIP as usize] == behind(c, registers))
     })
 }
 
 /// Nothing happens to x86vcpu's guest.
 pub fn stays(c: &Context) -> bool {
-    c.outcomes.is_some_and(|(registers, theirs, ours)| {
+    c.outcomes.is_some_and(|(registers, _, ours)| {
         ours.exits.is_empty()
             && ours.failure.is_none()
             && exceptions(ours).is_empty()
-            && interrupts(theirs) == interrupts(ours)
             && (!ours.stopped || ours.fields[RIP as usize] == registers.rip)
     })
 }
@@ -61,5 +53,5 @@ pub fn reads(c: &Context, value: u64) -> bool {
 
 /// What tells how an instruction ended.
 pub fn of_instruction(d: &Difference) -> bool {
-    matches!(d.kind, Kind::Exits | Kind::Events) || is_field(d, &[RIP])
+    matches!(d.kind, Kind::Exits | Kind::Exceptions) || is_field(d, &[RIP])
 }

@@ -7,7 +7,7 @@ mod theirs;
 
 use cpu::{field, model_op};
 
-use crate::machine::{Backend, Machine, take_reads};
+use crate::machine::{Backend, Machine, take_calls, take_reads};
 use crate::step::{CODE, DEVICE};
 
 /// What the VMM or the host does. vCPUs are numbered in the order of their creation.
@@ -194,6 +194,7 @@ pub fn run(backend: Backend) -> (u64, u64, Vec<&'static str>) {
         }
         let theirs = lead(&mut theirs::Theirs::new(backend, life.features), &life.acts);
         let ours = lead(&mut ours::Ours::new(backend, life.features), &life.acts);
+        take_calls();
         let mut wrong = compare("upstream", life.theirs, &theirs);
         wrong.extend(compare("x86vcpu", life.ours, &ours));
         if wrong.is_empty() && theirs != ours {

@@ -165,6 +165,17 @@ pub enum Step {
 }
 
 impl Step {
+    /// Vectors that the host injects before the guest runs.
+    pub fn injects(&self) -> Vec<u8> {
+        match *self {
+            Step::Inject { vector, .. } => vec![vector as u8],
+            Step::Inject2 { first, second } => vec![first, second],
+            Step::CutShort { vector } => vec![vector],
+            Step::Shown(ref shown) => shown.inject.map(|vector| vector as u8).into_iter().collect(),
+            _ => vec![],
+        }
+    }
+
     /// The id of the row that it is there for, when that is what the difference is about.
     pub fn shows(&self, difference: &Difference) -> Option<&'static str> {
         match self {
