@@ -88,6 +88,7 @@ pub struct Pair {
     setup: [Option<Setup>; 2],
     after_setup: bool,
     written: BTreeMap<u32, u64>,
+    debug: BTreeMap<u8, u64>,
     injected: BTreeSet<u8>,
     pending: BTreeSet<u8>,
     before: Option<[u64; field::COUNT as usize]>,
@@ -293,6 +294,7 @@ impl Pair {
             setup: [None, None],
             after_setup: false,
             written: BTreeMap::new(),
+            debug: BTreeMap::new(),
             injected: BTreeSet::new(),
             pending: BTreeSet::new(),
             before: None,
@@ -424,6 +426,10 @@ impl Pair {
             Step::Wrmsr(index, value) if ours.events.iter().all(|e| e.kind != 3) => {
                 self.written.insert(index, value);
             }
+            Step::MovToDr { number, value } if ours.events.iter().all(|e| e.kind != 3) => {
+                let mask = if mode == Mode::Long { u64::MAX } else { 0xffff_ffff };
+                self.debug.insert(number, value & mask);
+            }
             _ => {}
         }
         Ok(goes_on && (!ends || self.obstinate))
@@ -468,6 +474,7 @@ impl Pair {
         self.mode = Mode::Real;
         self.after_setup = true;
         self.written.clear();
+        self.debug.clear();
         self.pending.clear();
         let mut found = Vec::new();
         let goes_on = results.iter().all(|(result, _)| result.is_ok());
@@ -500,6 +507,7 @@ impl Pair {
             outcomes,
             after_setup: self.after_setup,
             written: &self.written,
+            debug: &self.debug,
             injected: &self.injected,
             pending: &self.pending,
             before: self.before.as_ref(),
@@ -603,6 +611,7 @@ pub fn run_out_of_memory(backend: Backend, after: u32, tally: &mut Tally) -> Res
         outcomes: None,
         after_setup: false,
         written: &BTreeMap::new(),
+        debug: &BTreeMap::new(),
         injected: &BTreeSet::new(),
         pending: &BTreeSet::new(),
         before: None,

@@ -116,14 +116,15 @@ pub const ROWS: &[Row] = &[
         let kills = |o: &Outcome| matches!(o.failure, Some(Failure::Error("unsupported" | "invalid input")));
         matches!(c.step, Step::Xsetbv { .. })
             && (panics(theirs(c), "XSETBV") || theirs(c).is_some_and(kills))
+            && must::faults(c, 13)
             && of_the_end(d)
     }),
     last("C-01b", |c, d| {
         matches!(c.step, Step::Xsetbv { .. })
-            && takes(ours(c), 13)
+            && must::faults(c, 13)
             && (of_control_flow(d) || is_field(d, &[XCR0]))
     }),
     last("C-01b", |c, d| {
-        matches!(c.step, Step::Xsetbv { .. }) && complains(d, "#GP: XSETBV")
+        matches!(c.step, Step::Xsetbv { .. }) && complains(d, "#GP: XSETBV") && must::faults(c, 13)
     }),
 ];

@@ -53,7 +53,9 @@ fn expected(c: &Context, registers: &Registers) -> Option<usize> {
 /// The highest vector first (SDM 11.8.3). A local APIC that is enabled holds back what is not above the interrupt in
 /// service.
 fn in_order(c: &Context) -> bool {
-    let Some((registers, _, ours)) = c.outcomes else { return false };
+    let Some((registers, _, ours)) = c.outcomes else {
+        return false;
+    };
     let taken: Vec<_> = ours
         .events
         .iter()

@@ -11,6 +11,31 @@ fn counter(c: &Context, d: &Difference) -> bool {
         && (must::of_instruction(d) || is_field(d, &[RAX, RDX]))
 }
 
+/// The hypercall's arguments are the guest's registers as a program of 32 bits has them.
+fn has_32_bits(c: &Context) -> bool {
+    let arguments = |o: &Outcome| match o.exits[..] {
+        [Exit::Hypercall { nr, args }] => Some((nr, args)),
+        _ => None,
+    };
+    c.outcomes.is_some_and(|(_, theirs, ours)| {
+        let cut = arguments(theirs).map(|(nr, args)| (nr & 0xffff_ffff, args.map(|a| a & 0xffff_ffff)));
+        cut.is_some() && arguments(ours) == cut && must::exceptions(ours).is_empty()
+    })
+}
+
+/// What the guest wrote last, or what a reset leaves (SDM table 10-1). Exceptions change the low bits of DR6.
+fn is_the_guests(c: &Context, number: u8, value: u64) -> bool {
+    let written = match *c.step {
+        Step::MovToDr { number: this, value } if this == number && c.mode == Mode::Long => Some(value),
+        Step::MovToDr { number: this, value } if this == number => Some(value & 0xffff_ffff),
+        _ => c.debug.get(&number).copied(),
+    };
+    if number == 6 {
+        return value & !0xe00f == 0xffff_0ff0;
+    }
+    value == written.unwrap_or(0)
+}
+
 pub const ROWS: &[Row] = &[
     // ---- Instructions that are refused or do nothing
     row("MONITOR, MWAIT", |c, d| {
@@ -89,14 +114,22 @@ pub const ROWS: &[Row] = &[
     row("C-14", |_, d| {
         host_changes(d, &["DR0", "DR1", "DR2", "DR3", "DR6"])
     }),
-    row("C-14", |_, d| is_field(d, &[DR0, DR1, DR2, DR3, DR6])),
-    row(
-        "C-14",
-        |c, d| matches!(*c.step, Step::MovFromDr { number: 0..=6, reg } if is_field(d, &[reg.into()])),
-    ),
+    row("C-14", |c, d| match d.kind {
+        Kind::Field(number @ (DR0 | DR1 | DR2 | DR3)) => is_the_guests(c, (number - DR0) as u8, d.values.1),
+        Kind::Field(DR6) => is_the_guests(c, 6, d.values.1),
+        _ => false,
+    }),
+    row("C-14", |c, d| match *c.step {
+        Step::MovFromDr {
+            number: number @ 0..=6,
+            reg,
+        } => is_field(d, &[reg.into()]) && is_the_guests(c, number, d.values.1) && must::goes_on(c, &[]),
+        _ => false,
+    }),
     row("C-17", |c, d| {
         matches!(c.step, Step::Hypercall)
             && d.kind == Kind::Exits
             && c.known[RIGHTS as usize + 1].is_none_or(|(_, rights)| rights & 0x2000 == 0)
+            && has_32_bits(c)
     }),
 ];

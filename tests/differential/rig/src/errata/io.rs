@@ -3,23 +3,34 @@
 
 use super::*;
 
+fn of_an_access(d: &Difference) -> bool {
+    of_events(d) || matches!(d.kind, Kind::Exits) || matches!(d.kind, Kind::Field(number) if number <= RIP)
+}
+
+/// The guest's code has no page any more.
+fn pages_are_gone(c: &Context) -> bool {
+    const PSE: u64 = 1 << 4;
+    ours(c).is_some_and(|o| o.fields[CR4 as usize] & PSE == 0) && must::faults(c, 14)
+}
+
 pub const ROWS: &[Row] = &[
     // ---- Ports
     row("C-09b", |c, d| {
-        matches!(c.step, Step::In { width: 1 | 2, .. }) && is_field(d, &[RAX])
+        matches!(c.step, Step::In { width: 1 | 2, .. }) && is_field(d, &[RAX]) && access::in_is_merged(c)
     }),
     last("C-10", |c, d| {
-        matches!(c.step, Step::Ins { .. } | Step::Outs { .. })
-            && legacy_paging(c)
+        legacy_paging(c)
             && theirs(c).is_some_and(|o| o.failure == Some(Failure::Error("unsupported")))
             && of_the_end(d)
+            && (access::elements(c) || pages_are_gone(c))
     }),
     // ---- Device memory
     row("C-10", |c, d| {
         mmio(c).is_some()
             && legacy_paging(c)
             && only_faults(theirs(c))
-            && (of_an_access(d) || of_events(d) || is_field(d, &[CR2]))
+            && (of_an_access(d) || is_field(d, &[CR2]))
+            && (access::memory(c) || pages_are_gone(c))
     }),
     row("C-12b", |c, d| {
         mmio(c).is_some_and(|name| {
@@ -29,5 +40,6 @@ pub const ROWS: &[Row] = &[
                 || name.contains("cs:")
         }) && only_faults(theirs(c))
             && of_an_access(d)
+            && access::memory(c)
     }),
 ];

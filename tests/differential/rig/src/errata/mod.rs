@@ -2,6 +2,7 @@
 //! Where the two are known to differ: rows of docs/errata.md by their id, and how each is recognized. A difference that
 //! no row claims is an error.
 
+mod access;
 mod apic;
 mod control;
 mod cpuid;
@@ -32,6 +33,7 @@ pub struct Context<'a> {
     pub injected: &'a BTreeSet<u8>,
     pub pending: &'a BTreeSet<u8>,
     pub before: Option<&'a [u64; cpu::field::COUNT as usize]>, // x86vcpu's guest when it was last looked at
+    pub debug: &'a BTreeMap<u8, u64>,                          // debug registers, by the same
     pub written: &'a BTreeMap<u32, u64>,                       // MSRs, by x86vcpu's guest
     pub known: &'a [Option<(u64, u64)>; cpu::field::COUNT as usize],
 }
@@ -147,11 +149,6 @@ fn native(outcome: Option<&Outcome>) -> bool {
     outcome.is_some_and(|o| o.native)
 }
 
-/// The guest takes #GP(0), or #UD.
-fn takes(outcome: Option<&Outcome>, vector: u32) -> bool {
-    outcome.is_some_and(|o| o.events.iter().any(|e| e.kind == 3 && e.vector == vector))
-}
-
 fn panics(outcome: Option<&Outcome>, text: &str) -> bool {
     outcome.is_some_and(|o| matches!(&o.failure, Some(Failure::Panic(why)) if why.contains(text)))
 }
@@ -198,10 +195,6 @@ fn mmio(c: &Context) -> Option<&'static str> {
 
 fn only_faults(outcome: Option<&Outcome>) -> bool {
     outcome.is_some_and(|o| matches!(o.exits[..], [Exit::NestedFault { .. }]))
-}
-
-fn of_an_access(d: &Difference) -> bool {
-    matches!(d.kind, Kind::Exits) || matches!(d.kind, Kind::Field(number) if number <= RIP)
 }
 
 fn mov_to_cr(c: &Context, wanted: u8) -> bool {

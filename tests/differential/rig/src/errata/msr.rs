@@ -23,18 +23,25 @@ fn by_table(c: &Context, d: &Difference, row: Option<&str>) -> bool {
         && (of_answer(d) || debugctl || d.kind == Kind::TheirHost)
 }
 
+/// What the guest wrote last, or what a reset leaves there (SDM table 10-1).
+fn has_its_own(c: &Context, index: u32, reset: u64) -> bool {
+    let value = c.written.get(&index).copied().unwrap_or(reset);
+    must::goes_on(c, &[]) && must::reads(c, value)
+}
+
 pub const ROWS: &[Row] = &[
     // ---- MSRs
     last("V-02", |c, d| {
         matches!(*c.step, Step::Wrmsr(0x1b, _))
             && panics(theirs(c), "MSR_WRITE, error BadState")
+            && must::faults(c, 13)
             && (of_the_end(d) || is_field(d, &[RIP]))
     }),
     row("LA-13", |c, d| {
-        matches!(*c.step, Step::Wrmsr(0x1b, _)) && takes(ours(c), 13) && of_control_flow(d)
+        matches!(*c.step, Step::Wrmsr(0x1b, _)) && must::faults(c, 13) && of_control_flow(d)
     }),
     row("LA-13", |c, d| {
-        matches!(c.step, Step::Rdmsr(0x1b)) && is_field(d, &[RAX, RDX])
+        matches!(c.step, Step::Rdmsr(0x1b)) && is_field(d, &[RAX, RDX]) && has_its_own(c, 0x1b, 0xfee0_0900)
     }),
     row("MTRRs", |c, d| by_table(c, d, Some("MTRRs"))),
     row("IA32_SPEC_CTRL, PRED_CMD", |c, d| {
@@ -52,9 +59,12 @@ pub const ROWS: &[Row] = &[
             && is_field(d, &[RAX])
             && native(theirs(c))
             && native(ours(c))
+            && has_its_own(c, 0xc000_0103, 0)
     }),
     row("C-21", |c, d| {
-        matches!(c.step, Step::Rdmsr(0x277)) && is_field(d, &[RAX, RDX])
+        matches!(c.step, Step::Rdmsr(0x277))
+            && is_field(d, &[RAX, RDX])
+            && has_its_own(c, 0x277, 0x0007_0406_0007_0406)
     }),
     row("guest TSC", |c, d| {
         matches!(c.step, Step::Rdmsr(0x10)) && is_field(d, &[RAX, RDX])

@@ -181,9 +181,10 @@ pub fn scripts() -> Vec<Script> {
             "an exit reason that nobody knows",
             vmx,
             Mode::Real,
-            vec![Step::Reason(70)],
+            vec![Step::Reason(71)],
         ),
         script("SEAMCALL", vmx, Mode::Real, vec![Step::Reason(76)]),
+        script("ENCLV", vmx, Mode::Real, vec![Step::Reason(70)]),
         script(
             "the local APIC's registers in memory",
             None,
