@@ -113,7 +113,7 @@ fn before_run(side: &mut dyn Side, step: &Step) {
         Step::CutShort { vector } => drop(side.inject(vector.into(), false)),
         Step::SetGpr { index, value } => drop(side.set_gpr(index.into(), value)),
         Step::Shown(ref shown) => {
-            if let Some(vector) = shown.inject {
+            for &vector in &shown.inject {
                 let _ = side.inject(vector, false);
             }
         }

@@ -121,7 +121,7 @@ pub struct Shown {
     pub operands: [u64; 3],
     pub sets: Vec<(u32, u64)>,
     pub memory: Vec<(u64, Vec<u8>)>,
-    pub inject: Option<u32>,
+    pub inject: Vec<u32>,
     pub theirs: Expected,
     pub ours: Expected,
 }
@@ -160,11 +160,9 @@ impl Shown {
         self.memory(at, &value.to_le_bytes())
     }
 
-    pub fn inject(self, vector: u32) -> Self {
-        Self {
-            inject: Some(vector),
-            ..self
-        }
+    pub fn inject(mut self, vector: u32) -> Self {
+        self.inject.push(vector);
+        self
     }
 
     pub fn theirs(self, theirs: Expected) -> Self {

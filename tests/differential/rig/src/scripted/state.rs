@@ -83,6 +83,16 @@ fn events() -> Vec<Script> {
             ),
         ),
         script_for(
+            "two interrupts and an exit",
+            None,
+            Mode::Long,
+            cpuid("C-03c", 0x4000_0001, 0)
+                .inject(0x40)
+                .inject(0x80)
+                .theirs(by().events([(INTERRUPT, 0x40, None), (INTERRUPT, 0x80, None)]))
+                .ours(by().events([(INTERRUPT, 0x80, None), (INTERRUPT, 0x40, None)])),
+        ),
+        script_for(
             "an interrupt with a vector of the 8259A's",
             None,
             Mode::Long,

@@ -171,7 +171,7 @@ impl Step {
             Step::Inject { vector, .. } => vec![vector as u8],
             Step::Inject2 { first, second } => vec![first, second],
             Step::CutShort { vector } => vec![vector],
-            Step::Shown(ref shown) => shown.inject.map(|vector| vector as u8).into_iter().collect(),
+            Step::Shown(ref shown) => shown.inject.iter().map(|&vector| vector as u8).collect(),
             _ => vec![],
         }
     }
