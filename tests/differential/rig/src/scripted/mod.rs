@@ -349,6 +349,59 @@ pub fn scripts() -> Vec<Script> {
                 .collect(),
         ),
         script("reading PAT", None, Mode::Long, vec![Step::Rdmsr(0x277)]),
+        script(
+            "what chance brings about most of the time",
+            None,
+            Mode::Long,
+            vec![
+                Step::In {
+                    port: 0x3f8,
+                    width: 1,
+                },
+                Step::Rdmsr(0x4000_0000),
+                Step::Rdmsr(0x179),
+                Step::Rdmsr(0xe1),
+                Step::Rdtsc,
+                Step::Monitor,
+                Step::Wbinvd,
+                Step::Rdpmc,
+                Step::Pause,
+                Step::Mmio {
+                    form: 19,
+                    address: DEVICE,
+                },
+                Step::Unmap,
+                Step::Hypercall,
+                Step::MovToDr {
+                    number: 0,
+                    value: 0x1234,
+                },
+                Step::MovFromDr { number: 0, reg: 3 },
+                Step::HostNmi,
+                Step::Ud2,
+                Step::Invd,
+                Step::Clts,
+            ],
+        ),
+        script(
+            "device memory with 32-bit paging",
+            None,
+            Mode::Paged,
+            vec![Step::Mmio {
+                form: 0,
+                address: DEVICE,
+            }],
+        ),
+        script("CR0.NW without CD", None, Mode::Long, vec![cr(0, 0xa000_0011)]),
+        script(
+            "an interrupt with a vector that exceptions have",
+            None,
+            Mode::Long,
+            vec![Step::Inject {
+                vector: 0x1e,
+                level: false,
+            }],
+        ),
     ];
     // It is the host's state that is unusual here.
     list.push(Script {
