@@ -13,14 +13,14 @@ pub const ROWS: &[Row] = &[
             && of_the_end(d)
             && ours(c).is_some_and(|o| !o.stopped && o.exits.iter().all(|e| *e == Exit::Halt))
     }),
-    last("C-03", |c, d| {
+    drains("C-03", |c, d| {
         d.kind == Kind::Events && (low_vector(theirs(c)) || low_vector_of_ours(ours(c)))
     }),
     last("C-03", |c, d| fails_check(c, d, &["injected event: "])),
-    last("C-03c", |c, d| {
+    drains("C-03c", |c, d| {
         d.kind == Kind::Events && queued(c) && (reordered(c) || lower_first(c))
     }),
-    last("C-03d", |c, d| {
+    drains("C-03d", |c, d| {
         d.kind == Kind::Events
             && queued(c)
             && c.outcomes

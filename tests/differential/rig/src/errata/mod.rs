@@ -10,9 +10,11 @@ mod host;
 mod insn;
 mod io;
 mod msr;
+mod vcpu;
 
 use std::collections::BTreeMap;
 
+use crate::apic::Apic;
 use crate::compare::{Difference, Kind, Outcome};
 use crate::machine::Backend;
 use crate::side::{Exit, Failure};
@@ -26,14 +28,26 @@ pub struct Context<'a> {
     pub outcomes: Option<(&'a Registers, &'a Outcome, &'a Outcome)>,
     pub after_setup: bool, // the second one
     pub known: &'a [Option<(u64, u64)>; cpu::field::COUNT as usize],
+    pub apic: &'a Apic,  // x86vcpu's after the step
+    pub other: &'a Apic, // of the other vCPU
 }
 
 type Meets = fn(&Context, &Difference) -> bool;
 
+/// How a sequence goes on behind a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Then {
+    /// Whatever differs, the next step brings in line.
+    GoesOn,
+    /// Other interrupts wait in the two: when all are taken, they are alike again.
+    Drains,
+    /// Their guests have nothing in common any more.
+    Ends,
+}
+
 pub struct Row {
     pub id: &'static str,
-    /// What waits in the two, or the modes of their guests, are different from here.
-    pub ends: bool,
+    pub then: Then,
     only: Option<Backend>,
     meets: Meets,
 }
@@ -53,7 +67,7 @@ impl Row {
 const fn row(id: &'static str, meets: Meets) -> Row {
     Row {
         id,
-        ends: false,
+        then: Then::GoesOn,
         only: None,
         meets,
     }
@@ -62,7 +76,16 @@ const fn row(id: &'static str, meets: Meets) -> Row {
 const fn last(id: &'static str, meets: Meets) -> Row {
     Row {
         id,
-        ends: true,
+        then: Then::Ends,
+        only: None,
+        meets,
+    }
+}
+
+const fn drains(id: &'static str, meets: Meets) -> Row {
+    Row {
+        id,
+        then: Then::Drains,
         only: None,
         meets,
     }
@@ -175,6 +198,8 @@ fn of_the_end(d: &Difference) -> bool {
 fn mmio(c: &Context) -> Option<&'static str> {
     match *c.step {
         Step::Mmio { form, .. } => Some(FORMS[usize::from(form)].name),
+        Step::ApicWrite(..) => Some(FORMS[0].name),
+        Step::ApicRead(_) => Some(FORMS[1].name),
         _ => None,
     }
 }
@@ -249,6 +274,7 @@ fn cpuid(c: &Context, d: &Difference) -> Option<u32> {
 
 /// In the order in which they are asked: the first row that describes a difference is the one.
 const TABLE: &[&[Row]] = &[
+    vcpu::ROWS,
     host::ROWS,
     apic::ROWS,
     events::ROWS,
@@ -287,9 +313,18 @@ fn faults_as_the_manual_has_it(c: &Context) -> bool {
 #[derive(Default)]
 pub struct Tally {
     pub counts: BTreeMap<&'static str, u64>,
+    pub steps: u64,
+    /// How often a row ended a sequence.
+    pub endings: BTreeMap<String, u64>,
 }
 
 impl Tally {
+    pub fn ends(&mut self, rows: &[&'static Row]) {
+        for row in rows.iter().filter(|row| row.then == Then::Ends).take(1) {
+            *self.endings.entry(row.id.to_owned()).or_default() += 1;
+        }
+    }
+
     /// The first row that describes it is the one.
     pub fn claims(&mut self, context: &Context, difference: &Difference) -> Option<&'static Row> {
         if matches!(difference.kind, Kind::OurComplaint | Kind::OurHost) {

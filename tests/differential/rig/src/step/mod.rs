@@ -6,7 +6,7 @@ mod modes;
 mod tell;
 
 pub use forms::{FORMS, REFUSED};
-pub use modes::{way_into, write_page_tables};
+pub use modes::{way_into, way_to_apic, write_page_tables};
 
 /// Where the guest has its page tables (long_mode, protected), code and data.
 pub const CODE: u64 = 0x1000;
@@ -148,6 +148,36 @@ pub enum Step {
     Inject2 {
         first: u8,
         second: u8,
+    },
+    /// The VMM sets a register through an operand of so many bytes.
+    SetPart {
+        index: u8,
+        width: u8,
+        value: u64,
+    },
+    SetReturn(u64),
+    /// The VMM ends the guest's interrupt.
+    HostEoi,
+    /// Time passes, in nanoseconds: while the vCPU is not in the guest, ...
+    Pass(u64),
+    /// ... until an interrupt of the host ends its stay in the guest, ...
+    PassInside(u64),
+    /// ... unbound, and then it is bound elsewhere, ...
+    PassUnbound {
+        cpu: u8,
+        time: u64,
+    },
+    /// ... halted. The VMM wakes it when no timer has.
+    HltFor {
+        time: u64,
+        wake: u8,
+    },
+    /// The local APIC in memory: the offset, what is written.
+    ApicRead(u16),
+    ApicWrite(u16, u32),
+    /// The other vCPU of the machine from here on. Does this one stay bound?
+    Switch {
+        stays: bool,
     },
     /// Unbound, set up and bound again.
     SetupAgain,
