@@ -126,6 +126,8 @@ void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 	if (view->window(gpr))
 		return;
 	if (model->armed || comes_again(view, gpr)) {
+		if (model->armed)
+			model->outcome.before = model->outcome.event_count;
 		model->armed = false;
 		model->begun = true;
 		model->op_rip = view->get(gpr, MODEL_RIP);

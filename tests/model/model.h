@@ -77,6 +77,9 @@ void model_use(struct model *m, uint32_t cpu);
  */
 void model_relax(struct model *m);
 
+/* So many ticks of the TSC go by on every CPU. */
+void model_pass(struct model *m, uint64_t ticks);
+
 /* ---- Memory --------------------------------------------------------------------------------------------- */
 
 /* 0: none left. A frame comes filled with 5AH. */
@@ -186,6 +189,8 @@ struct model_outcome {
 	uint32_t entry_failed; /* VMfail, or an entry that failed with an exit */
 	uint32_t event_count;
 	uint32_t stuck;    /* it was entered again and again */
+	uint32_t before;   /* events that the guest took before the op */
+	uint32_t reserved;
 	struct model_event events[MODEL_EVENTS]; /* that the guest took, in this order */
 	uint64_t fields[MODEL_FIELDS];
 };

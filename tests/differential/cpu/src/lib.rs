@@ -111,6 +111,8 @@ pub struct model_outcome {
     pub entry_failed: u32,
     pub event_count: u32,
     pub stuck: u32,
+    pub before: u32,
+    pub reserved: u32,
     pub events: [model_event; 8],
     pub fields: [u64; field::COUNT as usize],
 }
@@ -130,6 +132,7 @@ unsafe extern "C-unwind" {
     pub fn model_destroy(m: *mut model);
     pub fn model_use(m: *mut model, cpu: u32);
     pub fn model_relax(m: *mut model);
+    pub fn model_pass(m: *mut model, ticks: u64);
     pub fn model_alloc(m: *mut model, count: u64, align: u64) -> u64;
     pub fn model_free(m: *mut model, hpa: u64, count: u64);
     pub fn model_memory(m: *mut model, hpa: u64) -> *mut c_void;

@@ -2,15 +2,19 @@
 //! Upstream's crate and the C library on one model of the CPU. tests/differential/run calls it.
 
 mod accounts;
+mod apic;
 mod compare;
 mod errata;
 mod generate;
+mod history;
 mod life;
 mod machine;
 mod scripted;
+mod scripted_vcpu;
 mod shown;
 mod side;
 mod step;
+mod vcpus;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -102,15 +106,16 @@ fn show_traces(end: &Unexplained) {
 
 fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
     let (mut passed, mut failed) = (0, 0);
-    for script in scripted::scripts() {
-        if script.backend.is_some_and(|only| only != backend) {
-            continue;
-        }
-        match run_case(backend, &script.case(), true, tally) {
+    let scripts = scripted::scripts()
+        .into_iter()
+        .filter(|script| script.backend.is_none_or(|only| only == backend))
+        .map(|script| (script.name, script.case()));
+    for (name, case) in scripts.chain(scripted_vcpu::cases()) {
+        match run_case(backend, &case, true, tally) {
             Ok(_) => passed += 1,
             Err(end) => {
                 failed += 1;
-                println!("FAIL {backend:?}: {}", script.name);
+                println!("FAIL {backend:?}: {name}");
                 show(&end);
             }
         }
@@ -155,8 +160,11 @@ fn show_case(case: &Case, seed: u64, backend: Backend) {
         "through the host"
     };
     println!(
-        "difference, in {:?} mode, features {:#x}, RAM {ram}; the fewest steps:",
-        case.mode, case.features
+        "difference, in {:?} mode, features {:#x}, RAM {ram}, {} vCPUs, the local APIC {}; the fewest steps:",
+        case.mode,
+        case.features,
+        case.vcpus,
+        if case.apic { "on" } else { "as at reset" }
     );
     for (step, registers) in &case.steps {
         let Registers { gpr, rip, rflags, .. } = registers;
@@ -199,6 +207,29 @@ fn survey(options: &Options) {
     for (key, (count, seed, step, difference)) in seen {
         println!("{count:6} {key} (seed {seed}): {step}\n         {difference}");
     }
+}
+
+/// How far sequences go, and what ends them early.
+fn show_lengths(totals: &Totals, tally: &Tally) {
+    let sequences = totals.sequences.max(1) as f64;
+    let early: u64 = tally.endings.values().sum();
+    println!(
+        "  a sequence has {:.1} steps; {:.0} of 100 end at a row: {}",
+        tally.steps as f64 / sequences,
+        100.0 * early as f64 / sequences,
+        most_frequent(&tally.endings)
+    );
+}
+
+fn most_frequent(endings: &BTreeMap<String, u64>) -> String {
+    let mut list: Vec<_> = endings.iter().collect();
+    list.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let list: Vec<_> = list
+        .iter()
+        .take(8)
+        .map(|(id, count)| format!("{id} {count}"))
+        .collect();
+    list.join(", ")
 }
 
 struct Totals {
@@ -267,6 +298,7 @@ fn run(options: &Options) -> u64 {
         totals.exits,
         totals.differences
     );
+    show_lengths(&totals, &tally);
     let never = accounts::show(options.backend, &tally);
     if options.sequences != 1 && never != 0 {
         println!("FAIL: {never} rows were never met");

@@ -26,16 +26,6 @@ pub const ROWS: &[Row] = &[
             && d.theirs == "[InterruptEnd(None)]"
             && d.ours == "[]"
     }),
-    last("V-05d", |c, d| {
-        matches!(*c.step, Step::Mmio { address, .. } if address >> 12 == 0xfee00)
-            && is_field(d, &[RIP])
-            && must::goes_on(c, &[])
-    }),
-    last("V-05", |c, d| {
-        matches!(*c.step, Step::Mmio { address, form } if address >> 12 == 0xfee00 && !FORMS[usize::from(form)].write)
-            && matches!(d.kind, Kind::Field(number) if number < 16)
-            && must::goes_on(c, &[])
-    }),
     last("C-04", |c, d| {
         panics(theirs(c), "Illegal index of GeneralRegisters 4")
             && (of_the_end(d) || is_field(d, &[RIP]))

@@ -41,7 +41,7 @@ enum Must {
 
 fn state(c: &Context) -> Option<State> {
     let (_, _, ours) = c.outcomes?;
-    let before = |number: u32| c.before.map(|fields| fields[number as usize]);
+    let before = |number: u32| c.history.before.as_ref().map(|fields| fields[number as usize]);
     Some(State {
         cr0: before(CR0)?,
         cr3: before(CR3)?,

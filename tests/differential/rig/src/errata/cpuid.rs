@@ -121,9 +121,11 @@ fn is_possible(c: &Context, b: &Bits, d: &Difference) -> bool {
     match (b.row, b.leaf) {
         ("C-13b", _) => follows_cr4(c, b, d),
         ("V-27", _) => c.features & feature::BARE_CONTROLS != 0,
-        ("CPUID", 1 | 0x8000_0001) if b.register == RDX => {
-            c.written.get(&0x1b).is_some_and(|value| value >> 11 & 1 == 0)
-        }
+        ("CPUID", 1 | 0x8000_0001) if b.register == RDX => c
+            .history
+            .written
+            .get(&0x1b)
+            .is_some_and(|value| value >> 11 & 1 == 0),
         ("CPUID", _) => svm(c),
         _ => true,
     }
@@ -149,7 +151,6 @@ fn by_bits(c: &Context, d: &Difference, leaf: u32, subleaf: u32, register: u32) 
 
 /// The model's, by its leaf 15H.
 const TSC_MHZ: u64 = 1000;
-const VCPU: u64 = 0;
 
 fn area(xcr0: u64, compacted: bool) -> u64 {
     match (xcr0 & 0xe0 != 0, xcr0 & 4 != 0, compacted) {
@@ -161,7 +162,7 @@ fn area(xcr0: u64, compacted: bool) -> u64 {
 }
 
 /// One thread in one core (SDM Vol. 2, CPUID, leaf 0BH).
-fn topology(subleaf: u32, register: u32) -> u64 {
+fn topology(vcpu: u32, subleaf: u32, register: u32) -> u64 {
     let level = u64::from(subleaf & 0xff);
     let (processors, kind) = match subleaf {
         0 => (1, 1),
@@ -171,7 +172,7 @@ fn topology(subleaf: u32, register: u32) -> u64 {
     match register {
         RBX => processors,
         RCX => level | kind << 8,
-        RDX => VCPU,
+        RDX => vcpu.into(),
         _ => 0,
     }
 }
@@ -190,7 +191,9 @@ fn value(c: &Context, leaf: u32, subleaf: u32, register: u32) -> Option<(&'stati
         7
     };
     Some(match (leaf, subleaf, register) {
-        (0xb, ..) => ("C-13", topology(subleaf, register)),
+        // The APIC ID is the vCPU's; one logical processor, lines of 64 bytes.
+        (1, _, RBX) => ("C-13", u64::from(c.apic.id) << 24 | 0x1_0800),
+        (0xb, ..) => ("C-13", topology(c.apic.id, subleaf, register)),
         (0x1f, ..) => ("C-13", out_of_range(c, register)),
         (0xa, ..) => ("C-13d", 0), // performance monitoring
         (0x15, ..) => ("CPUID", 0),

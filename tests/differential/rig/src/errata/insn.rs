@@ -28,7 +28,7 @@ fn is_the_guests(c: &Context, number: u8, value: u64) -> bool {
     let written = match *c.step {
         Step::MovToDr { number: this, value } if this == number && c.mode == Mode::Long => Some(value),
         Step::MovToDr { number: this, value } if this == number => Some(value & 0xffff_ffff),
-        _ => c.debug.get(&number).copied(),
+        _ => c.history.debug.get(&number).copied(),
     };
     if number == 6 {
         return value & !0xe00f == 0xffff_0ff0;

@@ -3,10 +3,6 @@
 
 use super::*;
 
-fn of_an_access(d: &Difference) -> bool {
-    of_events(d) || matches!(d.kind, Kind::Exits) || matches!(d.kind, Kind::Field(number) if number <= RIP)
-}
-
 /// The guest's code has no page any more.
 fn pages_are_gone(c: &Context) -> bool {
     const PSE: u64 = 1 << 4;
@@ -29,7 +25,7 @@ pub const ROWS: &[Row] = &[
         mmio(c).is_some()
             && legacy_paging(c)
             && only_faults(theirs(c))
-            && (of_an_access(d) || is_field(d, &[CR2]))
+            && (must::of_access(d) || is_field(d, &[CR2]))
             && (access::memory(c) || pages_are_gone(c))
     }),
     row("C-12b", |c, d| {
@@ -39,7 +35,7 @@ pub const ROWS: &[Row] = &[
                 || name.starts_with("xchg")
                 || name.contains("cs:")
         }) && only_faults(theirs(c))
-            && of_an_access(d)
+            && must::of_access(d)
             && access::memory(c)
     }),
 ];

@@ -14,10 +14,13 @@ mod io;
 mod msr;
 mod msr_table;
 mod must;
+mod vcpu;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use crate::apic::Apic;
 use crate::compare::{Difference, Kind, Outcome};
+use crate::history::History;
 use crate::machine::Backend;
 use crate::side::{Exit, Failure};
 use crate::step::{FORMS, Mode, Registers, Step};
@@ -29,21 +32,28 @@ pub struct Context<'a> {
     pub step: &'a Step,
     pub outcomes: Option<(&'a Registers, &'a Outcome, &'a Outcome)>,
     pub after_setup: bool, // the second one
-    /// Vectors that the host ever injected, and those that x86vcpu's guest had not taken before this step.
-    pub injected: &'a BTreeSet<u8>,
-    pub pending: &'a BTreeSet<u8>,
-    pub before: Option<&'a [u64; cpu::field::COUNT as usize]>, // x86vcpu's guest when it was last looked at
-    pub debug: &'a BTreeMap<u8, u64>,                          // debug registers, by the same
-    pub written: &'a BTreeMap<u32, u64>,                       // MSRs, by x86vcpu's guest
+    pub history: &'a History,
     pub known: &'a [Option<(u64, u64)>; cpu::field::COUNT as usize],
+    pub apic: &'a Apic,  // x86vcpu's after the step
+    pub other: &'a Apic, // of the other vCPU
 }
 
 type Meets = fn(&Context, &Difference) -> bool;
 
+/// How a sequence goes on behind a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Then {
+    /// Whatever differs, the next step brings in line.
+    GoesOn,
+    /// Other interrupts wait in the two: when all are taken, they are alike again.
+    Drains,
+    /// Their guests have nothing in common any more.
+    Ends,
+}
+
 pub struct Row {
     pub id: &'static str,
-    /// What waits in the two, or the modes of their guests, are different from here.
-    pub ends: bool,
+    pub then: Then,
     only: Option<Backend>,
     meets: Meets,
 }
@@ -71,7 +81,7 @@ pub fn cpuid_rows() -> &'static [&'static str] {
 const fn row(id: &'static str, meets: Meets) -> Row {
     Row {
         id,
-        ends: false,
+        then: Then::GoesOn,
         only: None,
         meets,
     }
@@ -80,7 +90,16 @@ const fn row(id: &'static str, meets: Meets) -> Row {
 const fn last(id: &'static str, meets: Meets) -> Row {
     Row {
         id,
-        ends: true,
+        then: Then::Ends,
+        only: None,
+        meets,
+    }
+}
+
+const fn drains(id: &'static str, meets: Meets) -> Row {
+    Row {
+        id,
+        then: Then::Drains,
         only: None,
         meets,
     }
@@ -189,6 +208,8 @@ fn of_the_end(d: &Difference) -> bool {
 fn mmio(c: &Context) -> Option<&'static str> {
     match *c.step {
         Step::Mmio { form, .. } => Some(FORMS[usize::from(form)].name),
+        Step::ApicWrite(..) => Some(FORMS[0].name),
+        Step::ApicRead(_) => Some(FORMS[1].name),
         _ => None,
     }
 }
@@ -213,6 +234,7 @@ fn legacy_paging(c: &Context) -> bool {
 
 /// In the order in which they are asked: the first row that describes a difference is the one.
 const TABLE: &[&[Row]] = &[
+    vcpu::ROWS,
     host::ROWS,
     apic::ROWS,
     events::ROWS,
@@ -249,16 +271,34 @@ fn faults_as_the_manual_has_it(c: &Context) -> bool {
 
 /// That a row describes a difference.
 pub struct Claim {
-    /// The two have nothing in common from here.
-    pub ends: bool,
+    pub id: &'static str,
+    pub then: Then,
+}
+
+impl Claim {
+    fn of(id: &'static str) -> Self {
+        Self {
+            id,
+            then: Then::GoesOn,
+        }
+    }
 }
 
 #[derive(Default)]
 pub struct Tally {
     pub counts: BTreeMap<&'static str, u64>,
+    pub steps: u64,
+    /// How often a row ended a sequence.
+    pub endings: BTreeMap<String, u64>,
 }
 
 impl Tally {
+    pub fn ends(&mut self, claims: &[Claim]) {
+        for row in claims.iter().filter(|row| row.then == Then::Ends).take(1) {
+            *self.endings.entry(row.id.to_owned()).or_default() += 1;
+        }
+    }
+
     /// The first row that describes it is the one.
     pub fn claims(&mut self, context: &Context, difference: &Difference) -> Option<Claim> {
         if matches!(
@@ -269,20 +309,23 @@ impl Tally {
         }
         if let Some(id) = context.step.shows(difference) {
             *self.counts.entry(id).or_default() += 1;
-            return Some(Claim { ends: false });
+            return Some(Claim::of(id));
         }
         let together = cpuid::explain(context, difference);
         for id in &together {
             *self.counts.entry(id).or_default() += 1;
         }
-        if !together.is_empty() {
-            return Some(Claim { ends: false });
+        if let Some(id) = together.first() {
+            return Some(Claim::of(id));
         }
         if !faults_as_the_manual_has_it(context) {
             return None;
         }
         let row = rows().find(|row| row.is_of(context.backend) && (row.meets)(context, difference))?;
         *self.counts.entry(row.id).or_default() += 1;
-        Some(Claim { ends: row.ends })
+        Some(Claim {
+            id: row.id,
+            then: row.then,
+        })
     }
 }

@@ -25,8 +25,16 @@ fn by_table(c: &Context, d: &Difference, row: Option<&str>) -> bool {
 
 /// What the guest wrote last, or what a reset leaves there (SDM table 10-1).
 fn has_its_own(c: &Context, index: u32, reset: u64) -> bool {
-    let value = c.written.get(&index).copied().unwrap_or(reset);
+    let value = c.history.written.get(&index).copied().unwrap_or(reset);
     must::goes_on(c, &[]) && must::reads(c, value)
+}
+
+/// The bootstrap processor's flag stays (SDM 12.4.4).
+fn has_its_apic_base(c: &Context) -> bool {
+    const BSP: u64 = 1 << 8;
+    let value = c.history.written.get(&0x1b).copied().unwrap_or(0xfee0_0800);
+    let bsp = if c.apic.id == 0 { BSP } else { 0 };
+    must::goes_on(c, &[]) && must::reads(c, value & !BSP | bsp)
 }
 
 pub const ROWS: &[Row] = &[
@@ -41,7 +49,7 @@ pub const ROWS: &[Row] = &[
         matches!(*c.step, Step::Wrmsr(0x1b, _)) && must::faults(c, 13) && of_control_flow(d)
     }),
     row("LA-13", |c, d| {
-        matches!(c.step, Step::Rdmsr(0x1b)) && is_field(d, &[RAX, RDX]) && has_its_own(c, 0x1b, 0xfee0_0900)
+        matches!(c.step, Step::Rdmsr(0x1b)) && is_field(d, &[RAX, RDX]) && has_its_apic_base(c)
     }),
     row("MTRRs", |c, d| by_table(c, d, Some("MTRRs"))),
     row("IA32_SPEC_CTRL, PRED_CMD", |c, d| {

@@ -175,8 +175,8 @@ pub fn is_met(c: &Context, index: u32, written: Option<u64>) -> bool {
         (Kept(_, valid), Some(value)) if valid(value) => must::goes_on(c, &[]),
         (Debugctl | Kept(..), Some(_)) => must::faults(c, 13),
         // IA32_TSC_ADJUST goes along with the TSC, by how much depends on the time (SDM 18.17.3).
-        (Kept(..), None) if index == 0x3b && c.written.contains_key(&0x10) => must::goes_on(c, &[]),
-        (Kept(before, _), None) => reads(c.written.get(&index).copied().unwrap_or(before)),
+        (Kept(..), None) if index == 0x3b && c.history.written.contains_key(&0x10) => must::goes_on(c, &[]),
+        (Kept(before, _), None) => reads(c.history.written.get(&index).copied().unwrap_or(before)),
         (Forwarded, Some(value)) => must::goes_on(c, &[Exit::MsrWrite(index, value)]),
         (Forwarded, None) => {
             let answer = c

@@ -51,6 +51,11 @@ pub fn reads(c: &Context, value: u64) -> bool {
     })
 }
 
+/// And what an access to memory may bring.
+pub fn of_access(d: &Difference) -> bool {
+    of_events(d) || matches!(d.kind, Kind::Exits) || matches!(d.kind, Kind::Field(number) if number <= RIP)
+}
+
 /// What tells how an instruction ended.
 pub fn of_instruction(d: &Difference) -> bool {
     matches!(d.kind, Kind::Exits | Kind::Exceptions) || is_field(d, &[RIP])

@@ -502,6 +502,8 @@ impl Script {
             features: self.features,
             memory: true,
             mode: self.mode,
+            vcpus: 1,
+            apic: false,
             steps: self
                 .steps
                 .iter()

@@ -9,7 +9,7 @@ use crate::compare::Difference;
 use crate::shown::Shown;
 
 pub use forms::{FORMS, REFUSED};
-pub use modes::{way_into, write_page_tables};
+pub use modes::{way_into, way_to_apic, write_page_tables};
 
 /// Where the guest has its page tables (long_mode, protected), code and data.
 pub const CODE: u64 = 0x1000;
@@ -152,6 +152,36 @@ pub enum Step {
         first: u8,
         second: u8,
     },
+    /// The VMM sets a register through an operand of so many bytes.
+    SetPart {
+        index: u8,
+        width: u8,
+        value: u64,
+    },
+    SetReturn(u64),
+    /// The VMM ends the guest's interrupt.
+    HostEoi,
+    /// Time passes, in nanoseconds: while the vCPU is not in the guest, ...
+    Pass(u64),
+    /// ... until an interrupt of the host ends its stay in the guest, ...
+    PassInside(u64),
+    /// ... unbound, and then it is bound elsewhere, ...
+    PassUnbound {
+        cpu: u8,
+        time: u64,
+    },
+    /// ... halted. The VMM wakes it when no timer has.
+    HltFor {
+        time: u64,
+        wake: u8,
+    },
+    /// The local APIC in memory: the offset, what is written.
+    ApicRead(u16),
+    ApicWrite(u16, u32),
+    /// The other vCPU of the machine from here on. Does this one stay bound?
+    Switch {
+        stays: bool,
+    },
     /// Unbound, set up and bound again.
     SetupAgain,
     /// VT-x: an exit for this reason.
@@ -165,17 +195,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// Vectors that the host injects before the guest runs.
-    pub fn injects(&self) -> Vec<u8> {
-        match *self {
-            Step::Inject { vector, .. } => vec![vector as u8],
-            Step::Inject2 { first, second } => vec![first, second],
-            Step::CutShort { vector } => vec![vector],
-            Step::Shown(ref shown) => shown.inject.iter().map(|&vector| vector as u8).collect(),
-            _ => vec![],
-        }
-    }
-
     /// The id of the row that it is there for, when that is what the difference is about.
     pub fn shows(&self, difference: &Difference) -> Option<&'static str> {
         match self {

@@ -3,6 +3,8 @@
 
 use cpu::field;
 
+use crate::apic;
+
 use super::{Mode, PAGE_DIRECTORY, PML4, Step};
 
 fn put64(memory: &mut [u8], at: u64, value: u64) {
@@ -70,5 +72,13 @@ pub fn way_into(mode: Mode) -> (Vec<Step>, Vec<(u32, u64)>) {
             ],
             flat(0xa09b),
         ),
+    }
+}
+
+/// How a guest turns its local APIC on: to x2APIC mode where its registers are out of reach in memory.
+pub fn way_to_apic(mode: Mode) -> Vec<Step> {
+    match mode {
+        Mode::Protected => vec![Step::ApicWrite(0xf0, 0x1ff)],
+        _ => vec![Step::Wrmsr(0x1b, apic::X2APIC), Step::Wrmsr(0x80f, 0x1ff)],
     }
 }
