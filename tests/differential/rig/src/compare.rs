@@ -7,7 +7,7 @@ use crate::apic::Apic;
 use crate::errata::{Context, Tally, Then};
 use crate::machine::{Backend, field_name, set_vcpus, take_calls, take_sent};
 use crate::side::{Answer, Exit, Failure, Moves, Ours, Setup, Side, Theirs, VCPUS};
-use crate::step::{DEVICE, Mode, Registers, Step, way_into, way_to_apic, write_page_tables};
+use crate::step::{DEVICE, Mode, Registers, Step, privilege, way_into, way_to_apic, write_page_tables};
 
 pub const DEVICE_SIZE: u64 = 0x10_0000;
 pub const PORTS: (u16, u16) = (0x3f8, 8);
@@ -88,6 +88,8 @@ pub struct Vcpu {
     pub mode: Mode,
     pub known: Known,
     pub apic: Apic,
+    pub user: bool,
+    pub shadows: Option<(u64, u64)>, // before the step
     pub bound: bool,
     pub begun: bool,
 }
@@ -319,6 +321,8 @@ impl Pair {
             mode: Mode::Real,
             known: [None; field::COUNT as usize],
             apic: Apic::new(id as u32),
+            user: false,
+            shadows: None,
             bound: false,
             begun: false,
         };
@@ -420,6 +424,7 @@ impl Pair {
         }
         let [theirs, ours] = self.perform(step, registers);
         self.exits += 1 + theirs.exits.len() as u64;
+        self.vcpus[self.at].shadows = self.vcpus[self.at].known[field::SHADOW as usize];
         let mut found = compare(&mut self.vcpus[self.at].known, &theirs, &ours);
         self.follow(&mut found, step, registers, &ours);
         let goes_on = theirs.stopped && ours.stopped && theirs.failure.is_none() && ours.failure.is_none();
@@ -437,11 +442,20 @@ impl Pair {
     /// A step of both, without a look at what came of it.
     pub(crate) fn perform(&mut self, step: &Step, registers: &Registers) -> [Outcome; 2] {
         let (backend, mode) = (self.backend, self.vcpus[self.at].mode);
+        let vcpu = &mut self.vcpus[self.at];
+        let protected = vcpu.known[field::CR0 as usize].is_some_and(|(_, ours)| ours & 1 == 1);
+        let user = registers.user && protected;
+        let loads = std::mem::replace(&mut vcpu.user, user) != user;
         let hears = std::array::from_fn(|vcpu| self.vcpus[vcpu].apic.enabled());
         let sides: [&mut dyn Side; 2] = [&mut self.theirs, &mut self.ours];
         sides.map(|side| {
             side.machine().select();
             side.machine().clear_trace();
+            if loads {
+                for (field, value) in privilege(mode, user) {
+                    side.machine().guest_sets(field, value);
+                }
+            }
             step.tell(side.machine(), backend, mode, registers);
             drive(side, step, registers, hears)
         })
@@ -536,6 +550,7 @@ impl Pair {
             known: &vcpu.known,
             apic: &vcpu.apic,
             other: &self.vcpus[1 - self.at].apic,
+            shadows: vcpu.shadows,
         };
         let (mut rows, mut rest) = (Vec::new(), Vec::new());
         for difference in found {
@@ -583,6 +598,7 @@ impl Registers {
             rip: crate::step::CODE,
             rflags: 2,
             shadow: 0,
+            user: false,
         }
     }
 }
@@ -640,6 +656,7 @@ pub fn run_out_of_memory(backend: Backend, after: u32, tally: &mut Tally) -> Res
         known: &known,
         apic: &apic,
         other: &apic,
+        shadows: None,
     };
     let rest: Vec<_> = found
         .into_iter()
