@@ -90,6 +90,43 @@ void guest_writes_back(const char *instruction)
 	complain("the guest's %s reaches the host's caches", instruction);
 }
 
+/* Ports in virtual-8086 mode and above IOPL need a bit in the TSS, which this guest's has not. */
+static bool port_is_refused(uint32_t cpl, uint64_t rflags)
+{
+	return rflags & RFLAGS_VM || cpl > (rflags >> 12 & 3);
+}
+
+uint32_t guest_is_refused(const struct model_op *op, uint32_t cpl, uint64_t rflags, uint64_t cr4)
+{
+	if (!cpl)
+		return 0;
+	switch (op->kind) {
+	case MODEL_OP_XSETBV:
+		return cr4 & CR4_OSXSAVE ? VECTOR_GP : VECTOR_UD;
+	case MODEL_OP_HLT:
+	case MODEL_OP_RDMSR:
+	case MODEL_OP_WRMSR:
+	case MODEL_OP_MOV_TO_CR:
+	case MODEL_OP_MOV_FROM_CR:
+	case MODEL_OP_CLTS:
+	case MODEL_OP_LMSW:
+	case MODEL_OP_INVD:
+	case MODEL_OP_WBINVD:
+	case MODEL_OP_MOV_DR:
+		return VECTOR_GP;
+	case MODEL_OP_RDPMC:
+		return cr4 & CR4_PCE ? 0 : VECTOR_GP;
+	case MODEL_OP_MONITOR:
+	case MODEL_OP_MWAIT:
+		return VECTOR_UD;
+	case MODEL_OP_IN:
+	case MODEL_OP_OUT:
+		return port_is_refused(cpl, rflags) ? VECTOR_GP : 0;
+	default:
+		return 0;
+	}
+}
+
 static void apply_sets(const struct guest_view *view, uint64_t gpr[16])
 {
 	for (uint32_t i = 0; i < model->set_count; i++)
@@ -135,6 +172,8 @@ void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 		if (view->exits(&model->op, gpr))
 			return;
 		model->outcome.native = 1;
+		if (view->window(gpr))
+			return;
 	}
 	look(view, gpr);
 	model->outcome.stopped = 1;

@@ -163,6 +163,8 @@ struct guest_view {
 	bool (*exits)(const struct model_op *op, uint64_t gpr[16]); /* and does it */
 	void (*stop)(uint32_t vector);            /* exit for an interrupt of the host */
 };
+/* What the CPL forbids, before anything exits (SDM 26.1.1, APM 15.7): the exception's vector, or 0. */
+uint32_t guest_is_refused(const struct model_op *op, uint32_t cpl, uint64_t rflags, uint64_t cr4);
 void guest_runs(const struct guest_view *view, uint64_t gpr[16]);
 void guest_took(uint32_t type, uint32_t vector, bool has_error_code, uint32_t error_code);
 uint32_t guest_read32(uint64_t gpa);

@@ -226,6 +226,7 @@ static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t info2
 
 	if (vmcb->intercept_exceptions >> vector & 1)
 		return leave(EXIT_EXCEPTION + vector, has_code ? code : 0, info2);
+	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
 	guest_took(3, vector, pushes, code);
 	return false;
 }
@@ -235,6 +236,7 @@ static bool general_protection(void)
 	return faults(VECTOR_GP, true, 0, 0);
 }
 
+/* An instruction is over; then comes what RFLAGS.TF asked for (APM 13.1.4), with DR6 written (APM 15.12.2). */
 static bool done(uint64_t gpr[16], const struct model_op *op)
 {
 	(void)gpr;
@@ -242,7 +244,11 @@ static bool done(uint64_t gpr[16], const struct model_op *op)
 	if (!in_64bit_mode())
 		vmcb->rip = (uint32_t)vmcb->rip;
 	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
-	return false;
+	model->outcome.native = 1;
+	if (!(vmcb->rflags & RFLAGS_TF))
+		return false;
+	vmcb->dr6 |= PENDING_DB_BS;
+	return faults(VECTOR_DB, false, 0, 0);
 }
 
 static uint64_t edx_eax(const uint64_t gpr[16])
@@ -644,6 +650,12 @@ static bool plain(const struct model_op *op, uint64_t gpr[16])
 
 static bool exits(const struct model_op *op, uint64_t gpr[16])
 {
+	const bool own = op->kind == MODEL_OP_REFUSED && op->a >= EXIT_VMRUN && op->a != EXIT_VMMCALL;
+	const uint32_t cpl = vmcb->cr0 & CR0_PE ? vmcb->cpl : 0;
+	const uint32_t refused = own && cpl ? VECTOR_GP : guest_is_refused(op, cpl, vmcb->rflags, vmcb->cr4);
+
+	if (refused)
+		return faults(refused, refused == VECTOR_GP, 0, 0);
 	switch (op->kind) {
 	case MODEL_OP_IN:
 	case MODEL_OP_OUT:
@@ -705,6 +717,7 @@ static bool deliver(uint64_t event)
 		vmcb->exit_int_info = event;
 		return true;
 	}
+	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
 	guest_took(event >> EVENT_TYPE_SHIFT & 7, event & 0xff, has_code, (uint32_t)(event >> 32));
 	return false;
 }

@@ -191,6 +191,9 @@ static void stop(uint32_t vector)
 
 /* ---- Natively ---------------------------------------------------------------------------------------------------- */
 
+static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t qualification);
+
+/* An instruction is over; then comes what RFLAGS.TF asked for (SDM 6.9). */
 static bool done(uint64_t gpr[16], const struct model_op *op)
 {
 	uint64_t rip = get(gpr, MODEL_RIP) + op->length;
@@ -199,7 +202,8 @@ static bool done(uint64_t gpr[16], const struct model_op *op)
 		rip = (uint32_t)rip;
 	set(gpr, MODEL_RIP, rip);
 	set(gpr, MODEL_SHADOW, 0);
-	return false;
+	model->outcome.native = 1;
+	return field(VMCS_GUEST_RFLAGS) & RFLAGS_TF && faults(VECTOR_DB, false, 0, PENDING_DB_BS);
 }
 
 static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t qualification)
@@ -208,6 +212,9 @@ static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t quali
 
 	if (field(VMCS_EXCEPTION_BITMAP) >> vector & 1)
 		return exit_for_event(3, vector, pushes, code, qualification);
+	set_field(VMCS_GUEST_INTERRUPTIBILITY, field(VMCS_GUEST_INTERRUPTIBILITY) & ~UINT64_C(3));
+	if (vector == VECTOR_DB)
+		cpu->dr6 |= qualification & PENDING_DB_BS;
 	guest_took(3, vector, pushes, code);
 	return false;
 }
@@ -735,8 +742,19 @@ static bool controlled(const struct model_op *op, uint64_t gpr[16])
 	}
 }
 
+static uint32_t cpl(void)
+{
+	if (!(field(VMCS_GUEST_CR0) & CR0_PE))
+		return 0;
+	return field(VMCS_GUEST_RFLAGS) & RFLAGS_VM ? 3 : field(VMCS_GUEST_SS_ACCESS_RIGHTS) >> 5 & 3;
+}
+
 static bool exits(const struct model_op *op, uint64_t gpr[16])
 {
+	const uint32_t refused = guest_is_refused(op, cpl(), field(VMCS_GUEST_RFLAGS), field(VMCS_GUEST_CR4));
+
+	if (refused)
+		return faults(refused, refused == VECTOR_GP, 0, 0);
 	switch (op->kind) {
 	case MODEL_OP_CPUID:
 		return exit_for(X86VCPU_VMX_EXIT_CPUID, 0, op->length);
@@ -842,6 +860,7 @@ static bool deliver(void)
 		set_field(VMCS_IDT_VECTORING_ERROR_CODE, field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));
 		return true;
 	}
+	set_field(VMCS_GUEST_INTERRUPTIBILITY, field(VMCS_GUEST_INTERRUPTIBILITY) & ~UINT64_C(3));
 	guest_took(info >> 8 & 7, info & 0xff, info & BIT(11), (uint32_t)field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));
 	return false;
 }

@@ -17,6 +17,10 @@ static struct fetch_memo *memo_at(struct guest *g, uint64_t rip)
 	return &g->fetch_memos[(rip ^ rip >> 4) % FETCH_MEMOS];
 }
 
+/* Bits that a fetch in 64-bit mode depends on (SDM 4.1, 4.6). Others, such as CR0.TS, change often. */
+#define CR0_OF_FETCH (CR0_PE | CR0_PG)
+#define CR4_OF_FETCH (CR4_PAE | CR4_LA57 | CR4_SMEP)
+
 /* With GUEST_MODE_FIELDS valid, and RIP. */
 static bool same_state(const struct guest *g, const struct fetch_memo *memo)
 {
@@ -24,8 +28,9 @@ static bool same_state(const struct guest *g, const struct fetch_memo *memo)
 
 	return memo->rip == field[G_RIP] && memo->cr3 == field[G_CR3] &&
 	       memo->cs == field[G_ACCESS + X86VCPU_SEGMENT_CS] &&
-	       memo->ss == field[G_ACCESS + X86VCPU_SEGMENT_SS] && memo->cr0 == field[G_CR0] &&
-	       memo->cr4 == field[G_CR4] && memo->efer == field[G_EFER];
+	       memo->ss == field[G_ACCESS + X86VCPU_SEGMENT_SS] &&
+	       !((memo->cr0 ^ field[G_CR0]) & CR0_OF_FETCH) && !((memo->cr4 ^ field[G_CR4]) & CR4_OF_FETCH) &&
+	       memo->efer == field[G_EFER];
 }
 
 static bool same_bytes(struct guest *g, const struct fetch_memo *memo)

@@ -239,9 +239,7 @@ void vmx_unload(struct guest *g)
 
 void vmx_load_context(struct vmx_vcpu *v)
 {
-	/* The VMM may have set MSRs since the last run, and they are compared with the host's. */
-	if (v->guest.context.loaded && v->guest.msrs_changed)
-		vmx_unload(&v->guest);
+	/* Otherwise it was kept. Who sets MSRs between two runs has it unloaded first. */
 	if (!v->guest.context.loaded)
 		load_guest(v);
 	v->restore.dr7 = insn_read_dr7();

@@ -8,7 +8,7 @@ use crate::errata::{Context, Tally, Then};
 use crate::history::History;
 use crate::machine::{Backend, field_name, set_vcpus, take_calls, take_sent};
 use crate::side::{Answer, Exit, Failure, Moves, Ours, Setup, Side, Theirs, VCPUS};
-use crate::step::{DEVICE, Mode, Registers, Step, way_into, way_to_apic, write_page_tables};
+use crate::step::{DEVICE, Mode, Registers, Step, privilege, way_into, way_to_apic, write_page_tables};
 
 pub const DEVICE_SIZE: u64 = 0x10_0000;
 pub const PORTS: (u16, u16) = (0x3f8, 8);
@@ -93,6 +93,8 @@ pub struct Vcpu {
     pub known: Known,
     pub apic: Apic,
     pub history: History,
+    pub user: bool,
+    pub shadows: Option<(u64, u64)>, // before the step
     pub bound: bool,
     pub begun: bool,
 }
@@ -343,6 +345,8 @@ impl Pair {
             mode: Mode::Real,
             known: [None; field::COUNT as usize],
             apic: Apic::new(id as u32),
+            user: false,
+            shadows: None,
             bound: false,
             begun: false,
         };
@@ -444,6 +448,7 @@ impl Pair {
         }
         let [theirs, ours] = self.perform(step, registers);
         self.exits += 1 + theirs.exits.len() as u64;
+        self.vcpus[self.at].shadows = self.vcpus[self.at].known[field::SHADOW as usize];
         let mut found = compare(&mut self.vcpus[self.at].known, &theirs, &ours);
         if let Step::Shown(shown) = step {
             found.extend(shown.broken(&theirs, &ours));
@@ -466,11 +471,20 @@ impl Pair {
     /// A step of both, without a look at what came of it.
     pub(crate) fn perform(&mut self, step: &Step, registers: &Registers) -> [Outcome; 2] {
         let (backend, mode) = (self.backend, self.vcpus[self.at].mode);
+        let vcpu = &mut self.vcpus[self.at];
+        let protected = vcpu.known[field::CR0 as usize].is_some_and(|(_, ours)| ours & 1 == 1);
+        let user = registers.user && protected;
+        let loads = std::mem::replace(&mut vcpu.user, user) != user;
         let hears = std::array::from_fn(|vcpu| self.vcpus[vcpu].apic.enabled());
         let sides: [&mut dyn Side; 2] = [&mut self.theirs, &mut self.ours];
         sides.map(|side| {
             side.machine().select();
             side.machine().clear_trace();
+            if loads {
+                for (field, value) in privilege(mode, user) {
+                    side.machine().guest_sets(field, value);
+                }
+            }
             step.tell(side.machine(), backend, mode, registers);
             drive(side, step, registers, hears)
         })
@@ -567,6 +581,7 @@ impl Pair {
             known: &vcpu.known,
             apic: &vcpu.apic,
             other: &self.vcpus[1 - self.at].apic,
+            shadows: vcpu.shadows,
         };
         let (mut rows, mut rest) = (Vec::new(), Vec::new());
         for difference in found {
@@ -614,6 +629,7 @@ impl Registers {
             rip: crate::step::CODE,
             rflags: 2,
             shadow: 0,
+            user: false,
         }
     }
 }
@@ -672,6 +688,7 @@ pub fn run_out_of_memory(backend: Backend, after: u32, tally: &mut Tally) -> Res
         known: &known,
         apic: &apic,
         other: &apic,
+        shadows: None,
     };
     let rest: Vec<_> = found
         .into_iter()

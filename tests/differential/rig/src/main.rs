@@ -167,8 +167,15 @@ fn show_case(case: &Case, seed: u64, backend: Backend) {
         if case.apic { "on" } else { "as at reset" }
     );
     for (step, registers) in &case.steps {
-        let Registers { gpr, rip, rflags, .. } = registers;
-        println!("    {step:x?} rip={rip:x} rflags={rflags:x} gpr={gpr:x?}");
+        let Registers {
+            gpr,
+            rip,
+            rflags,
+            shadow,
+            user,
+        } = registers;
+        let cpl = if *user { 3 } else { 0 };
+        println!("    {step:x?} CPL={cpl} rip={rip:x} rflags={rflags:x} shadow={shadow} gpr={gpr:x?}");
     }
     if let Err(end) = run_case(backend, case, false, &mut Tally::default()) {
         show(&end);

@@ -6,7 +6,9 @@ use super::*;
 /// The guest's code has no page any more.
 fn pages_are_gone(c: &Context) -> bool {
     const PSE: u64 = 1 << 4;
-    ours(c).is_some_and(|o| o.fields[CR4 as usize] & PSE == 0) && must::faults(c, 14)
+    const PAE: u64 = 1 << 5;
+    let bit = if c.mode == Mode::Paged { PSE } else { PAE };
+    ours(c).is_some_and(|o| o.fields[CR4 as usize] & bit == 0) && must::faults(c, 14)
 }
 
 pub const ROWS: &[Row] = &[

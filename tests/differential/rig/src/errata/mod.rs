@@ -34,8 +34,9 @@ pub struct Context<'a> {
     pub after_setup: bool, // the second one
     pub history: &'a History,
     pub known: &'a [Option<(u64, u64)>; cpu::field::COUNT as usize],
-    pub apic: &'a Apic,  // x86vcpu's after the step
-    pub other: &'a Apic, // of the other vCPU
+    pub apic: &'a Apic,              // x86vcpu's after the step
+    pub other: &'a Apic,             // of the other vCPU
+    pub shadows: Option<(u64, u64)>, // the interrupt shadows before the step
 }
 
 type Meets = fn(&Context, &Difference) -> bool;

@@ -8,6 +8,14 @@ pub fn exceptions(outcome: &Outcome) -> Vec<u32> {
     exceptions.map(|e| e.vector).collect()
 }
 
+/// Without the #DB behind an instruction that RFLAGS.TF brings.
+pub fn apart_from_steps(registers: &Registers, outcome: &Outcome) -> Vec<u32> {
+    const TF: u64 = 1 << 8;
+    let mut taken = exceptions(outcome);
+    taken.retain(|&vector| vector != 1 || registers.rflags & TF == 0);
+    taken
+}
+
 /// Where the instruction ends.
 fn behind(c: &Context, registers: &Registers) -> u64 {
     registers.rip + c.step.told(c.backend, c.mode).bytes.len() as u64
@@ -18,7 +26,7 @@ pub fn faults(c: &Context, vector: u32) -> bool {
     c.outcomes.is_some_and(|(registers, _, ours)| {
         ours.exits.is_empty()
             && ours.failure.is_none()
-            && exceptions(ours) == [vector]
+            && apart_from_steps(registers, ours) == [vector]
             && (!ours.stopped || ours.fields[RIP as usize] == registers.rip)
     })
 }
@@ -28,7 +36,7 @@ pub fn goes_on(c: &Context, exits: &[Exit]) -> bool {
     c.outcomes.is_some_and(|(registers, _, ours)| {
         ours.exits == exits
             && ours.failure.is_none()
-            && exceptions(ours).is_empty()
+            && apart_from_steps(registers, ours).is_empty()
             && (!ours.stopped || ours.fields[RIP as usize] == behind(c, registers))
     })
 }
@@ -38,7 +46,7 @@ pub fn stays(c: &Context) -> bool {
     c.outcomes.is_some_and(|(registers, _, ours)| {
         ours.exits.is_empty()
             && ours.failure.is_none()
-            && exceptions(ours).is_empty()
+            && apart_from_steps(registers, ours).is_empty()
             && (!ours.stopped || ours.fields[RIP as usize] == registers.rip)
     })
 }

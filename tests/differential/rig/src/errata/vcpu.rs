@@ -122,11 +122,96 @@ fn interrupts_differ(c: &Context, d: &Difference) -> bool {
             .collect()
     };
     let nmi = |e: &model_event| e.kind == 2 && c.apic.nmis > 0;
-    let ours: Vec<_> = others(ours).into_iter().filter(|e| !nmi(e)).collect();
+    let step = |e: &model_event| is_single_step(e) && steps_singly(c);
+    let ours: Vec<_> = others(ours).into_iter().filter(|e| !nmi(e) && !step(e)).collect();
     matches!(d.kind, Kind::Interrupts | Kind::Order) && others(theirs) == ours
 }
 
+/// RFLAGS.TF is set, and upstream carries the instruction out.
+fn steps_singly(c: &Context) -> bool {
+    c.outcomes
+        .is_some_and(|(registers, theirs, _)| registers.rflags & 0x100 != 0 && !theirs.native)
+}
+
+fn is_single_step(e: &model_event) -> bool {
+    e.kind == 3 && e.vector == 1
+}
+
+/// x86vcpu's guest takes the #DB of RFLAGS.TF behind an instruction that was carried out for it.
+fn single_step(c: &Context, d: &Difference) -> bool {
+    let (Some(theirs), Some(ours), true) = (theirs(c), ours(c), d.kind == Kind::Exceptions) else {
+        return false;
+    };
+    let exceptions = |o: &Outcome| -> Vec<_> { o.events.iter().filter(|e| e.kind == 3).copied().collect() };
+    let rest: Vec<_> = exceptions(ours)
+        .into_iter()
+        .filter(|e| !is_single_step(e))
+        .collect();
+    steps_singly(c) && rest == exceptions(theirs)
+}
+
+/// It comes behind each element of a string.
+fn single_step_in_a_string(c: &Context, d: &Difference) -> bool {
+    let (Some(theirs), Some(ours)) = (theirs(c), ours(c)) else {
+        return false;
+    };
+    let string = matches!(
+        c.step,
+        Step::Ins { count: Some(_), .. } | Step::Outs { count: Some(_), .. }
+    );
+    let changed = d.kind == Kind::Exits || is_field(d, &[RCX, RSI, RDI, RIP, RFLAGS]);
+    string && steps_singly(c) && changed && ours.exits.len() == 1 && theirs.exits.starts_with(&ours.exits)
+}
+
+/// Above CPL 0.
+fn user(c: &Context) -> bool {
+    c.outcomes.is_some_and(|(registers, ..)| registers.user)
+}
+
 pub const ROWS: &[Row] = &[
+    row("C-07", single_step),
+    row("C-07", single_step_in_a_string),
+    drains("C-07", |c, d| {
+        halts(c)
+            && steps_singly(c)
+            && ours(c).is_some_and(|o| o.exits.is_empty() && o.events.iter().any(is_single_step))
+            && (d.kind == Kind::Exits || interrupts_differ(c, d))
+    }),
+    // STI; HLT: the interrupt that the shadow held back comes behind the HLT, which is over then.
+    drains("C-07", |c, d| {
+        halts(c)
+            && c.outcomes.is_some_and(|(registers, ..)| registers.shadow != 0)
+            && ours(c).is_some_and(|o| o.exits.is_empty() && o.events.iter().any(|e| e.kind == 0))
+            && (d.kind == Kind::Exits || interrupts_differ(c, d))
+    }),
+    drains("C-07", |c, d| steps_singly(c) && interrupts_differ(c, d)),
+    row("C-07", |c, d| {
+        is_field(d, &[SHADOW]) && d.values.1 == 0 && !native(theirs(c))
+    }),
+    // An interrupt that is taken ends it.
+    row("LA-04, LA-05, VC-05, VC-06, C-03c", |c, d| {
+        let interrupts = |o: &Outcome| o.events.iter().filter(|e| e.kind == 0).count();
+        is_field(d, &[SHADOW])
+            && c.outcomes
+                .is_some_and(|(_, theirs, ours)| interrupts(theirs) != interrupts(ours))
+    }),
+    // The shadow of an instruction that is over holds upstream's interrupt back.
+    drains("C-07", |c, d| {
+        c.shadows.is_some_and(|(theirs, ours)| theirs != 0 && ours == 0)
+            && (interrupts_differ(c, d)
+                || matches!(c.step, Step::CutShort { .. })
+                    && d.kind == Kind::Exits
+                    && theirs(c).is_some_and(|o| o.exits.is_empty()))
+    }),
+    row("V-04c", |_, d| {
+        is_field(d, &[PDPTE0, PDPTE0 + 1, PDPTE0 + 2, PDPTE0 + 3])
+    }),
+    drains("C-17", |c, d| {
+        *c.step == Step::Hypercall
+            && user(c)
+            && must::exceptions(ours(c).expect("of a step")) == [6]
+            && (of_control_flow(d) || is_field(d, &[RAX]))
+    }),
     row("V-05d", |c, d| vmx(c) && apic_page(c) && is_field(d, &[RIP])),
     row("V-05", |c, d| {
         vmx(c)

@@ -135,10 +135,12 @@ fn cr4(mode: Mode) -> impl Strategy<Value = u64> {
     let base = match mode {
         Mode::Real | Mode::Protected => 0u64,
         Mode::Paged => 0x10,
-        Mode::Long => 0x20,
+        _ => 0x20,
     };
     let good = any::<u64>().prop_map(move |bits| base | bits & 0x0004_0684);
-    prop_oneof![6 => good, 1 => any::<u64>().prop_map(move |bits| base | bits & 0x007f_7fdf), 1 => value()]
+    // SMEP and SMAP would need pages of both kinds.
+    let some = any::<u64>().prop_map(move |bits| base | bits & 0x004f_7fdf);
+    prop_oneof![6 => good, 1 => some, 1 => value().prop_map(|value| value & !0x30_0000)]
 }
 
 fn gpr_index() -> impl Strategy<Value = u8> {
@@ -179,7 +181,11 @@ fn ports(mode: Mode) -> impl Strategy<Value = Step> {
         0x2000..0x2_0000u64
     };
     // Upstream's guest with two levels of page tables dies of one (C-10).
-    let strings = if mode == Mode::Paged { 1 } else { 10 };
+    let strings = if matches!(mode, Mode::Paged | Mode::Pae) {
+        1
+    } else {
+        10
+    };
     let count = prop_oneof![Just(None), (0..4u64).prop_map(Some)];
     prop_oneof![
         30 => (port(), width()).prop_map(|(port, width)| Step::In { port, width }),
@@ -307,11 +313,25 @@ fn registers(mode: Mode) -> impl Strategy<Value = Registers> {
         u64::from(u32::MAX)
     };
     (any_gpr, 0..0x800u64, any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
-        move |(gpr, rip, interrupts, down, bits)| Registers {
-            gpr: gpr.map(|value| value & high),
-            rip: CODE + rip,
-            rflags: 2 | u64::from(interrupts) << 9 | u64::from(down) << 10 | bits & 0x8d5,
-            shadow: 0,
+        move |(gpr, rip, interrupts, down, bits)| {
+            // One in so many.
+            let seldom = |at: u32, mask: u64| bits >> at & mask == 0;
+            let user = mode != Mode::Real && seldom(16, 7);
+            let iopl = if user && seldom(20, 1) { 3 << 12 } else { 0 };
+            let trap = u64::from(seldom(24, 31)) << 8;
+            // No CPU comes to an instruction with a single step pending and a shadow.
+            let shadow = match bits >> 32 & 31 {
+                0 if trap == 0 && interrupts => 1,
+                1 if trap == 0 => 2,
+                _ => 0,
+            };
+            Registers {
+                gpr: gpr.map(|value| value & high),
+                rip: CODE + rip,
+                rflags: 2 | u64::from(interrupts) << 9 | u64::from(down) << 10 | bits & 0x8d5 | iopl | trap,
+                shadow,
+                user,
+            }
         },
     )
 }
@@ -352,6 +372,8 @@ fn frame() -> impl Strategy<Value = Frame> {
         Mode::Real,
         Mode::Protected,
         Mode::Paged,
+        Mode::Pae,
+        Mode::Compatibility,
         Mode::Long,
         Mode::Long,
     ]);
@@ -388,7 +410,16 @@ fn later(registers: &Registers, n: usize) -> Registers {
 }
 
 /// A guest that halts with interrupts off is not woken (C-18); few do.
-fn wakes(step: &Step, mut registers: Registers) -> Registers {
+fn wakes(backend: Backend, step: &Step, mut registers: Registers) -> Registers {
+    // The model's guest stays where it is when it takes an event. On SVM x86vcpu would take that for a CPU
+    // that forgets the shadow (svm_keep_shadow).
+    let moves = matches!(
+        step,
+        Step::Hypercall | Step::Cpuid { .. } | Step::In { .. } | Step::Out { .. }
+    );
+    if backend == Backend::Svm && (!moves || registers.user) {
+        registers.shadow = 0;
+    }
     let halts = matches!(step, Step::Hlt { .. } | Step::HltFor { .. });
     if halts && registers.rip & 31 != 0 {
         registers.rflags |= 0x200;
@@ -402,7 +433,7 @@ pub fn case(backend: Backend) -> impl Strategy<Value = Case> {
         prop::collection::vec(some, 1..60).prop_map(move |some| {
             let steps = some.into_iter().flat_map(|(steps, registers)| {
                 let with = |(n, step): (usize, Step)| {
-                    let registers = wakes(&step, later(&registers, n));
+                    let registers = wakes(backend, &step, later(&registers, n));
                     (step, registers)
                 };
                 steps.into_iter().enumerate().map(with).collect::<Vec<_>>()

@@ -14,6 +14,7 @@ const CS_BASE: u32 = field::BASE + 1;
 const DS_BASE: u32 = field::BASE + 3;
 const ES_BASE: u32 = field::BASE;
 
+const IOPL_3: u64 = 3 << 12;
 const OTHER_PORT: u64 = 0x3f8;
 const END: u64 = cpu::MODEL_GUEST_SIZE as u64;
 /// Where PDPTE 1 has the device when it is like PDPTE 3.
@@ -341,6 +342,8 @@ fn strings() -> Vec<Script> {
                 .with(string(8, 0))
                 .set(field::RDX, OTHER_PORT)
                 .set(field::RDI, 0x2000)
+                .set(field::RFLAGS, IOPL_3 | 0x202)
+                .entry(PML4 + 0x2000, 0x83)
                 .set(CS_RIGHTS, 0xa0fb)
                 .set(SS_RIGHTS, 0xc0f3)
                 .theirs(

@@ -9,12 +9,13 @@ use crate::compare::Difference;
 use crate::shown::Shown;
 
 pub use forms::{FORMS, REFUSED};
-pub use modes::{way_into, way_to_apic, write_page_tables};
+pub use modes::{privilege, way_into, way_to_apic, write_page_tables};
 
 /// Where the guest has its page tables (long_mode, protected), code and data.
 pub const CODE: u64 = 0x1000;
 pub const PML4: u64 = 0x30000;
 pub const PAGE_DIRECTORY: u64 = 0x34000;
+pub const DIRECTORY_POINTERS: u64 = 0x35000;
 pub const DEVICE: u64 = 0xd000_0000;
 pub const APIC: u64 = 0xfee0_0000;
 /// Nothing is mapped there: neither RAM nor a device.
@@ -25,7 +26,16 @@ pub enum Mode {
     Real,
     Protected, // 32 bits without paging
     Paged,     // 32 bits with PSE
+    Pae,       // 32 bits with PAE
     Long,
+    Compatibility, // 32 bits in long mode
+}
+
+impl Mode {
+    /// Access rights of its code segment.
+    fn code_rights(self) -> u64 {
+        if self == Mode::Long { 0xa09b } else { 0xc09b }
+    }
 }
 
 /// Registers before a step, the same on both sides whatever happened before.
@@ -35,6 +45,7 @@ pub struct Registers {
     pub rip: u64,
     pub rflags: u64,
     pub shadow: u64,
+    pub user: bool, // CPL 3, where the mode has it
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
