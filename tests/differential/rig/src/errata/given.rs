@@ -2,15 +2,12 @@
 //! What an entry gives the CPU: a register of the guest is for the rows, wherever it is seen; the rest is for the rules
 //! of fields.toml.
 
-use super::{Context, Row, Tally, row};
+use super::{Claim, Context, Tally};
 use crate::compare::{Difference, Kind};
 use crate::fields::Given;
 
-/// In place of a row, for what a rule describes.
-static RULE: Row = row("", |_, _| true);
-
 impl Tally {
-    pub fn claims_given(&mut self, context: &Context, d: &Difference, given: Given) -> Option<&'static Row> {
+    pub fn claims_given(&mut self, context: &Context, d: &Difference, given: Given) -> Option<Claim> {
         if let Some(number) = given.register() {
             let kind = Kind::Field(number);
             let row = self.claims(context, &Difference { kind, ..d.clone() });
@@ -19,6 +16,6 @@ impl Tally {
             }
         }
         let explained = self.given.explains(context.backend, context.features, d);
-        explained.then_some(&RULE)
+        explained.then(|| Claim::of("fields.toml"))
     }
 }
