@@ -119,13 +119,14 @@ enum model_op_kind {
 	MODEL_OP_MOV_DR,   /* a: number, b: register, c: 1 read */
 	MODEL_OP_UD2,
 	MODEL_OP_REFUSED,  /* a: basic exit reason or exit code of an instruction of the extension */
-	MODEL_OP_MMIO,     /* a: guest-physical address, b: 1 write, 2 fetch, 0 read; c: guest-linear address */
+	/* a: guest-physical address, b: 1 write, 2 fetch, 0 read, bit 8: of the guest's page walk; c: guest-linear address */
+	MODEL_OP_MMIO,
 	MODEL_OP_EXCEPTION, /* a: vector, b: error code, c: what CR2 or DR6 has */
 	MODEL_OP_TRIPLE_FAULT,
 	MODEL_OP_INTERRUPT, /* of the host; a: vector */
 	MODEL_OP_NMI,       /* of the host */
 	MODEL_OP_TIMER,     /* VT-x: the preemption timer */
-	MODEL_OP_TASK_SWITCH, /* a: selector */
+	MODEL_OP_TASK_SWITCH, /* a: selector, bits 31:30 source as VT-x numbers it */
 	MODEL_OP_BAD_ENTRY, /* the next entry is made to fail: a: 0 guest state */
 	MODEL_OP_CUT_SHORT, /* the delivery of the next injected event meets a nested fault at a */
 };

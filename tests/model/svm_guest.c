@@ -555,7 +555,7 @@ static bool other(const struct model_op *op, uint64_t gpr[16])
 	case MODEL_OP_TASK_SWITCH:
 		return vmcb->intercept3 & INTERCEPT_TASK_SWITCH ? leave(EXIT_TASK_SWITCH, op->a, 0) : done(gpr, op);
 	case MODEL_OP_MMIO:
-		return nested_fault(op->a, op->b, true);
+		return nested_fault(op->a, op->b & 0xff, !(op->b >> 8 & 1));
 	case MODEL_OP_EXCEPTION:
 		return exception(op);
 	case MODEL_OP_REFUSED:

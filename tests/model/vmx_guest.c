@@ -609,7 +609,7 @@ static bool mmio(const struct model_op *op)
 			  field(VMCS_CPU2_CONTROLS) & CPU2_VIRTUALIZE_APIC_ACCESSES;
 
 	if (!apic || (op->a & ~UINT64_C(0xfff)) != APIC_PAGE)
-		return nested_fault(op->a, op->b, op->c, true);
+		return nested_fault(op->a, op->b & 0xff, op->c, !(op->b >> 8 & 1));
 	leave(X86VCPU_VMX_EXIT_APIC_ACCESS, (op->a & 0xfff) | op->b << 12);
 	return true;
 }

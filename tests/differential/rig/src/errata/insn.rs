@@ -51,7 +51,11 @@ pub const ROWS: &[Row] = &[
         matches!(c.step, Step::Invd | Step::Refused(_)) && halts_forever(theirs(c)) && of_control_flow(d)
     }),
     last("V-07b", |c, d| {
-        matches!(c.step, Step::TripleFault | Step::TaskSwitch) && halts_forever(theirs(c)) && of_the_end(d)
+        matches!(
+            c.step,
+            Step::TripleFault | Step::TaskSwitch | Step::TaskSwitchBy(_)
+        ) && halts_forever(theirs(c))
+            && of_the_end(d)
     }),
     last("V-22", |c, d| {
         matches!(c.step, Step::BadEntry) && d.kind == Kind::Exits && d.theirs == "[FailEntry(0)]"

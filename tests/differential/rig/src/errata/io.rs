@@ -6,10 +6,18 @@ use super::*;
 pub const ROWS: &[Row] = &[
     // ---- Ports
     row("C-09b", |c, d| {
-        matches!(c.step, Step::In { width: 1 | 2, .. }) && is_field(d, &[RAX])
+        matches!(
+            c.step,
+            Step::In { width: 1 | 2, .. }
+                | Step::PortByte {
+                    width: 1 | 2,
+                    out: false,
+                    ..
+                }
+        ) && is_field(d, &[RAX])
     }),
     last("C-10", |c, d| {
-        matches!(c.step, Step::Ins { .. } | Step::Outs { .. })
+        matches!(c.step, Step::Ins { .. } | Step::Outs { .. } | Step::PortString(_))
             && legacy_paging(c)
             && theirs(c).is_some_and(|o| o.failure == Some(Failure::Error("unsupported")))
             && of_the_end(d)
