@@ -98,7 +98,7 @@ pub struct Vcpu {
 }
 
 pub struct Pair {
-    backend: Backend,
+    pub(crate) backend: Backend,
     features: u32,
     pub(crate) theirs: Theirs,
     pub(crate) ours: Ours,

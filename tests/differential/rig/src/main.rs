@@ -6,6 +6,7 @@ mod compare;
 mod errata;
 mod generate;
 mod machine;
+mod manual;
 mod scripted;
 mod scripted_vcpu;
 mod side;

@@ -164,7 +164,13 @@ pub fn cases() -> Vec<(&'static str, Case)> {
                 1,
                 vec![
                     write(0xf0, 0xff),
-                    (Step::Inject { vector: 0x70, level: true }, true),
+                    (
+                        Step::Inject {
+                            vector: 0x70,
+                            level: true,
+                        },
+                        true,
+                    ),
                     (Step::HostEoi, true),
                 ],
             ),
