@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STOP_VECTOR 0xf3
 #define PATIENCE 64
 
 const char *model_field_name(uint32_t number)
@@ -49,6 +48,7 @@ void model_guest_does(struct model *m, const struct model_op *op)
 	m->bad_entry = op->kind == MODEL_OP_BAD_ENTRY;
 	m->cut_short = op->kind == MODEL_OP_CUT_SHORT;
 	m->cut_short_at = op->a;
+	m->storm = 0;
 	if (m->bad_entry || m->cut_short)
 		m->armed = false;
 	memset(&m->outcome, 0, sizeof(m->outcome));
@@ -76,6 +76,18 @@ uint32_t guest_read32(uint64_t gpa)
 	if (gpa + 4 <= MODEL_GUEST_SIZE)
 		memcpy(&value, model->guest + gpa, 4);
 	return value;
+}
+
+/* SDM Vol. 2, RDPMC. Counters do not count here. */
+bool guest_has_counter(uint64_t number)
+{
+	return (uint32_t)number < 4;
+}
+
+/* Legal, and bad for whoever shares the caches. */
+void guest_writes_back(const char *instruction)
+{
+	complain("the guest's %s reaches the host's caches", instruction);
 }
 
 /* Ports in virtual-8086 mode and above IOPL need a bit in the TSS, which this guest's has not. */

@@ -490,7 +490,37 @@ static bool exception(const struct model_op *op)
 
 	if (vector == VECTOR_PF && !(vmcb->intercept_exceptions >> vector & 1))
 		vmcb->cr2 = op->c;
+	/* APM 9.3.1: without CR4.MCE a machine check shuts down whatever runs. */
+	if (vector == VECTOR_MC && !(vmcb->intercept_exceptions >> vector & 1) && !(vmcb->cr4 & CR4_MCE))
+		return leave(EXIT_SHUTDOWN, 0, 0);
 	return faults(vector, has_code, (uint32_t)op->b, op->c);
+}
+
+/* Benign exceptions come one after the other (APM table 8-3); between them the CPU takes no interrupt. */
+static bool storm(const struct model_op *op)
+{
+	const uint32_t vector = (uint32_t)op->a;
+
+	if (!(vmcb->intercept_exceptions >> vector & 1)) {
+		model->outcome.stuck = 1;
+		stop(STOP_VECTOR);
+		return true;
+	}
+	model->storm = vector;
+	model->storm_left = (uint32_t)op->b;
+	return leave(EXIT_EXCEPTION + vector, 0, 0);
+}
+
+/* The guest's own exception, on the way to its handler (APM 15.7.2). */
+static bool delivery(const struct model_op *op)
+{
+	const uint32_t vector = (uint32_t)op->a;
+	const bool has_code = vector == 8 || (vector >= 10 && vector <= 14) || vector == VECTOR_AC;
+
+	nested_fault(op->c, 1, true);
+	vmcb->exit_int_info = EVENT_VALID | UINT64_C(3) << EVENT_TYPE_SHIFT | vector | (has_code ? EVENT_ERROR_CODE : 0) |
+			      (has_code ? op->b << 32 : 0);
+	return true;
 }
 
 static bool xgetbv(const struct model_op *op, uint64_t gpr[16])
@@ -519,6 +549,16 @@ static bool rdtsc(const struct model_op *op, uint64_t gpr[16])
 	if (vmcb->intercept3 & INTERCEPT_RDTSC)
 		return exit_for(op, EXIT_RDTSC, 0, 0);
 	set_edx_eax(gpr, cpu->tsc + vmcb->tsc_offset);
+	return done(gpr, op);
+}
+
+static bool rdpmc(const struct model_op *op, uint64_t gpr[16])
+{
+	if (vmcb->intercept3 & INTERCEPT_RDPMC)
+		return exit_for(op, EXIT_RDPMC, 0, 0);
+	if (!guest_has_counter(gpr[MODEL_RCX]))
+		return general_protection();
+	set_edx_eax(gpr, 0);
 	return done(gpr, op);
 }
 
@@ -555,9 +595,13 @@ static bool other(const struct model_op *op, uint64_t gpr[16])
 	case MODEL_OP_TASK_SWITCH:
 		return vmcb->intercept3 & INTERCEPT_TASK_SWITCH ? leave(EXIT_TASK_SWITCH, op->a, 0) : done(gpr, op);
 	case MODEL_OP_MMIO:
-		return nested_fault(op->a, op->b & 0xff, !(op->b >> 8 & 1));
+		return nested_fault(op->a, op->b & 3, !(op->b & 4));
 	case MODEL_OP_EXCEPTION:
 		return exception(op);
+	case MODEL_OP_STORM:
+		return storm(op);
+	case MODEL_OP_DELIVERY:
+		return delivery(op);
 	case MODEL_OP_REFUSED:
 		return refused(op, gpr);
 	case MODEL_OP_UD2:
@@ -584,11 +628,15 @@ static bool plain(const struct model_op *op, uint64_t gpr[16])
 	case MODEL_OP_HLT:
 		return with_intercept(op, gpr, vmcb->intercept3, INTERCEPT_HLT, EXIT_HLT);
 	case MODEL_OP_INVD:
+		if (!(vmcb->intercept3 & INTERCEPT_INVD))
+			guest_writes_back("INVD");
 		return with_intercept(op, gpr, vmcb->intercept3, INTERCEPT_INVD, EXIT_INVD);
 	case MODEL_OP_WBINVD:
+		if (!(vmcb->intercept4 & INTERCEPT_WBINVD))
+			guest_writes_back("WBINVD");
 		return with_intercept(op, gpr, vmcb->intercept4, INTERCEPT_WBINVD, EXIT_WBINVD);
 	case MODEL_OP_RDPMC:
-		return vmcb->intercept3 & INTERCEPT_RDPMC ? exit_for(op, EXIT_RDPMC, 0, 0) : general_protection();
+		return rdpmc(op, gpr);
 	case MODEL_OP_PAUSE:
 		return with_intercept(op, gpr, vmcb->intercept3, INTERCEPT_PAUSE, EXIT_PAUSE);
 	case MODEL_OP_MONITOR:
@@ -663,6 +711,12 @@ static bool deliver(uint64_t event)
 		vmcb->exit_int_info = event;
 		return true;
 	}
+	if (model->storm == (event & 0xff) && model->storm_left) {
+		model->storm_left--;
+		leave(EXIT_EXCEPTION + (event & 0xff), 0, 0);
+		vmcb->exit_int_info = event;
+		return true;
+	}
 	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
 	guest_took(event >> EVENT_TYPE_SHIFT & 7, event & 0xff, has_code, (uint32_t)(event >> 32));
 	return false;
@@ -734,9 +788,10 @@ static void run(uint64_t hpa, uint64_t gpr[16])
 
 	vmcb_check_clean(hpa, vmcb);
 	if (svm_check_entry(vmcb) || model->bad_entry) {
+		/* Some CPUs, and QEMU, store 32 bits of the code. */
+		leave(model->bad_entry && model->op.a == 1 ? (uint32_t)EXIT_INVALID : EXIT_INVALID, 0, 0);
 		model->bad_entry = false;
 		model->outcome.entry_failed = 1;
-		leave(EXIT_INVALID, 0, 0);
 		return;
 	}
 	use_translations(hpa);

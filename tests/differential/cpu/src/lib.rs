@@ -36,6 +36,7 @@ pub mod feature {
     pub const FLUSH_ASID: u32 = 1 << 15;
     pub const CLEAN: u32 = 1 << 16;
     pub const TSC_DEADLINE: u32 = 1 << 17;
+    pub const BARE_CONTROLS: u32 = 1 << 19;
     pub const ODD_HOST: u32 = 1 << 20;
     pub const ALL: u32 = 0x3ffff;
 }
@@ -44,7 +45,7 @@ pub mod op {
     numbered! {
         NONE CPUID HYPERCALL HLT IN OUT RDMSR WRMSR MOV_TO_CR MOV_FROM_CR CLTS LMSW XSETBV XGETBV INVD WBINVD RDTSC
         RDPMC PAUSE MONITOR MWAIT MOV_DR UD2 REFUSED MMIO EXCEPTION TRIPLE_FAULT INTERRUPT NMI TIMER TASK_SWITCH
-        BAD_ENTRY CUT_SHORT
+        BAD_ENTRY CUT_SHORT STORM DELIVERY
     }
 }
 

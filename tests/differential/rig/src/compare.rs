@@ -5,6 +5,7 @@ use cpu::{field, model_event};
 
 use crate::apic::Apic;
 use crate::errata::{Context, Tally, Then};
+use crate::history::History;
 use crate::machine::{Backend, field_name, set_vcpus, take_calls, take_sent};
 use crate::side::{Answer, Exit, Failure, Moves, Ours, Setup, Side, Theirs, VCPUS};
 use crate::step::{DEVICE, Mode, Registers, Step, privilege, way_into, way_to_apic, write_page_tables};
@@ -13,7 +14,7 @@ pub const DEVICE_SIZE: u64 = 0x10_0000;
 pub const PORTS: (u16, u16) = (0x3f8, 8);
 
 /// Returns of run for one step, until it is given up.
-const PATIENCE: usize = 6;
+pub const PATIENCE: usize = 6;
 
 /// And of those that are nothing.
 const MOST_RUNS: usize = 24;
@@ -54,7 +55,9 @@ pub enum Kind {
     Failure,
     Stopped,
     LastExit,
-    Events,
+    Exceptions, // that the guest takes
+    Interrupts, // and NMIs
+    Order,      // of the two
     Field(u32),
     Calls,
     TheirComplaint,
@@ -63,6 +66,7 @@ pub enum Kind {
     OurHost,
     Ended,
     Frames,
+    Unexpected, // by a step that shows a row
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +95,7 @@ pub struct Vcpu {
     pub mode: Mode,
     pub known: Known,
     pub apic: Apic,
+    pub history: History,
     pub user: bool,
     pub shadows: Option<(u64, u64)>, // before the step
     pub bound: bool,
@@ -127,6 +132,11 @@ fn before_run(side: &mut dyn Side, step: &Step) {
         }
         Step::CutShort { vector } => drop(side.inject(vector.into(), false)),
         Step::SetGpr { index, value } => drop(side.set_gpr(index.into(), value)),
+        Step::Shown(ref shown) => {
+            for &vector in &shown.inject {
+                let _ = side.inject(vector, false);
+            }
+        }
         Step::SetPart { index, width, value } => drop(side.set_gpr_part(index.into(), width, value)),
         Step::SetReturn(value) => drop(side.set_return_value(value)),
         Step::Pass(time) => side.machine().clock().pass(time),
@@ -140,7 +150,7 @@ fn before_run(side: &mut dyn Side, step: &Step) {
 }
 
 /// What the VMM's devices answer.
-fn data(registers: &Registers) -> u64 {
+pub fn data(registers: &Registers) -> u64 {
     registers.gpr[15].rotate_left(7) ^ 0x8765_4321_fedc_ba98
 }
 
@@ -264,6 +274,19 @@ fn one_sided(found: &mut Vec<Difference>, theirs: (Kind, &[String]), ours: (Kind
     }
 }
 
+fn compare_events(found: &mut Vec<Difference>, theirs: &[model_event], ours: &[model_event]) {
+    let part = |events: &[model_event], exceptions| -> Vec<_> {
+        let is = |e: &&model_event| (e.kind == 3) == exceptions;
+        events.iter().filter(is).copied().collect()
+    };
+    let before = found.len();
+    difference(found, Kind::Exceptions, &part(theirs, true), &part(ours, true));
+    difference(found, Kind::Interrupts, &part(theirs, false), &part(ours, false));
+    if found.len() == before {
+        difference(found, Kind::Order, &theirs.to_vec(), &ours.to_vec());
+    }
+}
+
 fn compare_fields(found: &mut Vec<Difference>, known: &mut Known, theirs: &Outcome, ours: &Outcome) {
     if !theirs.stopped || !ours.stopped {
         return;
@@ -296,7 +319,7 @@ fn compare(known: &mut Known, theirs: &Outcome, ours: &Outcome) -> Vec<Differenc
     if theirs.stopped && ours.stopped {
         difference(&mut found, Kind::LastExit, &theirs.last, &ours.last);
     }
-    difference(&mut found, Kind::Events, &theirs.events, &ours.events);
+    compare_events(&mut found, &theirs.events, &ours.events);
     difference(&mut found, Kind::Calls, &theirs.calls, &ours.calls);
     difference(&mut found, Kind::Ended, &theirs.ended, &ours.ended);
     one_sided(
@@ -322,6 +345,7 @@ impl Pair {
     ) -> Result<Self, Unexplained> {
         set_vcpus(case.vcpus);
         let vcpu = |id: usize| Vcpu {
+            history: History::default(),
             mode: Mode::Real,
             known: [None; field::COUNT as usize],
             apic: Apic::new(id as u32),
@@ -430,6 +454,9 @@ impl Pair {
         self.exits += 1 + theirs.exits.len() as u64;
         self.vcpus[self.at].shadows = self.vcpus[self.at].known[field::SHADOW as usize];
         let mut found = compare(&mut self.vcpus[self.at].known, &theirs, &ours);
+        if let Step::Shown(shown) = step {
+            found.extend(shown.broken(&theirs, &ours));
+        }
         self.follow(&mut found, step, registers, &ours);
         let failed = theirs.failure.is_some() || ours.failure.is_some();
         // Of a long string both have done the same elements; the next step begins elsewhere.
@@ -437,8 +464,13 @@ impl Pair {
         let amidst = string && !theirs.stopped && !ours.stopped && theirs.exits.len() == PATIENCE;
         let goes_on = !failed && (amidst || theirs.stopped && ours.stopped);
         let then = self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
+        let vcpu = &mut self.vcpus[self.at];
+        vcpu.history.hears(step, vcpu.mode, &ours);
         if !goes_on || self.obstinate {
             return Ok(goes_on);
+        }
+        if amidst {
+            return self.step(&Step::Idle, registers, tally);
         }
         match then {
             Then::GoesOn => Ok(true),
@@ -533,6 +565,7 @@ impl Pair {
         self.vcpus[self.at].mode = Mode::Real;
         self.vcpus[self.at].apic = Apic::new(self.at as u32);
         self.after_setup = true;
+        self.vcpus[self.at].history = History::default();
         self.compare_answers(&Step::SetupAgain, results, tally)
     }
 
@@ -555,6 +588,7 @@ impl Pair {
             step,
             outcomes,
             after_setup: self.after_setup,
+            history: &vcpu.history,
             known: &vcpu.known,
             apic: &vcpu.apic,
             other: &self.vcpus[1 - self.at].apic,
@@ -563,7 +597,7 @@ impl Pair {
         let (mut rows, mut rest) = (Vec::new(), Vec::new());
         for difference in found {
             match tally.claims(&context, &difference) {
-                Some(row) => rows.push(row),
+                Some(claim) => rows.push(claim),
                 None => rest.push(difference),
             }
         }
@@ -661,6 +695,7 @@ pub fn run_out_of_memory(backend: Backend, after: u32, tally: &mut Tally) -> Res
         step: &Step::OutOfMemory,
         outcomes: None,
         after_setup: false,
+        history: &History::default(),
         known: &known,
         apic: &apic,
         other: &apic,

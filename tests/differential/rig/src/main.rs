@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Upstream's crate and the C library on one model of the CPU. tests/differential/run calls it.
 
+mod accounts;
 mod apic;
 mod compare;
 mod errata;
 mod generate;
+mod history;
+mod life;
 mod machine;
 mod manual;
 mod scripted;
 mod scripted_vcpu;
+mod shown;
 mod side;
 mod step;
 mod vcpus;
@@ -116,6 +120,12 @@ fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
                 show(&end);
             }
         }
+    }
+    let (good, bad, met) = life::run(backend);
+    passed += good;
+    failed += bad;
+    for row in met {
+        *tally.counts.entry(row).or_default() += 1;
     }
     for after in 0..12 {
         match compare::run_out_of_memory(backend, after, tally) {
@@ -269,46 +279,6 @@ fn run_random(options: &Options, tally: &mut Tally) -> Totals {
     totals
 }
 
-// ---- The table of errata ---------------------------------------------------------------------------------------
-
-/// The first cells of all rows, and what is between their commas.
-fn documented(path: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let mut ids = Vec::new();
-    for line in text.lines().filter(|line| line.starts_with("| ")) {
-        let cell = line[2..].split(" |").next().unwrap_or("").to_owned();
-        ids.extend(cell.split(", ").map(str::to_owned));
-        ids.push(cell);
-    }
-    ids
-}
-
-fn show_rows(backend: Backend, tally: &Tally) -> u64 {
-    let mut never = 0;
-    let ids: std::collections::BTreeSet<_> = errata::rows()
-        .filter(|row| row.is_of(backend))
-        .map(|row| row.id)
-        .collect();
-    for id in ids {
-        let count = tally.counts.get(id).copied().unwrap_or(0);
-        println!("  {id:<40} {count:>9}");
-        never += u64::from(count == 0);
-    }
-    never
-}
-
-fn check_rows(path: &str) -> u64 {
-    let ids = documented(path);
-    let mut missing = 0;
-    for row in errata::rows() {
-        if !ids.iter().any(|id| id == row.id) {
-            println!("FAIL: {path} has no row {}", row.id);
-            missing += 1;
-        }
-    }
-    missing
-}
-
 fn run(options: &Options) -> u64 {
     let mut tally = Tally::default();
     let begin = Instant::now();
@@ -337,13 +307,13 @@ fn run(options: &Options) -> u64 {
         totals.differences
     );
     show_lengths(&totals, &tally);
-    let never = show_rows(options.backend, &tally);
+    let never = accounts::show(options.backend, &tally);
     if options.sequences != 1 && never != 0 {
         println!("FAIL: {never} rows were never met");
         failed += 1;
     }
     if let Some(path) = &options.errata {
-        failed += check_rows(path);
+        failed += accounts::check(path);
     }
     failed += totals.differences;
     println!(

@@ -43,7 +43,10 @@ impl Pair {
         }
         let mut wrong = apic.step(step, registers, ours);
         let (mode, user) = (self.vcpus[self.at].mode, self.vcpus[self.at].user);
-        wrong.extend(manual::broken(self.backend, mode, user, step, registers, ours));
+        // INIT is no instruction's doing.
+        if !self.vcpus[self.at].apic.init {
+            wrong.extend(manual::broken(self.backend, mode, user, step, registers, ours));
+        }
         found.extend(wrong.into_iter().map(|text| Difference {
             kind: Kind::OurComplaint,
             theirs: "-".into(),
@@ -170,6 +173,7 @@ fn posted(step: &Step) -> Vec<(u8, bool)> {
         Step::Inject { vector, level } => vec![(vector as u8, level)],
         Step::Inject2 { first, second } => vec![(first, false), (second, false)],
         Step::CutShort { vector } => vec![(vector, false)],
+        Step::Shown(ref shown) => shown.inject.iter().map(|&vector| (vector as u8, false)).collect(),
         _ => vec![],
     }
 }

@@ -80,13 +80,20 @@ fn sends(c: &Context, d: &Difference, theirs_sends: impl Fn(bool, bool) -> [bool
         && of(theirs) == theirs_sends(own, others)
 }
 
+fn exceptions_apart(events: &[model_event]) -> Vec<model_event> {
+    events.iter().filter(|e| e.kind != 3).copied().collect()
+}
+
 /// The guest takes an NMI that was sent by an APIC, and else the same.
 fn nmi_of_a_message(c: &Context, d: &Difference) -> bool {
     let (Some(theirs), Some(ours)) = (theirs(c), ours(c)) else {
         return false;
     };
     let (nmis, rest): (Vec<model_event>, Vec<model_event>) = ours.events.iter().partition(|e| e.kind == 2);
-    d.kind == Kind::Events && nmis.len() == 1 && c.apic.nmis > 0 && rest == theirs.events
+    d.kind == Kind::Interrupts
+        && nmis.len() == 1
+        && c.apic.nmis > 0
+        && exceptions_apart(&rest) == exceptions_apart(&theirs.events)
 }
 
 fn halts(c: &Context) -> bool {
@@ -107,11 +114,17 @@ fn interrupts_differ(c: &Context, d: &Difference) -> bool {
     let (Some(theirs), Some(ours)) = (theirs(c), ours(c)) else {
         return false;
     };
-    let others = |o: &Outcome| -> Vec<_> { o.events.iter().filter(|e| e.kind != 0).copied().collect() };
+    let others = |o: &Outcome| -> Vec<_> {
+        o.events
+            .iter()
+            .filter(|e| e.kind != 0 && e.kind != 3)
+            .copied()
+            .collect()
+    };
     let nmi = |e: &model_event| e.kind == 2 && c.apic.nmis > 0;
     let step = |e: &model_event| is_single_step(e) && steps_singly(c);
     let ours: Vec<_> = others(ours).into_iter().filter(|e| !nmi(e) && !step(e)).collect();
-    d.kind == Kind::Events && others(theirs) == ours
+    matches!(d.kind, Kind::Interrupts | Kind::Order) && others(theirs) == ours
 }
 
 /// RFLAGS.TF is set, and upstream carries the instruction out.
@@ -126,11 +139,15 @@ fn is_single_step(e: &model_event) -> bool {
 
 /// x86vcpu's guest takes the #DB of RFLAGS.TF behind an instruction that was carried out for it.
 fn single_step(c: &Context, d: &Difference) -> bool {
-    let (Some(theirs), Some(ours), true) = (theirs(c), ours(c), d.kind == Kind::Events) else {
+    let (Some(theirs), Some(ours), true) = (theirs(c), ours(c), d.kind == Kind::Exceptions) else {
         return false;
     };
-    let rest: Vec<_> = ours.events.iter().filter(|e| !is_single_step(e)).collect();
-    steps_singly(c) && rest.into_iter().eq(&theirs.events)
+    let exceptions = |o: &Outcome| -> Vec<_> { o.events.iter().filter(|e| e.kind == 3).copied().collect() };
+    let rest: Vec<_> = exceptions(ours)
+        .into_iter()
+        .filter(|e| !is_single_step(e))
+        .collect();
+    steps_singly(c) && rest == exceptions(theirs)
 }
 
 /// It comes behind each element of a string.
@@ -184,7 +201,32 @@ fn user(c: &Context) -> bool {
     c.outcomes.is_some_and(|(registers, ..)| registers.user)
 }
 
+/// An exit that nobody asked for: of an instruction that the guest does not have, of the host's business, or of
+/// something that there is no going on from.
+fn reason_is_met(c: &Context) -> bool {
+    let (Step::Reason(reason), Some(ours)) = (c.step, ours(c)) else {
+        return false;
+    };
+    match reason {
+        17 | 53 | 59 | 60 | 65 | 67..=70 | 76..=79 => must::faults(c, 6),
+        72 | 73 => must::faults(c, 13),
+        74 | 75 => ours.stopped && ours.exits.is_empty() && ours.failure.is_none(),
+        _ => ours.exits.is_empty() && ours.failure == Some(Failure::Error("unsupported")),
+    }
+}
+
 pub const ROWS: &[Row] = &[
+    last("V-08", |c, d| {
+        panics(theirs(c), "Unknown VM-exit reason")
+            && reason_is_met(c)
+            && (of_the_end(d) || d.kind == Kind::Exceptions || is_field(d, &[RIP]))
+    }),
+    last("V-07", |c, d| {
+        halts_forever(theirs(c))
+            && ours(c).is_some_and(|o| o.failure.is_none())
+            && reason_is_met(c)
+            && (of_the_end(d) || d.kind == Kind::Exceptions || is_field(d, &[RIP]))
+    }),
     last("C-11", |c, d| {
         absent_page(c)
             && theirs(c).is_some_and(|o| o.failure == Some(Failure::Error("invalid input")))
@@ -230,7 +272,7 @@ pub const ROWS: &[Row] = &[
     drains("C-17", |c, d| {
         *c.step == Step::Hypercall
             && user(c)
-            && takes(ours(c), 6)
+            && must::exceptions(ours(c).expect("of a step")) == [6]
             && (of_control_flow(d) || is_field(d, &[RAX]))
     }),
     row("V-05d", |c, d| vmx(c) && apic_page(c) && is_field(d, &[RIP])),
@@ -241,10 +283,10 @@ pub const ROWS: &[Row] = &[
             && matches!(d.kind, Kind::Field(number) if number < 16)
     }),
     row("LA-12, VC-03, V-20", |c, d| {
-        matches!(c.step, Step::ApicRead(_)) && past_the_apic(c) && of_an_access(d)
+        matches!(c.step, Step::ApicRead(_)) && past_the_apic(c) && must::of_access(d)
     }),
     last("LA-12, VC-03, V-20", |c, d| {
-        matches!(c.step, Step::ApicWrite(..)) && past_the_apic(c) && of_an_access(d)
+        matches!(c.step, Step::ApicWrite(..)) && past_the_apic(c) && must::of_access(d)
     }),
     row("LA-10, LA-11", |c, d| matches!(register(c, d), Some(0x20 | 0xd0))),
     row("LA-33", |c, d| {
@@ -293,7 +335,7 @@ pub const ROWS: &[Row] = &[
     row("S-01", |_, d| is_field(d, &[DEBUGCTL]) && d.values.1 == 0),
     last("LA-13, V-02, C-20", |c, d| {
         matches!(*c.step, Step::Wrmsr(0x1b, value) if !c.apic.has_mode_of(value))
-            && takes(ours(c), 13)
+            && must::faults(c, 13)
             && !theirs(c).is_some_and(|o| o.failure.is_some())
             && of_control_flow(d)
     }),

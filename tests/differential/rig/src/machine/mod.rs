@@ -26,6 +26,7 @@ thread_local! {
     static CPU: RefCell<u32> = const { RefCell::new(0) };
     static VCPUS: Cell<u32> = const { Cell::new(1) };
     static SENT: RefCell<Vec<(u32, u32)>> = const { RefCell::new(Vec::new()) };
+    static READS: RefCell<(u64, u64)> = const { RefCell::new((0, 0)) };
     static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -56,6 +57,19 @@ pub fn set_vcpus(number: u32) {
 /// What the host was called for since the last time, in order.
 pub fn take_calls() -> Vec<String> {
     CALLS.with(|calls| calls.take())
+}
+
+/// Calls for guest memory, and bytes that they were for.
+pub fn take_reads() -> String {
+    let (calls, bytes) = READS.with(|reads| reads.take());
+    format!("{calls} reads, {bytes} bytes")
+}
+
+fn reads(bytes: u64) {
+    READS.with(|reads| {
+        let (calls, sum) = *reads.borrow();
+        *reads.borrow_mut() = (calls + 1, sum + bytes);
+    });
 }
 
 pub struct Machine {
@@ -178,6 +192,10 @@ impl Machine {
 
     pub fn clear_trace(&self) {
         unsafe { cpu::model_trace_clear(self.model) }
+    }
+
+    pub fn memory(&self, hpa: u64) -> *const c_void {
+        unsafe { cpu::model_memory(self.model, hpa) }
     }
 
     pub fn context(&self) -> *mut c_void {

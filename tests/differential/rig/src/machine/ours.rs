@@ -29,6 +29,7 @@ unsafe extern "C" fn phys_to_virt(ctx: *mut c_void, hpa: u64) -> *mut c_void {
 }
 
 unsafe extern "C" fn read_guest(ctx: *mut c_void, gpa: u64, to: *mut c_void, len: u64) -> i32 {
+    super::reads(len);
     if gpa >= cpu::MODEL_GUEST_SIZE as u64 {
         return library::X86VCPU_ERR_INVALID_INPUT;
     }

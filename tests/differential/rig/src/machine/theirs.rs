@@ -33,6 +33,7 @@ impl upstream::X86HostOps for Host {
     }
 
     fn read_guest_u8(gpa: upstream::X86GuestPhysAddr) -> upstream::X86VcpuResult<u8> {
+        super::reads(1);
         let gpa = gpa.as_usize();
         if gpa >= cpu::MODEL_GUEST_SIZE {
             return Err(upstream::X86VcpuError::InvalidInput);

@@ -4,8 +4,8 @@
 mod ours;
 mod theirs;
 
-pub use ours::Ours;
-pub use theirs::{Theirs, quiet_panics};
+pub use ours::{Ours, status};
+pub use theirs::{Theirs, guarded, quiet_panics};
 
 use crate::machine::Machine;
 

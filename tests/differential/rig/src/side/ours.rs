@@ -17,7 +17,7 @@ pub struct Ours {
     machine: Machine,
 }
 
-fn status(status: i32) -> Answer<()> {
+pub fn status(status: i32) -> Answer<()> {
     Err(Failure::Error(match status {
         0 => return Ok(()),
         X86VCPU_ERR_INVALID_INPUT => "invalid input",

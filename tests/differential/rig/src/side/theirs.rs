@@ -44,7 +44,7 @@ pub fn quiet_panics() {
     }));
 }
 
-fn guarded<T>(call: impl FnOnce() -> upstream::X86VcpuResult<T>) -> Answer<T> {
+pub fn guarded<T>(call: impl FnOnce() -> upstream::X86VcpuResult<T>) -> Answer<T> {
     GUARDED.set(true);
     let result = catch_unwind(AssertUnwindSafe(call));
     GUARDED.set(false);

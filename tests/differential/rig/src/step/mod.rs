@@ -5,6 +5,9 @@ mod forms;
 mod modes;
 mod tell;
 
+use crate::compare::Difference;
+use crate::shown::Shown;
+
 pub use forms::{FORMS, REFUSED};
 pub use modes::{privilege, way_into, way_to_apic, write_page_tables};
 
@@ -29,11 +32,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Registers have 64 bits, of which code can name 32.
-    pub fn is_long(self) -> bool {
-        self == Mode::Long
-    }
-
     /// Access rights of its code segment.
     fn code_rights(self) -> u64 {
         if self == Mode::Long { 0xa09b } else { 0xc09b }
@@ -227,6 +225,18 @@ pub enum Step {
     Reason(u8),
     /// The guest loads a CS without L.
     Compatibility,
+    /// For one row of docs/errata.md.
+    Shown(Box<Shown>),
     /// No step of a sequence: see run_out_of_memory.
     OutOfMemory,
+}
+
+impl Step {
+    /// The id of the row that it is there for, when that is what the difference is about.
+    pub fn shows(&self, difference: &Difference) -> Option<&'static str> {
+        match self {
+            Step::Shown(shown) if shown.describes(difference) => Some(shown.row),
+            _ => None,
+        }
+    }
 }

@@ -268,11 +268,16 @@ impl Step {
                 with(
                     op::MMIO,
                     form.bytes,
-                    [gpa, u64::from(write) | 1 << 8, 0x5000],
+                    [gpa, u64::from(write) | 4, 0x5000],
                     &[(field::RBX, 0x5000)],
                 )
             }
             Step::BadEntry => told(op::BAD_ENTRY, &[], &[]),
+            Step::Shown(ref shown) => Told {
+                bytes: shown.bytes.clone(),
+                op: shown.op(),
+                sets: shown.sets.clone(),
+            },
             Step::CutShort { .. } => with(op::CUT_SHORT, &[], [HOLE, 0, 0], &[]),
         }
     }
@@ -283,6 +288,11 @@ impl Step {
         let at = registers.rip as usize;
         machine.guest_memory()[at..at + 15].fill(0x90);
         machine.guest_memory()[at..at + told.bytes.len()].copy_from_slice(&told.bytes);
+        if let Step::Shown(shown) = self {
+            for (at, bytes) in &shown.memory {
+                machine.guest_memory()[*at as usize..][..bytes.len()].copy_from_slice(bytes);
+            }
+        }
         for (index, &value) in registers.gpr.iter().enumerate() {
             machine.guest_sets(index as u32, value);
         }
