@@ -89,8 +89,8 @@ const ELSEWHERE: &[Elsewhere] = &[
     ),
     elsewhere(
         "host MSRs",
-        "the crate has no function for them that does not execute RDMSR",
-        "msr.host_msr_by_number",
+        "the crate keeps its functions for them to itself",
+        "",
     ),
     elsewhere(
         "NMIs and machine checks of the host",
