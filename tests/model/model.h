@@ -131,7 +131,7 @@ enum model_op_kind {
 	MODEL_OP_INTERRUPT, /* of the host; a: vector */
 	MODEL_OP_NMI,       /* of the host */
 	MODEL_OP_TIMER,     /* VT-x: the preemption timer */
-	MODEL_OP_TASK_SWITCH, /* a: selector */
+	MODEL_OP_TASK_SWITCH, /* a: selector, bits 31:30 source as VT-x numbers it */
 	MODEL_OP_BAD_ENTRY, /* the next entry is made to fail: a: 1 (SVM) with the low 32 bits of the exit code alone */
 	MODEL_OP_CUT_SHORT, /* the delivery of the next injected event meets a nested fault at a */
 	MODEL_OP_STORM,     /* exception a, whose delivery raises it again, b times, or until the host has an interrupt */

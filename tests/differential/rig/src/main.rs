@@ -12,6 +12,7 @@ mod generate;
 mod history;
 mod life;
 mod machine;
+mod manual;
 mod rules;
 mod scripted;
 mod scripted_vcpu;

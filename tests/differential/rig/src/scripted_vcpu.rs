@@ -5,7 +5,7 @@ use cpu::feature;
 
 use crate::apic::X2APIC;
 use crate::compare::Case;
-use crate::step::{Mode, Registers, Step};
+use crate::step::{DEVICE, HOLE, Mode, PortString, Registers, Step};
 
 /// Each step with the interrupt flag that the guest has.
 fn case(mode: Mode, vcpus: u32, steps: Vec<(Step, bool)>) -> Case {
@@ -109,6 +109,69 @@ pub fn cases() -> Vec<(&'static str, Case)> {
                     write(0x3f0, 0x64),
                     other,
                     (Step::Idle, true),
+                ],
+            ),
+        ),
+        (
+            "a string in a page that is absent, by the base of FS",
+            case(
+                Mode::Long,
+                1,
+                vec![
+                    (Step::Wrmsr(0xc000_0100, 0x40_0000_0000), true),
+                    (
+                        Step::PortString(PortString {
+                            port: 0x3f8,
+                            width: 1,
+                            out: true,
+                            address: 0x2000,
+                            count: None,
+                            address_bytes: 8,
+                            segment: 4,
+                        }),
+                        true,
+                    ),
+                ],
+            ),
+        ),
+        (
+            "a walk of page tables that meets a device",
+            case(
+                Mode::Long,
+                1,
+                vec![
+                    (
+                        Step::Walk {
+                            gpa: DEVICE + 0x20,
+                            write: true,
+                        },
+                        true,
+                    ),
+                    (
+                        Step::Walk {
+                            gpa: HOLE,
+                            write: false,
+                        },
+                        true,
+                    ),
+                ],
+            ),
+        ),
+        (
+            "a level while the local APIC is disabled by software",
+            case(
+                Mode::Long,
+                1,
+                vec![
+                    write(0xf0, 0xff),
+                    (
+                        Step::Inject {
+                            vector: 0x70,
+                            level: true,
+                        },
+                        true,
+                    ),
+                    (Step::HostEoi, true),
                 ],
             ),
         ),

@@ -6,6 +6,7 @@ use crate::apic::Mode;
 use crate::asked::{self, When};
 use crate::compare::{Case, Difference, Kind, Outcome, Pair, Unexplained, watch};
 use crate::errata::Tally;
+use crate::manual;
 use crate::side::Side;
 use crate::step::{Registers, Step};
 
@@ -41,16 +42,18 @@ impl Pair {
         if *step == Step::HostEoi {
             apic.end();
         }
-        found.extend(
-            apic.step(step, registers, ours)
-                .into_iter()
-                .map(|text| Difference {
-                    kind: Kind::OurComplaint,
-                    theirs: "-".into(),
-                    ours: text,
-                    values: (0, 0),
-                }),
-        );
+        let mut wrong = apic.step(step, registers, ours);
+        let (mode, user) = (self.vcpus[self.at].mode, self.vcpus[self.at].user);
+        // INIT is no instruction's doing.
+        if !self.vcpus[self.at].apic.init {
+            wrong.extend(manual::broken(self.backend, mode, user, step, registers, ours));
+        }
+        found.extend(wrong.into_iter().map(|text| Difference {
+            kind: Kind::OurComplaint,
+            theirs: "-".into(),
+            ours: text,
+            values: (0, 0),
+        }));
     }
 
     fn end_of_interrupt(&self) -> Option<Step> {

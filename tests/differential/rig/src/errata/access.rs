@@ -2,7 +2,7 @@
 //! What the VMM must hear of an access to ports or device memory, by the instruction's encoding (SDM Vol. 2, 2.1, A.3).
 
 use super::*;
-use crate::compare::{DEVICE_SIZE, data};
+use crate::compare::{DEVICE_SIZE, PATIENCE, data};
 use crate::step::DEVICE;
 
 struct Prefixes {
@@ -129,7 +129,14 @@ pub fn memory(c: &Context) -> bool {
 
 /// Registers after a read, as the width has it (SDM Vol. 1, 3.4.1.1).
 pub fn in_is_merged(c: &Context) -> bool {
-    let (Step::In { width, .. }, Some((registers, _, ours))) = (c.step, c.outcomes) else {
+    let (
+        Step::In { width, .. }
+        | Step::PortByte {
+            width, out: false, ..
+        },
+        Some((registers, _, ours)),
+    ) = (c.step, c.outcomes)
+    else {
         return false;
     };
     let old = registers.gpr[0];
@@ -152,6 +159,11 @@ pub fn elements(c: &Context) -> bool {
             address,
             count,
         } => (port, width, true, address, count),
+        // What is above the address size does not count; 32 bits and more are enough for all that are used here.
+        Step::PortString(ref s) => {
+            let low = |value: u64| value & (u64::MAX >> (64 - 8 * u32::from(s.address_bytes)));
+            (s.port, s.width, s.out, low(s.address), s.count.map(low))
+        }
         _ => return false,
     };
     let Some((registers, _, ours)) = c.outcomes else {
@@ -159,7 +171,7 @@ pub fn elements(c: &Context) -> bool {
     };
     let down = registers.rflags >> 10 & 1 == 1;
     let mut exits = Vec::new();
-    for _ in 0..count.unwrap_or(1) {
+    for _ in 0..count.unwrap_or(1).min(PATIENCE as u64) {
         exits.push(Exit::PortString {
             port,
             width,

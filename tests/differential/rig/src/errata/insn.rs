@@ -98,7 +98,9 @@ pub const ROWS: &[Row] = &[
             && of_the_end(d)
             && ours(c).is_some_and(|o| match c.step {
                 Step::TripleFault => o.exits == [Exit::Down],
-                Step::TaskSwitch => o.exits.is_empty() && o.failure == Some(Failure::Error("unsupported")),
+                Step::TaskSwitch | Step::TaskSwitchBy(_) => {
+                    o.exits.is_empty() && o.failure == Some(Failure::Error("unsupported"))
+                }
                 _ => false,
             })
     }),

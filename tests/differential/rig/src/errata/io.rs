@@ -14,7 +14,16 @@ fn pages_are_gone(c: &Context) -> bool {
 pub const ROWS: &[Row] = &[
     // ---- Ports
     row("C-09b", |c, d| {
-        matches!(c.step, Step::In { width: 1 | 2, .. }) && is_field(d, &[RAX]) && access::in_is_merged(c)
+        is_field(d, &[RAX])
+            && match *c.step {
+                Step::In { width: 1 | 2, .. } => access::in_is_merged(c),
+                Step::PortByte {
+                    width: 1 | 2,
+                    out: false,
+                    ..
+                } => access::in_is_merged(c),
+                _ => false,
+            }
     }),
     last("C-10", |c, d| {
         legacy_paging(c)

@@ -155,12 +155,45 @@ fn single_step_in_a_string(c: &Context, d: &Difference) -> bool {
     let (Some(theirs), Some(ours)) = (theirs(c), ours(c)) else {
         return false;
     };
-    let string = matches!(
-        c.step,
-        Step::Ins { count: Some(_), .. } | Step::Outs { count: Some(_), .. }
-    );
-    let changed = d.kind == Kind::Exits || is_field(d, &[RCX, RSI, RDI, RIP, RFLAGS]);
-    string && steps_singly(c) && changed && ours.exits.len() == 1 && theirs.exits.starts_with(&ours.exits)
+    let string = match c.step {
+        Step::Ins { count, .. } | Step::Outs { count, .. } => count.is_some(),
+        Step::PortString(string) => string.count.is_some(),
+        _ => false,
+    };
+    let changed = matches!(d.kind, Kind::Exits | Kind::Stopped | Kind::Calls)
+        || is_field(d, &[RCX, RSI, RDI, RIP, RFLAGS]);
+    string
+        && steps_singly(c)
+        && changed
+        && ours.exits.len() == 1
+        && ours.events.iter().any(is_single_step)
+        && theirs.exits.starts_with(&ours.exits)
+}
+
+/// What the walk of the page tables met is no access of the instruction's.
+fn met_by_the_walk(c: &Context, d: &Difference) -> bool {
+    let Step::Walk { gpa, write } = *c.step else {
+        return false;
+    };
+    let (Some(theirs), Some(ours)) = (theirs(c), ours(c)) else {
+        return false;
+    };
+    let access = if write { 2 } else { 1 };
+    ours.exits == [Exit::NestedFault { gpa, access }]
+        && matches!(theirs.exits[..], [Exit::MmioRead { .. } | Exit::MmioWrite { .. }])
+        && (d.kind == Kind::Exits || is_field(d, &[RAX, RIP]))
+}
+
+/// A string's operand is where the tables of 64-bit mode have nothing: below 512 GiB but for the first and the fourth
+/// GiB, or beyond.
+fn absent_page(c: &Context) -> bool {
+    let (Step::PortString(string), Some(ours)) = (c.step, ours(c)) else {
+        return false;
+    };
+    let address = ours.fields[CR2 as usize];
+    let code = if string.out { 0 } else { 2 } | if user(c) { 4 } else { 0 };
+    let fault = |e: &model_event| e.kind == 3 && e.vector == 14 && e.error_code == code;
+    ours.exits.is_empty() && ours.events.iter().any(fault) && !matches!(address >> 30, 0 | 3)
 }
 
 /// Above CPL 0.
@@ -168,7 +201,38 @@ fn user(c: &Context) -> bool {
     c.outcomes.is_some_and(|(registers, ..)| registers.user)
 }
 
+/// An exit that nobody asked for: of an instruction that the guest does not have, of the host's business, or of
+/// something that there is no going on from.
+fn reason_is_met(c: &Context) -> bool {
+    let (Step::Reason(reason), Some(ours)) = (c.step, ours(c)) else {
+        return false;
+    };
+    match reason {
+        17 | 53 | 59 | 60 | 65 | 67..=70 | 76..=79 => must::faults(c, 6),
+        72 | 73 => must::faults(c, 13),
+        74 | 75 => ours.stopped && ours.exits.is_empty() && ours.failure.is_none(),
+        _ => ours.exits.is_empty() && ours.failure == Some(Failure::Error("unsupported")),
+    }
+}
+
 pub const ROWS: &[Row] = &[
+    last("V-08", |c, d| {
+        panics(theirs(c), "Unknown VM-exit reason")
+            && reason_is_met(c)
+            && (of_the_end(d) || d.kind == Kind::Exceptions || is_field(d, &[RIP]))
+    }),
+    last("V-07", |c, d| {
+        halts_forever(theirs(c))
+            && ours(c).is_some_and(|o| o.failure.is_none())
+            && reason_is_met(c)
+            && (of_the_end(d) || d.kind == Kind::Exceptions || is_field(d, &[RIP]))
+    }),
+    last("C-11", |c, d| {
+        absent_page(c)
+            && theirs(c).is_some_and(|o| o.failure == Some(Failure::Error("invalid input")))
+            && of_the_end(d)
+    }),
+    row("C-12d", met_by_the_walk),
     row("C-07", single_step),
     row("C-07", single_step_in_a_string),
     drains("C-07", |c, d| {
@@ -190,10 +254,9 @@ pub const ROWS: &[Row] = &[
     }),
     // An interrupt that is taken ends it.
     row("LA-04, LA-05, VC-05, VC-06, C-03c", |c, d| {
-        let interrupts = |o: &Outcome| o.events.iter().filter(|e| e.kind == 0).count();
         is_field(d, &[SHADOW])
             && c.outcomes
-                .is_some_and(|(_, theirs, ours)| interrupts(theirs) != interrupts(ours))
+                .is_some_and(|(_, theirs, ours)| theirs.events != ours.events)
     }),
     // The shadow of an instruction that is over holds upstream's interrupt back.
     drains("C-07", |c, d| {

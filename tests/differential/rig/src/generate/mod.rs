@@ -197,6 +197,55 @@ fn ports(mode: Mode) -> impl Strategy<Value = Step> {
     ]
 }
 
+/// An address size and a segment that are not the mode's own, long strings, ports in the instruction.
+fn other_ports(mode: Mode) -> BoxedStrategy<Step> {
+    let byte = (any::<u8>(), width(), any::<bool>()).prop_map(|(port, width, out)| Step::PortByte {
+        port,
+        width,
+        out,
+    });
+    if matches!(mode, Mode::Paged | Mode::Pae) {
+        return byte.boxed();
+    }
+    let sizes = if mode == Mode::Long {
+        vec![4u8, 8]
+    } else {
+        vec![2, 4]
+    };
+    let count = prop_oneof![
+        Just(None),
+        (0..6u64).prop_map(Some),
+        select(vec![0x1_0000u64, 0x1_0003, 0xffff_ffff, 1 << 32, 1 << 32 | 2]).prop_map(Some),
+    ];
+    let string = (
+        (port(), width(), any::<bool>()),
+        (0x2000..0x8000u64, any::<bool>()),
+        count,
+        select(sizes),
+        select(vec![3u8, 3, 0, 1, 2, 4, 5]),
+    )
+        .prop_map(
+            move |((port, width, out), (address, high), count, address_bytes, segment)| {
+                // What is above the address size does not count.
+                let above = if high && address_bytes < 8 {
+                    1 << (8 * address_bytes)
+                } else {
+                    0
+                };
+                Step::PortString(PortString {
+                    port,
+                    width,
+                    out,
+                    address: address | above,
+                    count,
+                    address_bytes,
+                    segment,
+                })
+            },
+        );
+    prop_oneof![1 => byte, 2 => string].boxed()
+}
+
 /// In real mode the device is out of reach.
 fn device(mode: Mode) -> BoxedStrategy<Step> {
     if mode == Mode::Real {
@@ -268,6 +317,11 @@ fn host() -> impl Strategy<Value = Step> {
         value().prop_map(Step::SetReturn),
         apic::time().prop_map(Step::Pass),
         (
+            select(vec![HOLE + 0x18, DEVICE + 0x20, 0x123_4567_8000]),
+            any::<bool>()
+        )
+            .prop_map(|(gpa, write)| Step::Walk { gpa, write }),
+        (
             prop_oneof![
                 Just(HOLE),
                 (0..0x4_0000u64),
@@ -279,12 +333,20 @@ fn host() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Exits of VT-x that nobody asked for, or that later processors have.
+const REASONS: &[u8] = &[
+    17, 46, 47, 53, 57, 58, 60, 61, 62, 63, 64, 66, 67, 68, 69, 70, 72, 74, 75, 76, 77, 78, 200,
+];
+
 /// What ends a sequence, once in a while.
-fn endings() -> impl Strategy<Value = Step> {
+fn endings(backend: Backend) -> impl Strategy<Value = Step> {
+    let task_switch = (0..4u8).prop_map(Step::TaskSwitchBy);
+    let reason = select(REASONS).prop_map(Step::Reason);
     prop_oneof![
-        Just(Step::TripleFault),
-        Just(Step::TaskSwitch),
-        Just(Step::BadEntry)
+        4 => Just(Step::TripleFault),
+        4 => task_switch,
+        4 => Just(Step::BadEntry),
+        if backend == Backend::Vmx { 4 } else { 0 } => reason,
     ]
 }
 
@@ -292,7 +354,8 @@ fn step(backend: Backend, mode: Mode) -> impl Strategy<Value = Step> {
     prop_oneof![
         40 => Just(Step::Hypercall),
         24 => cpuid(),
-        40 => ports(mode),
+        34 => ports(mode),
+        10 => other_ports(mode),
         16 => msr().prop_map(Step::Rdmsr),
         16 => (msr(), value()).prop_map(|(msr, value)| Step::Wrmsr(msr, value)),
         if backend == Backend::Vmx { 16 } else { 6 } => control(mode),
@@ -300,7 +363,7 @@ fn step(backend: Backend, mode: Mode) -> impl Strategy<Value = Step> {
         16 => other(),
         24 => events(),
         12 => host(),
-        1 => endings(),
+        1 => endings(backend),
     ]
 }
 

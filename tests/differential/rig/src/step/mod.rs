@@ -49,6 +49,17 @@ pub struct Registers {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortString {
+    pub port: u16,
+    pub width: u8,
+    pub out: bool,
+    pub address: u64,
+    pub count: Option<u64>,
+    pub address_bytes: u8,
+    pub segment: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The guest runs until it is stopped.
     Idle,
@@ -78,6 +89,14 @@ pub enum Step {
         address: u64,
         count: Option<u64>,
     },
+    /// With the port in the instruction.
+    PortByte {
+        port: u8,
+        width: u8,
+        out: bool,
+    },
+    /// String I/O with an address size and a segment of its own.
+    PortString(PortString),
     Rdmsr(u32),
     Wrmsr(u32, u64),
     MovToCr {
@@ -137,6 +156,13 @@ pub enum Step {
     HostNmi,
     Timer,
     TaskSwitch,
+    /// By CALL, IRET, JMP, a gate.
+    TaskSwitchBy(u8),
+    /// The walk of the guest's page tables meets an address without memory.
+    Walk {
+        gpa: u64,
+        write: bool,
+    },
     BadEntry,
     /// The host injects, and the guest is idle.
     Inject {

@@ -4,7 +4,7 @@
 use cpu::{field, model_op, op};
 
 use super::forms::{FORMS, REFUSED, REFUSED_SVM};
-use super::{APIC, HOLE, Mode, Registers, Step};
+use super::{APIC, HOLE, Mode, PortString, Registers, Step};
 use crate::machine::{Backend, Machine};
 
 fn mov_cr(opcode: u8, number: u8, reg: u8) -> Vec<u8> {
@@ -71,6 +71,43 @@ fn string(kind: u32, opcode: u8, port: u16, width: u8, address: u64, count: Opti
     with(kind, &bytes, [port.into(), width.into(), c], &sets)
 }
 
+fn port_byte(port: u8, width: u8, out: bool, mode: Mode) -> Told {
+    let mut bytes = with_width(width, mode, if out { 0xe7 } else { 0xe5 });
+    bytes.push(port);
+    let kind = if out { op::OUT } else { op::IN };
+    with(kind, &bytes, [port.into(), width.into(), 4], &[])
+}
+
+/// Segments in the order of their numbers.
+const OVERRIDES: [u8; 6] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
+
+fn port_string(s: &PortString, mode: Mode) -> Told {
+    let (kind, opcode, index) = if s.out {
+        (op::OUT, 0x6f, field::RSI)
+    } else {
+        (op::IN, 0x6d, field::RDI)
+    };
+    let default = match mode {
+        Mode::Real => 2,
+        Mode::Long => 8,
+        _ => 4,
+    };
+    let mut bytes = Vec::new();
+    if s.out && s.segment != 3 {
+        bytes.push(OVERRIDES[usize::from(s.segment)]);
+    }
+    if s.address_bytes != default {
+        bytes.push(0x67);
+    }
+    bytes.extend(s.count.map(|_| 0xf3));
+    bytes.extend(with_width(s.width, mode, opcode));
+    let segment = if s.out { u64::from(s.segment) } else { 0 };
+    let c = 1 | u64::from(s.count.is_some()) << 1 | u64::from(s.address_bytes) << 8 | segment << 16;
+    let mut sets = vec![(field::RDX, s.port.into()), (index, s.address)];
+    sets.extend(s.count.map(|count| (field::RCX, count)));
+    with(kind, &bytes, [s.port.into(), s.width.into(), c], &sets)
+}
+
 /// MOV between EAX and a register.
 fn local_apic(form: usize, offset: u16, value: u32) -> Told {
     let (form, address) = (&FORMS[form], APIC + u64::from(offset));
@@ -129,6 +166,8 @@ impl Step {
                 address,
                 count,
             } => string(op::OUT, 0x6f, port, width, address, count, mode),
+            Step::PortByte { port, width, out } => port_byte(port, width, out, mode),
+            Step::PortString(ref string) => port_string(string, mode),
             Step::Rdmsr(msr) => told(op::RDMSR, &[0x0f, 0x32], &[(field::RCX, msr.into())]),
             Step::Wrmsr(msr, value) => {
                 let [low, high] = edx_eax(value);
@@ -218,6 +257,21 @@ impl Step {
             Step::HostNmi => told(op::NMI, &[], &[]),
             Step::Timer => told(op::TIMER, &[], &[]),
             Step::TaskSwitch => with(op::TASK_SWITCH, &[0xcf], [0x28, 0, 0], &[]),
+            Step::TaskSwitchBy(source) => with(
+                op::TASK_SWITCH,
+                &[0xcf],
+                [0x28 | u64::from(source) << 30, 0, 0],
+                &[],
+            ),
+            Step::Walk { gpa, write } => {
+                let form = &FORMS[usize::from(!write)];
+                with(
+                    op::MMIO,
+                    form.bytes,
+                    [gpa, u64::from(write) | 4, 0x5000],
+                    &[(field::RBX, 0x5000)],
+                )
+            }
             Step::BadEntry => told(op::BAD_ENTRY, &[], &[]),
             Step::Shown(ref shown) => Told {
                 bytes: shown.bytes.clone(),
