@@ -110,6 +110,7 @@ pub struct Vcpu {
     pub shadows: Option<(u64, u64)>, // before the step
     pub bound: bool,
     pub begun: bool,
+    pub apart: bool, // other events wait in the one than in the other
 }
 
 pub struct Pair {
@@ -376,6 +377,7 @@ impl Pair {
             shadows: None,
             bound: false,
             begun: false,
+            apart: false,
         };
         let mut pair = Self {
             backend,
@@ -424,7 +426,7 @@ impl Pair {
             results.push((result, side.machine().take_complaints(), asked::take()));
         }
         self.vcpus[0].bound = true;
-        let ok = self.compare_answers(&Step::Idle, results, When::Begin, tally)?;
+        let ok = self.compare_answers(&Step::Idle, results, When::Begin(case.vcpus), tally)?;
         if ok {
             Ok(())
         } else {
@@ -518,9 +520,12 @@ impl Pair {
             |d: &Difference| matches!(d.kind, Kind::Exits | Kind::Failure | Kind::Stopped) || is_event(d.kind);
         // An event that the CPU does not take, too: C-03.
         let of_events = |d: &Difference| is_event(d.kind) || d.theirs.contains("injected event: ");
+        // What waits is each one's own from where they have taken other events, until a drain.
+        let waits = self.theirs.has_pending_event() == self.ours.has_pending_event();
+        self.vcpus[self.at].apart |= !waits || found.iter().any(of_events);
         let way = fields::Way {
             same: !found.iter().any(of_the_way) && theirs.native == ours.native,
-            same_events: !found.iter().any(of_events),
+            same_events: !self.vcpus[self.at].apart,
             guest: [before, &self.vcpus[self.at].known],
             stops: [&theirs.fields, &ours.fields],
             features: self.features,

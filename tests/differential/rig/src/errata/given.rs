@@ -5,6 +5,18 @@
 use super::{Claim, Context, Tally};
 use crate::compare::{Difference, Kind};
 use crate::fields::Given;
+use crate::machine::Backend;
+
+/// Interruptibility, as the guest's that it is.
+pub fn shadow(d: &Difference) -> Option<Difference> {
+    let (Kind::Given(Given::Word(Backend::Vmx, 0x4824)) | Kind::Given(Given::Word(Backend::Svm, 0x68))) = d.kind else {
+        return None;
+    };
+    Some(Difference {
+        kind: Kind::Field(cpu::field::SHADOW),
+        ..d.clone()
+    })
+}
 
 impl Tally {
     pub fn claims_given(&mut self, context: &Context, d: &Difference, given: Given) -> Option<Claim> {

@@ -168,6 +168,8 @@ mod vmcs {
     pub const TSC_OFFSET: u32 = 0x2010;
     pub const VIRTUAL_APIC: u32 = 0x2012;
     pub const CPU_CONTROLS: u32 = 0x4002;
+    pub const TPR_THRESHOLD: u32 = 0x401c;
+    pub const INTERRUPTIBILITY: u32 = 0x4824;
     pub const ENTRY_INFO: u32 = 0x4016;
     pub const ENTRY_ERROR_CODE: u32 = 0x4018;
     pub const ENTRY_LENGTH: u32 = 0x401a;
@@ -183,8 +185,10 @@ mod vmcb {
     pub const IOPM: u32 = 0x40;
     pub const MSRPM: u32 = 0x48;
     pub const TSC_OFFSET: u32 = 0x50;
+    pub const CR_INTERCEPTS: u32 = 0;
     pub const INTERCEPTS: u32 = 0x8;
     pub const VIRTUAL_INTERRUPT: u32 = 0x60;
+    pub const INTERRUPT_SHADOW: u32 = 0x68;
     pub const EXIT_CODE: u32 = 0x70;
     pub const EXIT_INT_INFO: u32 = 0x88;
     pub const EVENT: u32 = 0xa8;
@@ -231,12 +235,21 @@ fn is_an_answer(backend: Backend, word: u32) -> bool {
     }
 }
 
+fn shadow_word(backend: Backend) -> u32 {
+    match backend {
+        Backend::Vmx => vmcs::INTERRUPTIBILITY,
+        Backend::Svm => vmcb::INTERRUPT_SHADOW,
+    }
+}
+
 /// The bits of a word that have to do with events that go in or wait.
 fn event_bits(backend: Backend, word: u32) -> u64 {
     match (backend, word) {
         (Backend::Vmx, vmcs::ENTRY_INFO | vmcs::ENTRY_ERROR_CODE | vmcs::ENTRY_LENGTH) => u64::MAX,
         (Backend::Vmx, vmcs::CPU_CONTROLS) => 1 << 22 | 1 << 2, // the windows
+        (Backend::Vmx, vmcs::TPR_THRESHOLD) => u64::MAX,
         (Backend::Svm, vmcb::EVENT) => u64::MAX,
+        (Backend::Svm, vmcb::CR_INTERCEPTS) => 1 << 24, // CR8, below which something waits
         (Backend::Svm, vmcb::INTERCEPTS) => 1 << 36, // VINTR
         (Backend::Svm, vmcb::VIRTUAL_INTERRUPT) => !0xff ^ 1 << 24, // all but V_TPR and V_INTR_MASKING
         _ => 0,
@@ -430,6 +443,9 @@ impl Known {
         way: &Way,
         found: &mut Vec<Difference>,
     ) {
+        // C-07: what a shadow holds back goes in later.
+        let shadow = position(self.backend, shadow_word(self.backend));
+        let same_events = way.same_events && p[0].words[shadow] == p[1].words[shadow];
         for (at, &number) in words(self.backend).iter().enumerate() {
             if p[0].words[at] == p[1].words[at] && p[0].written[at] == p[1].written[at] {
                 self.words[at] = None;
@@ -440,7 +456,7 @@ impl Known {
             }
             let value = |side: usize| sides[side].word(self.backend, p[side], at, number);
             let mut pair = (value(0), value(1));
-            if !way.same_events {
+            if !same_events {
                 pair = without(pair, event_bits(self.backend, number));
             }
             if self.words[at].replace(pair) == Some(pair) || pair.0 == pair.1 {
