@@ -176,6 +176,27 @@ pub fn cases() -> Vec<(&'static str, Case)> {
             ),
         ),
         (
+            "registers that upstream has otherwise",
+            case(
+                Mode::Long,
+                1,
+                vec![
+                    (Step::Rdmsr(0x80d), true),
+                    write(0xf0, 0xff),
+                    write(0x320, 0x40),
+                    (Step::Rdmsr(0x832), true),
+                    write(0xf0, 0x1ff),
+                    write(0x3e0, 0),
+                    write(0x380, 1000),
+                    (Step::Pass(33), true),
+                    (Step::Rdmsr(0x839), true),
+                    write(0x3e0, 3),
+                    (Step::Pass(100), true),
+                    (Step::Rdmsr(0x839), true),
+                ],
+            ),
+        ),
+        (
             "an NMI from one to the other",
             case(
                 Mode::Long,
