@@ -110,7 +110,8 @@ pub struct Vcpu {
     pub shadows: Option<(u64, u64)>, // before the step
     pub bound: bool,
     pub begun: bool,
-    pub apart: bool, // other events wait in the one than in the other
+    pub apart: bool,   // other events wait in the one than in the other
+    pub drained: bool, // since the last step
 }
 
 pub struct Pair {
@@ -378,6 +379,7 @@ impl Pair {
             bound: false,
             begun: false,
             apart: false,
+            drained: false,
         };
         let mut pair = Self {
             backend,
@@ -477,6 +479,7 @@ impl Pair {
             _ => {}
         }
         let before = self.vcpus[self.at].known;
+        self.vcpus[self.at].apart |= self.theirs.has_pending_event() != self.ours.has_pending_event();
         let [theirs, ours] = self.perform(step, registers);
         self.exits += 1 + theirs.exits.len() as u64;
         self.vcpus[self.at].shadows = self.vcpus[self.at].known[field::SHADOW as usize];
@@ -525,7 +528,8 @@ impl Pair {
         self.vcpus[self.at].apart |= !waits || found.iter().any(of_events);
         let way = fields::Way {
             same: !found.iter().any(of_the_way) && theirs.native == ours.native,
-            same_events: !self.vcpus[self.at].apart,
+            // With a local APIC interrupts wait by their priority (LA-05); apic.rs looks at what is taken.
+            same_events: !self.vcpus[self.at].apart && !self.vcpus[self.at].apic.enabled() && !step.lets_time_pass(),
             guest: [before, &self.vcpus[self.at].known],
             stops: [&theirs.fields, &ours.fields],
             features: self.features,
@@ -538,7 +542,18 @@ impl Pair {
         );
         let region = self.setup[0].as_ref().is_some_and(|setup| setup.memory);
         asked::compare(&theirs.asked, &ours.asked, When::Run { region, rip, cr }, found);
-        found.extend(self.vcpus[self.at].given.compare(sides, &way, &mut tally.given));
+        let mut given = self.vcpus[self.at].given.compare(sides, &way, &mut tally.given);
+        // The first entry has what the handlers of a drain have left in the registers.
+        if std::mem::take(&mut self.vcpus[self.at].drained) {
+            given.retain(|d| !matches!(d.kind, Kind::Given(given) if given.register().is_some()));
+        }
+        // A part of a register that was another one before.
+        if let Step::SetPart { index, .. } = *step
+            && before[index as usize].is_some_and(|(theirs, ours)| theirs != ours)
+        {
+            given.retain(|d| !matches!(d.kind, Kind::Given(given) if given.register() == Some(index.into())));
+        }
+        found.extend(given);
     }
 
     /// What they ask and write outside run.

@@ -119,8 +119,8 @@ pub fn scripts_without_regions() -> Vec<Script> {
     let strings = || vec![string(true, None), string(false, None), string(false, Some(0))];
     let decoded = || {
         vec![
-            Step::Clts,
             Step::MovFromCr { number: 0, reg: 3 },
+            Step::Clts,
             string(true, None),
             Step::Hypercall,
         ]

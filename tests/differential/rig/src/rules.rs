@@ -171,6 +171,7 @@ const FEATURES: &[(&str, u32)] = &[
     ("DECODE", feature::DECODE),
     ("CLEAN", feature::CLEAN),
     ("ODD_HOST", feature::ODD_HOST),
+    ("BARE_CONTROLS", feature::BARE_CONTROLS),
 ];
 
 fn mask(names: &[String]) -> u32 {

@@ -123,6 +123,7 @@ impl Pair {
             let idle = self.vcpus[self.at].apic.isr.is_empty();
             if idle && !self.theirs.has_pending_event() && !self.ours.has_pending_event() {
                 self.vcpus[self.at].apart = false;
+                self.vcpus[self.at].drained = true;
                 // What was in service with upstream alone ends too.
                 return Ok(self.end_theirs());
             }

@@ -2,7 +2,8 @@
 //! What an entry gives the CPU: a register of the guest is for the rows, wherever it is seen; the rest is for the rules
 //! of fields.toml.
 
-use super::{Claim, Context, Tally};
+use super::{Claim, Context, Tally, Then};
+use crate::apic::Mode;
 use crate::compare::{Difference, Kind};
 use crate::fields::Given;
 use crate::machine::Backend;
@@ -20,6 +21,19 @@ pub fn shadow(d: &Difference) -> Option<Difference> {
 
 impl Tally {
     pub fn claims_given(&mut self, context: &Context, d: &Difference, given: Given) -> Option<Claim> {
+        // From INIT on the one is at the reset vector, or waits, and the other goes on.
+        if context.apic.init {
+            *self.counts.entry("LA-09, LA-29").or_default() += 1;
+            return Some(Claim {
+                id: "LA-09, LA-29",
+                then: Then::Ends,
+            });
+        }
+        // A local APIC that is turned off has a TPR of 0.
+        if given == Given::TaskPriority && context.apic.mode() == Mode::Disabled && d.values.1 == 0 {
+            *self.counts.entry("LA-13, V-02, C-20").or_default() += 1;
+            return Some(Claim::of("LA-13, V-02, C-20"));
+        }
         if let Some(number) = given.register() {
             let kind = Kind::Field(number);
             let row = self.claims(context, &Difference { kind, ..d.clone() });

@@ -233,6 +233,14 @@ pub enum Step {
 
 impl Step {
     /// The id of the row that it is there for, when that is what the difference is about.
+    /// Timers may expire.
+    pub fn lets_time_pass(&self) -> bool {
+        matches!(
+            self,
+            Step::Pass(_) | Step::PassInside(_) | Step::PassUnbound { .. } | Step::HltFor { .. }
+        )
+    }
+
     pub fn shows(&self, difference: &Difference) -> Option<&'static str> {
         match self {
             Step::Shown(shown) if shown.describes(difference) => Some(shown.row),
