@@ -123,6 +123,7 @@ pub struct Pair {
     pub(crate) at: usize,
     setup: [Option<Setup>; 2],
     after_setup: bool,
+    apics: bool,     // the guest has its local APIC on
     obstinate: bool, // it goes on where a sequence would end
     pub exits: u64,
     pub steps: u64,
@@ -390,6 +391,7 @@ impl Pair {
             at: 0,
             setup: [None, None],
             after_setup: false,
+            apics: case.apic,
             obstinate,
             exits: 0,
             steps: 0,
@@ -529,7 +531,7 @@ impl Pair {
         let way = fields::Way {
             same: !found.iter().any(of_the_way) && theirs.native == ours.native,
             // With a local APIC interrupts wait by their priority (LA-05); apic.rs looks at what is taken.
-            same_events: !self.vcpus[self.at].apart && !self.vcpus[self.at].apic.enabled() && !step.lets_time_pass(),
+            same_events: !self.vcpus[self.at].apart && !self.apics && !step.lets_time_pass(),
             guest: [before, &self.vcpus[self.at].known],
             stops: [&theirs.fields, &ours.fields],
             features: self.features,
