@@ -54,6 +54,17 @@ void model_guest_does(struct model *m, const struct model_op *op)
 	memset(&m->outcome, 0, sizeof(m->outcome));
 }
 
+void model_guest_exits(struct model *m, const struct model_raw_exit *raw)
+{
+	m->raw = *raw;
+}
+
+void model_guest_source(struct model *m, bool (*next)(void *arg, struct model_op *op), void *arg)
+{
+	m->next = next;
+	m->next_arg = arg;
+}
+
 const struct model_outcome *model_outcome(const struct model *m)
 {
 	return &m->outcome;
@@ -102,6 +113,13 @@ static bool comes_again(const struct guest_view *view, const uint64_t gpr[16])
 	return op->kind == MODEL_OP_MOV_DR || (string && view->get(gpr, MODEL_RCX));
 }
 
+static bool has_op(const struct guest_view *view, const uint64_t gpr[16])
+{
+	if (model->armed || comes_again(view, gpr))
+		return true;
+	return model->next && model->next(model->next_arg, &model->op);
+}
+
 void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 {
 	apply_sets(view, gpr);
@@ -113,7 +131,7 @@ void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 	}
 	if (view->window(gpr))
 		return;
-	if (model->armed || comes_again(view, gpr)) {
+	if (has_op(view, gpr)) {
 		model->armed = false;
 		model->begun = true;
 		model->op_rip = view->get(gpr, MODEL_RIP);

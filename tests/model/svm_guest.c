@@ -592,9 +592,21 @@ static bool plain(const struct model_op *op, uint64_t gpr[16])
 	}
 }
 
+static bool raw_exit(const struct model_raw_exit *raw)
+{
+	leave(raw->reason, raw->qualification, raw->physical);
+	vmcb->exit_int_info = raw->vectoring;
+	vmcb->next_rip = raw->linear;
+	vmcb->fetched_bytes = raw->fetched;
+	memcpy(vmcb->instruction_bytes, raw->bytes, sizeof(raw->bytes));
+	return true;
+}
+
 static bool exits(const struct model_op *op, uint64_t gpr[16])
 {
 	switch (op->kind) {
+	case MODEL_OP_RAW:
+		return raw_exit(&model->raw);
 	case MODEL_OP_IN:
 	case MODEL_OP_OUT:
 		return port(op, gpr);

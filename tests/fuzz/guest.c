@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the guest and the VMM do, as the input says. */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "cpu/x86.h"
+#include "x86vcpu/svm.h"
+#include "x86vcpu/vmx.h"
+
+/* ---- Ops of the model ------------------------------------------------------------------------------------- */
+
+static const uint8_t op_kinds[] = {
+	MODEL_OP_NONE, MODEL_OP_CPUID, MODEL_OP_HYPERCALL, MODEL_OP_HLT, MODEL_OP_IN, MODEL_OP_OUT, MODEL_OP_RDMSR,
+	MODEL_OP_WRMSR, MODEL_OP_MOV_TO_CR, MODEL_OP_MOV_FROM_CR, MODEL_OP_CLTS, MODEL_OP_LMSW, MODEL_OP_XSETBV,
+	MODEL_OP_XGETBV, MODEL_OP_INVD, MODEL_OP_WBINVD, MODEL_OP_RDTSC, MODEL_OP_RDPMC, MODEL_OP_PAUSE,
+	MODEL_OP_MONITOR, MODEL_OP_MWAIT, MODEL_OP_MOV_DR, MODEL_OP_UD2, MODEL_OP_REFUSED, MODEL_OP_MMIO,
+	MODEL_OP_EXCEPTION, MODEL_OP_TRIPLE_FAULT, MODEL_OP_INTERRUPT, MODEL_OP_NMI, MODEL_OP_TIMER,
+	MODEL_OP_TASK_SWITCH, MODEL_OP_CUT_SHORT,
+};
+
+static uint64_t refused(const struct world *w, uint8_t which)
+{
+	if (w->backend == MODEL_SVM)
+		return X86VCPU_SVM_EXIT_VMRUN + which % 16;
+	return which % 80;
+}
+
+static void port_op(struct input *in, struct model_op *op)
+{
+	const uint8_t how = in_8(in);
+
+	op->a = in_16(in);
+	op->b = 1u << how % 3;
+	op->c = (how >> 2 & 7) | 2u << (how >> 5) % 3 << 8 | (uint64_t)((how >> 4) % 6) << 16;
+}
+
+static void op_operands(struct world *w, struct model_op *op)
+{
+	static const uint8_t crs[] = {0, 3, 4, 8}, drs[] = {0, 1, 2, 3, 6, 7};
+	struct input *in = w->in;
+
+	switch (op->kind) {
+	case MODEL_OP_IN:
+	case MODEL_OP_OUT:
+		port_op(in, op);
+		break;
+	case MODEL_OP_MOV_TO_CR:
+	case MODEL_OP_MOV_FROM_CR:
+		op->a = crs[in_8(in) % 4];
+		op->b = in_8(in) & 15;
+		break;
+	case MODEL_OP_MOV_DR:
+		op->a = drs[in_8(in) % 6];
+		op->b = in_8(in);
+		op->c = op->b >> 7;
+		op->b &= 15;
+		break;
+	case MODEL_OP_REFUSED:
+		op->a = refused(w, in_8(in));
+		break;
+	case MODEL_OP_LMSW:
+		op->a = in_16(in);
+		break;
+	case MODEL_OP_MMIO:
+		op->a = in_value(in);
+		op->b = in_8(in) % 3;
+		op->c = op->a;
+		break;
+	case MODEL_OP_EXCEPTION:
+		op->a = in_8(in) % 32;
+		op->b = in_16(in);
+		op->c = in_value(in);
+		break;
+	case MODEL_OP_INTERRUPT:
+		op->a = in_8(in);
+		break;
+	case MODEL_OP_TASK_SWITCH:
+	case MODEL_OP_CUT_SHORT:
+		op->a = in_value(in);
+		break;
+	default:
+		break;
+	}
+}
+
+static void choose_op(struct world *w, struct model_op *op)
+{
+	const uint8_t length = in_8(w->in) & 15;
+
+	*op = (struct model_op){.kind = op_kinds[in_8(w->in) % sizeof(op_kinds)], .length = length ? length : 2};
+	op_operands(w, op);
+}
+
+/* ---- Exits made up ------------------------------------------------------------------------------------------- */
+
+static uint64_t raw_reason(const struct world *w, uint8_t how)
+{
+	const uint8_t reason = in_8(w->in);
+
+	if (how & 1)
+		return in_value(w->in);
+	return w->backend == MODEL_SVM && reason >= 0xf0 ? X86VCPU_SVM_EXIT_NPF : reason;
+}
+
+/* A bit of the first byte for each field that is not zero. */
+static void choose_raw(struct world *w, struct model_raw_exit *raw)
+{
+	struct input *in = w->in;
+	const uint8_t how = in_8(in);
+
+	*raw = (struct model_raw_exit){.length = 2};
+	raw->reason = raw_reason(w, how);
+	if (how & 2)
+		raw->qualification = in_value(in);
+	if (how & 4)
+		raw->physical = in_value(in);
+	if (how & 8)
+		raw->vectoring = in_32(in) | in_value(in) << 32;
+	if (how & 16)
+		raw->linear = in_value(in);
+	if (how & 32)
+		raw->length = (uint32_t)in_value(in);
+	if (how & 64) {
+		raw->interruption = in_32(in) | in_value(in) << 32;
+		raw->instruction = in_32(in);
+	}
+	if (how & 128) {
+		raw->fetched = in_8(in);
+		for (unsigned i = 0; i < sizeof(raw->bytes); i++)
+			raw->bytes[i] = in_8(in);
+	}
+}
+
+/* ---- The next one ---------------------------------------------------------------------------------------------- */
+
+static bool next_op(void *arg, struct model_op *op)
+{
+	struct world *w = arg;
+
+	if (!w->steps || !in_more(w->in))
+		return false;
+	w->steps--;
+	choose_op(w, op);
+	return op->kind != MODEL_OP_NONE && op->kind != MODEL_OP_CUT_SHORT;
+}
+
+void guest_does_something(struct world *w, bool raw)
+{
+	struct model_op op = {.kind = MODEL_OP_RAW};
+
+	if (raw) {
+		struct model_raw_exit exit;
+
+		choose_raw(w, &exit);
+		model_guest_exits(w->m, &exit);
+	} else {
+		choose_op(w, &op);
+	}
+	model_guest_does(w->m, &op);
+	w->steps = in_8(w->in) & 7;
+	model_guest_source(w->m, next_op, w);
+}
+
+/* ---- Answers ------------------------------------------------------------------------------------------------------ */
+
+static void answer_string(struct world *w, uint32_t n, uint8_t how)
+{
+	struct x86vcpu_port_io_string done = w->exit[n].u.port_io_string;
+
+	if (how & 1)
+		((uint8_t *)&done)[in_8(w->in) % sizeof(done)] ^= (uint8_t)(how | 1);
+	world_check_status(x86vcpu_complete_port_io_string(w->vcpu[n], &done), "complete_port_io_string");
+}
+
+static void set_register(struct world *w, uint32_t n)
+{
+	const uint8_t which = in_8(w->in);
+	struct x86vcpu *vcpu = w->vcpu[n];
+	const uint64_t value = in_value(w->in);
+
+	switch (which >> 4 & 3) {
+	case 0:
+		world_check_status(x86vcpu_set_gpr(vcpu, which & 15, value), "set_gpr");
+		break;
+	case 1:
+		world_check_status(x86vcpu_set_gpr_width(vcpu, which & 15, which >> 6, value), "set_gpr_width");
+		break;
+	case 2:
+		world_check_status(x86vcpu_set_gpr_high_byte(vcpu, which & 3, (uint8_t)value), "set_gpr_high_byte");
+		break;
+	default:
+		world_check_status(x86vcpu_set_return_value(vcpu, value), "set_return_value");
+	}
+}
+
+void vmm_answers(struct world *w, uint32_t n)
+{
+	const uint8_t how = in_8(w->in);
+	struct x86vcpu *vcpu = w->vcpu[n];
+
+	switch (how & 7) {
+	case 0:
+	case 1:
+		world_check_status(x86vcpu_complete_read(vcpu, in_value(w->in)), "complete_read");
+		break;
+	case 2:
+		world_check_status(x86vcpu_complete_write(vcpu), "complete_write");
+		break;
+	case 3:
+		world_check_status(x86vcpu_complete_fault(vcpu), "complete_fault");
+		break;
+	case 4:
+	case 5:
+		answer_string(w, n, how);
+		break;
+	default:
+		set_register(w, n);
+	}
+	world_check(w, "an answer");
+}
