@@ -103,6 +103,7 @@ static void something_happens(struct world *w)
 	struct x86vcpu *vcpu = w->vcpu[0];
 	const uint8_t what = in_8(w->in);
 
+	fuzz_tell("event %u", what % 9);
 	switch (what % 9) {
 	case 0:
 		world_check_status(x86vcpu_inject_interrupt_with_trigger(vcpu, in_8(w->in), what >> 7), "inject_interrupt");
@@ -153,6 +154,7 @@ static void set_up_again(struct world *w)
 	world_setup_config(w, 0, &config);
 	fuzz_check(!x86vcpu_setup(w->vcpu[0], &config), "setup");
 	fuzz_check(!x86vcpu_bind(w->vcpu[0]), "bind");
+	w->nonsense = false;
 }
 
 /* ---- The program ---------------------------------------------------------------------------------------------------- */
@@ -161,6 +163,7 @@ static void step(struct world *w)
 {
 	const uint8_t what = in_8(w->in);
 
+	fuzz_tell("step %u", what % 12);
 	switch (what % 12) {
 	case 0:
 		change_mode(w);

@@ -64,6 +64,9 @@ uint64_t in_value(struct input *in);
 _Noreturn void fuzz_fail(const char *file, int line, const char *condition, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* With FUZZ_LOG in the environment: a line of what the input does. */
+void fuzz_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* ---- The machine -------------------------------------------------------------------------------------------- */
 
 #define WORLD_VCPUS 4u
@@ -113,6 +116,7 @@ struct world {
 	uint32_t cpu;
 	uint64_t now;
 	bool running; /* in x86vcpu_run */
+	bool nonsense; /* an exit has told of an event that there is none: an entry may fail for it */
 	struct x86vcpu_host_ops ops;
 	struct x86vcpu_percpu *percpu[MODEL_CPUS];
 	struct x86vcpu *vcpu[WORLD_VCPUS];
@@ -124,6 +128,7 @@ struct world {
 	uint64_t timer_serial;
 	bool refuse_cancel;
 	uint32_t sent[WORLD_SENT], sent_count; /* send_interrupt: vCPU << 8 | vector */
+	unsigned acknowledged; /* interrupts of the 8259A in this run */
 	unsigned steps; /* ops that the model may still ask for */
 };
 
@@ -174,6 +179,9 @@ void world_run(struct world *w, uint32_t n);
 
 /* No complaint of the model, and nothing of the host in the guest. */
 void world_check(struct world *w, const char *when);
+
+/* A host's address, or what fresh frames and undefined fields are filled with. */
+bool world_is_secret(const struct world *w, uint64_t value);
 
 /* Whether `bytes` at `p` hold what no guest and no VMM may get to see: a host's address, a fresh frame, poison. */
 void world_check_secret(const struct world *w, const void *p, size_t bytes, const char *what);

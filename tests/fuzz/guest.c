@@ -90,6 +90,8 @@ static void choose_op(struct world *w, struct model_op *op)
 
 	*op = (struct model_op){.kind = op_kinds[in_8(w->in) % sizeof(op_kinds)], .length = length ? length : 2};
 	op_operands(w, op);
+	fuzz_tell("op %u length %u: %llx %llx %llx", op->kind, op->length, (unsigned long long)op->a,
+		  (unsigned long long)op->b, (unsigned long long)op->c);
 }
 
 /* ---- Exits made up ------------------------------------------------------------------------------------------- */
@@ -101,6 +103,70 @@ static uint64_t raw_reason(const struct world *w, uint8_t how)
 	if (how & 1)
 		return in_value(w->in);
 	return w->backend == MODEL_SVM && reason >= 0xf0 ? X86VCPU_SVM_EXIT_NPF : reason;
+}
+
+static uint64_t event(uint32_t type, uint32_t vector, bool has_code, uint32_t code)
+{
+	return UINT64_C(1) << 31 | type << 8 | vector | (has_code ? UINT64_C(1) << 11 | (uint64_t)(code & 0x7fff) << 32 : 0);
+}
+
+static struct x86vcpu_state state_of(struct world *w)
+{
+	struct x86vcpu_state state = {.size = sizeof(state)};
+
+	x86vcpu_get_state(w->vcpu[0], X86VCPU_STATE_CRS | X86VCPU_STATE_RIP, &state);
+	return state;
+}
+
+static bool in_protected_mode(struct world *w)
+{
+	return state_of(w).cr0 & CR0_PE;
+}
+
+/* The event that was being delivered: one that there is, or anything. */
+static uint64_t choose_vectoring(struct world *w)
+{
+	static const uint8_t types[] = {0, 2, 3, 4, 5, 6};
+	const uint8_t how = in_8(w->in), vector = in_8(w->in);
+	const uint32_t type = types[how % (w->backend == MODEL_VMX ? 6 : 4)];
+
+	if (how >= 0xf0) {
+		w->nonsense = true;
+		return in_32(w->in) | in_value(w->in) << 32;
+	}
+	if (type == 2 || (type == 0 && !(state_of(w).rflags & RFLAGS_IF)))
+		return event(2, VECTOR_NMI, false, 0);
+	if (type != 3)
+		return event(type, vector, false, 0);
+	/* NMIs have another type; vectors that are not in use cannot come. */
+	return event(3, vector % 32 == VECTOR_NMI ? VECTOR_GP : vector % 32,
+		     (vector % 32 == VECTOR_NMI || x86vcpu_vmx_vector_has_error_code(vector % 32)) && in_protected_mode(w),
+		     vector * 0x101u);
+}
+
+/* VT-x: what exits by the exception bitmap of setup.c, NMIs, external interrupts; or anything. */
+static uint64_t choose_interruption(struct world *w)
+{
+	const uint8_t how = in_8(w->in);
+
+	switch (how % 8) {
+	case 0:
+		return event(2, VECTOR_NMI, false, 0);
+	case 1:
+		return event(3, VECTOR_DB, false, 0) | (how & 0x10 ? 1u << 12 : 0);
+	case 2:
+		return event(3, VECTOR_AC, in_protected_mode(w), 0) | (how & 0x10 ? 1u << 12 : 0);
+	case 3:
+		return event(3, VECTOR_MC, false, 0);
+	case 4:
+		return event(5, VECTOR_DB, false, 0);
+	case 5:
+	case 6:
+		return event(0, in_8(w->in), false, 0);
+	default:
+		w->nonsense = true;
+		return in_32(w->in) | in_value(w->in) << 32;
+	}
 }
 
 /* A bit of the first byte for each field that is not zero. */
@@ -116,13 +182,13 @@ static void choose_raw(struct world *w, struct model_raw_exit *raw)
 	if (how & 4)
 		raw->physical = in_value(in);
 	if (how & 8)
-		raw->vectoring = in_32(in) | in_value(in) << 32;
+		raw->vectoring = choose_vectoring(w);
 	if (how & 16)
 		raw->linear = in_value(in);
 	if (how & 32)
 		raw->length = (uint32_t)in_value(in);
 	if (how & 64) {
-		raw->interruption = in_32(in) | in_value(in) << 32;
+		raw->interruption = choose_interruption(w);
 		raw->instruction = in_32(in);
 	}
 	if (how & 128) {
@@ -153,6 +219,11 @@ void guest_does_something(struct world *w, bool raw)
 		struct model_raw_exit exit;
 
 		choose_raw(w, &exit);
+		fuzz_tell("raw %llx %llx %llx vectoring %llx linear %llx length %x instruction %x event %llx",
+			  (unsigned long long)exit.reason, (unsigned long long)exit.qualification,
+			  (unsigned long long)exit.physical, (unsigned long long)exit.vectoring,
+			  (unsigned long long)exit.linear, exit.length, exit.instruction,
+			  (unsigned long long)exit.interruption);
 		model_guest_exits(w->m, &exit);
 	} else {
 		choose_op(w, &op);
@@ -199,6 +270,7 @@ void vmm_answers(struct world *w, uint32_t n)
 	const uint8_t how = in_8(w->in);
 	struct x86vcpu *vcpu = w->vcpu[n];
 
+	fuzz_tell("answer %u", how & 7);
 	switch (how & 7) {
 	case 0:
 	case 1:
