@@ -46,15 +46,11 @@ static void change_state(struct world *w)
 static void change_natively(struct world *w)
 {
 	const uint8_t which = in_8(w->in);
-	struct x86vcpu_state state = {.size = sizeof(state)};
 
-	if (which < 0x80) {
+	if (which < 0x80)
 		model_guest_sets(w->m, which & 15, in_value(w->in));
-		return;
-	}
-	fuzz_check(!x86vcpu_get_state(w->vcpu[0], X86VCPU_STATE_RIP, &state), "get_state");
-	if (state.rflags & RFLAGS_IF && !(state.rflags & RFLAGS_TF))
-		model_guest_sets(w->m, MODEL_SHADOW, which & 1 && w->backend == MODEL_VMX ? 2 : 1);
+	else
+		w->shadow = which & 1 && w->backend == MODEL_VMX ? 2 : 1;
 }
 
 static void write_memory(struct world *w)

@@ -114,6 +114,7 @@ struct world {
 	enum model_backend backend;
 	uint32_t flags;
 	uint32_t cpu;
+	uint32_t acting; /* the vCPU whose guest does something */
 	uint64_t now;
 	bool running; /* in x86vcpu_run */
 	bool nonsense; /* an exit has told of an event that there is none: an entry may fail for it */
@@ -128,6 +129,7 @@ struct world {
 	uint64_t timer_serial;
 	bool refuse_cancel;
 	uint32_t sent[WORLD_SENT], sent_count; /* send_interrupt: vCPU << 8 | vector */
+	uint32_t shadow; /* that the guest will be in when it does the next thing */
 	unsigned acknowledged; /* interrupts of the 8259A in this run */
 	unsigned steps; /* ops that the model may still ask for */
 };

@@ -21,9 +21,16 @@ static const uint8_t op_kinds[] = {
 
 static uint64_t refused(const struct world *w, uint8_t which)
 {
+	static const uint8_t reasons[] = {
+		X86VCPU_VMX_EXIT_GETSEC, X86VCPU_VMX_EXIT_RSM, X86VCPU_VMX_EXIT_VMCLEAR, X86VCPU_VMX_EXIT_VMLAUNCH,
+		X86VCPU_VMX_EXIT_VMPTRLD, X86VCPU_VMX_EXIT_VMPTRST, X86VCPU_VMX_EXIT_VMREAD, X86VCPU_VMX_EXIT_VMRESUME,
+		X86VCPU_VMX_EXIT_VMWRITE, X86VCPU_VMX_EXIT_VMXOFF, X86VCPU_VMX_EXIT_VMXON, X86VCPU_VMX_EXIT_INVEPT,
+		X86VCPU_VMX_EXIT_INVVPID, X86VCPU_VMX_EXIT_VMFUNC, X86VCPU_VMX_EXIT_ENCLS, X86VCPU_VMX_EXIT_BUS_LOCK,
+	};
+
 	if (w->backend == MODEL_SVM)
 		return X86VCPU_SVM_EXIT_VMRUN + which % 16;
-	return which % 80;
+	return reasons[which % sizeof(reasons)];
 }
 
 static void port_op(struct input *in, struct model_op *op)
@@ -114,7 +121,7 @@ static struct x86vcpu_state state_of(struct world *w)
 {
 	struct x86vcpu_state state = {.size = sizeof(state)};
 
-	x86vcpu_get_state(w->vcpu[0], X86VCPU_STATE_CRS | X86VCPU_STATE_RIP, &state);
+	x86vcpu_get_state(w->vcpu[w->acting], X86VCPU_STATE_CRS | X86VCPU_STATE_RIP, &state);
 	return state;
 }
 
@@ -211,10 +218,21 @@ static bool next_op(void *arg, struct model_op *op)
 	return op->kind != MODEL_OP_NONE && op->kind != MODEL_OP_CUT_SHORT;
 }
 
+/* STI and MOV SS; with TF the CPU would have a trap pending too. */
+static void enter_shadow(struct world *w)
+{
+	const uint64_t rflags = w->shadow ? state_of(w).rflags : 0;
+
+	if (rflags & RFLAGS_IF && !(rflags & RFLAGS_TF))
+		model_guest_sets(w->m, MODEL_SHADOW, w->shadow);
+	w->shadow = 0;
+}
+
 void guest_does_something(struct world *w, bool raw)
 {
 	struct model_op op = {.kind = MODEL_OP_RAW};
 
+	enter_shadow(w);
 	if (raw) {
 		struct model_raw_exit exit;
 

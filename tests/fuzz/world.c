@@ -358,6 +358,7 @@ void world_run(struct world *w, uint32_t n)
 	w->acknowledged = 0;
 	w->status = x86vcpu_run(w->vcpu[n], &w->exit[n]);
 	w->running = false;
+	model_guest_sets_nothing(w->m);
 	fuzz_tell("run of %u on CPU %u: %d %s", n, w->cpu, w->status, x86vcpu_exit_name(w->exit[n].kind));
 	check_status(w, n);
 	check_exit(w, &w->exit[n]);

@@ -41,6 +41,11 @@ void model_guest_sets(struct model *m, uint32_t number, uint64_t value)
 		m->sets[m->set_count++] = (struct pending_set){number, value};
 }
 
+void model_guest_sets_nothing(struct model *m)
+{
+	m->set_count = 0;
+}
+
 void model_guest_does(struct model *m, const struct model_op *op)
 {
 	m->op = *op;

@@ -174,6 +174,8 @@ const char *model_field_name(uint32_t field);
 
 /* Before its next op the guest has natively given `field` this value. */
 void model_guest_sets(struct model *m, uint32_t field, uint64_t value);
+/* Nothing of that, if it was not entered since. */
+void model_guest_sets_nothing(struct model *m);
 
 /* The op comes next, once. When it is over the guest is stopped by an interrupt of the host. */
 void model_guest_does(struct model *m, const struct model_op *op);

@@ -65,7 +65,7 @@ struct x86vcpu_event {
 	uint32_t type;           /* 0 interrupt, 2 NMI, 3 exception, 4 INT n, 5 INT1, 6 INT3 and INTO */
 	uint32_t vector;
 	uint32_t has_error_code; /* 0 or 1 */
-	uint32_t error_code;
+	uint32_t error_code;     /* 16 bits */
 	uint32_t length;         /* of the instruction in bytes, for types 4 to 6 */
 };
 

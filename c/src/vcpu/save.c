@@ -147,7 +147,8 @@ static struct guest_event event_of(const struct x86vcpu_event *event)
 
 static bool is_exception(const struct x86vcpu_event *event)
 {
-	if (event->vector > 31 || event->vector == VECTOR_NMI || event->length)
+	/* SDM 27.2.1.3: error codes have 16 bits. */
+	if (event->vector > 31 || event->vector == VECTOR_NMI || event->length || event->error_code >> 16)
 		return false;
 	/* Real mode has none of them. */
 	return !event->has_error_code || guest_has_error_code((uint8_t)event->vector);
