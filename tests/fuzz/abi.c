@@ -31,16 +31,19 @@ int32_t abi_percpu(struct abi *a, uint8_t how)
 	struct world *w = a->w;
 	const uint32_t n = how >> 4 & 3;
 	struct x86vcpu_percpu **percpu = &w->percpu[n];
-	struct x86vcpu_host_ops ops = w->ops;
+	struct x86vcpu_host_ops old = w->ops;
 	int32_t status;
 
 	switch (how & 7) {
 	case 0:
 		if (*percpu)
 			return x86vcpu_percpu_create(&w->ops, w, n, NULL);
-		if (how & 0x80)
-			((uint32_t *)&ops)[how >> 6 & 1]++;
-		return x86vcpu_percpu_create(how & 0x80 ? &ops : &w->ops, w, n, percpu);
+		if (!(how & 0x80))
+			return x86vcpu_percpu_create(&w->ops, w, n, percpu);
+		((uint32_t *)&old)[how >> 3 & 1]--;
+		status = x86vcpu_percpu_create(&old, w, n, percpu);
+		fuzz_check(status == X86VCPU_ERR_ABI_MISMATCH, "an old table is answered with %d", status);
+		return status;
 	case 1:
 		status = x86vcpu_percpu_destroy(*percpu);
 		if (!status)

@@ -102,22 +102,22 @@ static int32_t msr(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 
 static int32_t xsave(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 {
-	uint64_t size = 0;
+	uint64_t size = 0, room;
 	uint8_t *image;
 	int32_t status = x86vcpu_get_xsave(vcpu, NULL, how & 8 ? NULL : &size);
 
 	if (status)
 		return status;
 	fuzz_check(size && size <= 12288, "an XSAVE image of %llu bytes", (unsigned long long)size);
-	if (how & 4)
-		size = in_value(a->w->in) % 16384;
-	image = malloc(size + !size);
-	memset(image, 0, size);
+	room = how & 4 ? in_value(a->w->in) % 16384 : size;
+	image = malloc(room + !room);
+	memset(image, 0, room);
+	size = room;
 	status = x86vcpu_get_xsave(vcpu, image, &size);
 	if (how & 1) {
-		if (size >= 8)
-			disturb(a->w->in, image, size < 640 ? size : 640);
-		status = x86vcpu_set_xsave(vcpu, image, size);
+		if (room >= 8)
+			disturb(a->w->in, image, room < 640 ? room : 640);
+		status = x86vcpu_set_xsave(vcpu, image, room);
 	}
 	free(image);
 	return status;

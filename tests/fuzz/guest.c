@@ -141,6 +141,7 @@ static uint64_t choose_vectoring(struct world *w)
 		w->nonsense = true;
 		return in_32(w->in) | in_value(w->in) << 32;
 	}
+	w->delivering = type <= 2;
 	if (type == 2 || (type == 0 && !(state_of(w).rflags & RFLAGS_IF)))
 		return event(2, VECTOR_NMI, false, 0);
 	if (type != 3)
@@ -221,18 +222,21 @@ static bool next_op(void *arg, struct model_op *op)
 /* STI and MOV SS; with TF the CPU would have a trap pending too. */
 static void enter_shadow(struct world *w)
 {
-	const uint64_t rflags = w->shadow ? state_of(w).rflags : 0;
+	const uint64_t rflags = w->shadow && !w->delivering ? state_of(w).rflags : 0;
 
 	if (rflags & RFLAGS_IF && !(rflags & RFLAGS_TF))
 		model_guest_sets(w->m, MODEL_SHADOW, w->shadow);
+	/* No interrupt or NMI is delivered in a shadow. */
+	if (w->delivering)
+		model_guest_sets(w->m, MODEL_SHADOW, 0);
 	w->shadow = 0;
+	w->delivering = false;
 }
 
 void guest_does_something(struct world *w, bool raw)
 {
 	struct model_op op = {.kind = MODEL_OP_RAW};
 
-	enter_shadow(w);
 	if (raw) {
 		struct model_raw_exit exit;
 
@@ -246,6 +250,7 @@ void guest_does_something(struct world *w, bool raw)
 	} else {
 		choose_op(w, &op);
 	}
+	enter_shadow(w);
 	model_guest_does(w->m, &op);
 	w->steps = in_8(w->in) & 7;
 	model_guest_source(w->m, next_op, w);

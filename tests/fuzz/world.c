@@ -121,17 +121,23 @@ static void remove_vcpu(struct world *w, uint32_t n)
 	fuzz_check(!x86vcpu_destroy(w->vcpu[n]), "destroy of vCPU %u", n);
 }
 
+/* On the CPU that it was enabled on, which need not have its number. */
+static void remove_percpu(struct world *w, uint32_t n)
+{
+	for (uint32_t cpu = 0; cpu < MODEL_CPUS && x86vcpu_percpu_is_enabled(w->percpu[n]); cpu++) {
+		world_use(w, cpu);
+		x86vcpu_percpu_disable(w->percpu[n]);
+	}
+	fuzz_check(!x86vcpu_percpu_destroy(w->percpu[n]), "disable and destroy of CPU %u", n);
+}
+
 void world_end(struct world *w)
 {
 	w->refuse_cancel = false;
 	for (uint32_t n = 0; n < WORLD_VCPUS; n++)
 		remove_vcpu(w, n);
-	for (uint32_t cpu = 0; cpu < MODEL_CPUS; cpu++) {
-		world_use(w, cpu);
-		if (x86vcpu_percpu_is_enabled(w->percpu[cpu]))
-			fuzz_check(!x86vcpu_percpu_disable(w->percpu[cpu]), "disable of CPU %u", cpu);
-		fuzz_check(!x86vcpu_percpu_destroy(w->percpu[cpu]), "destroy of CPU %u", cpu);
-	}
+	for (uint32_t n = 0; n < MODEL_CPUS; n++)
+		remove_percpu(w, n);
 	for (unsigned i = 0; i < WORLD_TIMERS; i++)
 		fuzz_check(!w->timers[i].armed, "timer %u is left", i);
 	world_check(w, "the end");
