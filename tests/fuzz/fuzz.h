@@ -72,6 +72,7 @@ void fuzz_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define WORLD_VCPUS 4u
 #define WORLD_TIMERS 8u
 #define WORLD_SENT 8u
+#define WORLD_SAVED 96u /* MSRs that x86vcpu_saved_msr names, at most */
 #define WORLD_VMS 3u /* vm_id: 1 to this */
 #define WORLD_MMIO UINT64_C(0xd0000000)
 #define WORLD_MMIO_SIZE UINT64_C(0x1800)
@@ -128,6 +129,7 @@ struct world {
 	struct world_timer timers[WORLD_TIMERS];
 	uint64_t timer_serial;
 	bool refuse_cancel;
+	uint32_t saved[WORLD_SAVED], saved_count;
 	uint32_t sent[WORLD_SENT], sent_count; /* send_interrupt: vCPU << 8 | vector */
 	uint32_t shadow; /* that the guest will be in when it does the next thing */
 	bool delivering; /* an interrupt or NMI, when the exit comes */
@@ -206,7 +208,7 @@ struct snapshot {
 	struct x86vcpu_apic_state apic;
 	struct x86vcpu_events events;
 	int32_t state_status, apic_status, events_status;
-	uint64_t msrs[96];
+	uint64_t msrs[WORLD_SAVED];
 	uint32_t msr_count;
 	uint64_t xsave_size;
 	uint8_t xsave[12288];

@@ -13,24 +13,33 @@ static bool counts_time(uint32_t msr)
 	return msr == X86VCPU_MSR_IA32_TIME_STAMP_COUNTER;
 }
 
-static void take_msrs(struct x86vcpu *vcpu, struct snapshot *s)
+/* The same ones for each vCPU that has the same CPU: asked for once in an input. */
+static uint32_t saved_msrs(struct world *w, struct x86vcpu *vcpu)
 {
-	const uint32_t most = sizeof(s->msrs) / sizeof(s->msrs[0]);
-	uint32_t msr;
+	if (w->saved_count)
+		return w->saved_count;
+	while (!x86vcpu_saved_msr(vcpu, w->saved_count, &w->saved[w->saved_count])) {
+		w->saved_count++;
+		fuzz_check(w->saved_count < WORLD_SAVED, "more than %u MSRs", WORLD_SAVED);
+	}
+	return w->saved_count;
+}
 
-	for (s->msr_count = 0; !x86vcpu_saved_msr(vcpu, s->msr_count, &msr); s->msr_count++) {
+static void take_msrs(struct world *w, struct x86vcpu *vcpu, struct snapshot *s)
+{
+	s->msr_count = saved_msrs(w, vcpu);
+	for (uint32_t i = 0; i < s->msr_count; i++) {
 		uint64_t value = 0;
-		const int32_t status = x86vcpu_get_msr(vcpu, msr, &value);
+		const int32_t status = x86vcpu_get_msr(vcpu, w->saved[i], &value);
 
-		fuzz_check(s->msr_count < most, "more than %u MSRs", most);
 		world_check_status(status, "get_msr");
-		s->msrs[s->msr_count] = status ? (uint64_t)status : counts_time(msr) ? 0 : value;
+		s->msrs[i] = status ? (uint64_t)status : counts_time(w->saved[i]) ? 0 : value;
 	}
 }
 
 void snapshot_take(struct world *w, struct x86vcpu *vcpu, struct snapshot *s)
 {
-	memset(s, 0, sizeof(*s));
+	memset(s, 0, offsetof(struct snapshot, xsave));
 	s->state.size = sizeof(s->state);
 	s->apic.size = sizeof(s->apic);
 	s->events.size = sizeof(s->events);
@@ -39,7 +48,7 @@ void snapshot_take(struct world *w, struct x86vcpu *vcpu, struct snapshot *s)
 	s->events_status = x86vcpu_get_events(vcpu, &s->events);
 	s->apic.timer_remaining = 0;
 	s->apic.registers[APIC_TIMER_CURRENT] = 0;
-	take_msrs(vcpu, s);
+	take_msrs(w, vcpu, s);
 	s->xsave_size = sizeof(s->xsave);
 	world_check_status(x86vcpu_get_xsave(vcpu, s->xsave, &s->xsave_size), "get_xsave");
 	world_check_secret(w, s, offsetof(struct snapshot, msrs), "the state");
