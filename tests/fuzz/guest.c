@@ -8,6 +8,29 @@
 #include "x86vcpu/svm.h"
 #include "x86vcpu/vmx.h"
 
+/* ---- The guest's state ---------------------------------------------------------------------------------------- */
+
+static uint64_t event(uint32_t type, uint32_t vector, bool has_code, uint32_t code)
+{
+	return UINT64_C(1) << 31 | type << 8 | vector | (has_code ? UINT64_C(1) << 11 | (uint64_t)(code & 0x7fff) << 32 : 0);
+}
+
+static struct x86vcpu_state state_of(struct world *w)
+{
+	struct x86vcpu_state state = {.size = sizeof(state)};
+
+	x86vcpu_get_state(w->vcpu[w->acting], X86VCPU_STATE_CRS | X86VCPU_STATE_RIP | X86VCPU_STATE_SEGMENTS, &state);
+	return state;
+}
+
+/* Of the guest as it was when run returned last: its next instruction is not executed at another level. */
+static bool is_privileged(struct world *w)
+{
+	const struct x86vcpu_state state = state_of(w);
+
+	return !(state.cr0 & CR0_PE) || !(state.segments[X86VCPU_SEGMENT_SS].access_rights & AR_DPL);
+}
+
 /* ---- Ops of the model ------------------------------------------------------------------------------------- */
 
 static const uint8_t op_kinds[] = {
@@ -91,12 +114,35 @@ static void op_operands(struct world *w, struct model_op *op)
 	}
 }
 
+/* At other levels these are #GP before they exit. */
+static bool needs_privilege(uint32_t kind)
+{
+	switch (kind) {
+	case MODEL_OP_MOV_TO_CR:
+	case MODEL_OP_MOV_FROM_CR:
+	case MODEL_OP_CLTS:
+	case MODEL_OP_LMSW:
+	case MODEL_OP_MOV_DR:
+	case MODEL_OP_RDMSR:
+	case MODEL_OP_WRMSR:
+	case MODEL_OP_XSETBV:
+	case MODEL_OP_HLT:
+	case MODEL_OP_INVD:
+	case MODEL_OP_WBINVD:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void choose_op(struct world *w, struct model_op *op)
 {
 	const uint8_t length = in_8(w->in) & 15;
 
 	*op = (struct model_op){.kind = op_kinds[in_8(w->in) % sizeof(op_kinds)], .length = length ? length : 2};
 	op_operands(w, op);
+	if (needs_privilege(op->kind) && !w->privileged)
+		op->kind = MODEL_OP_CPUID;
 	fuzz_tell("op %u length %u: %llx %llx %llx", op->kind, op->length, (unsigned long long)op->a,
 		  (unsigned long long)op->b, (unsigned long long)op->c);
 }
@@ -109,20 +155,9 @@ static uint64_t raw_reason(const struct world *w, uint8_t how)
 
 	if (how & 1)
 		return in_value(w->in);
+	if (!w->privileged && (w->backend == MODEL_VMX ? reason == X86VCPU_VMX_EXIT_CR_ACCESS : reason < 0x20))
+		return w->backend == MODEL_VMX ? X86VCPU_VMX_EXIT_CPUID : X86VCPU_SVM_EXIT_CPUID;
 	return w->backend == MODEL_SVM && reason >= 0xf0 ? X86VCPU_SVM_EXIT_NPF : reason;
-}
-
-static uint64_t event(uint32_t type, uint32_t vector, bool has_code, uint32_t code)
-{
-	return UINT64_C(1) << 31 | type << 8 | vector | (has_code ? UINT64_C(1) << 11 | (uint64_t)(code & 0x7fff) << 32 : 0);
-}
-
-static struct x86vcpu_state state_of(struct world *w)
-{
-	struct x86vcpu_state state = {.size = sizeof(state)};
-
-	x86vcpu_get_state(w->vcpu[w->acting], X86VCPU_STATE_CRS | X86VCPU_STATE_RIP, &state);
-	return state;
 }
 
 static bool in_protected_mode(struct world *w)
@@ -237,6 +272,7 @@ void guest_does_something(struct world *w, bool raw)
 {
 	struct model_op op = {.kind = MODEL_OP_RAW};
 
+	w->privileged = is_privileged(w);
 	if (raw) {
 		struct model_raw_exit exit;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Runs inputs that are kept: replay FILE..., each file TARGET.txt with one input a line, in hexadecimal digits; empty
- * lines and those that begin with # are comments. Each input has a process of its own. --hex TARGET DIGITS runs one in
- * this process.
+ * lines and those that begin with # are comments. Each input has a process of its own. --unpack FILE FOLDER makes a
+ * binary file of each instead.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,33 +36,40 @@ static long parse(const char *line, uint8_t *bytes)
 	return line[0] == '\n' || !line[0] ? count : -1;
 }
 
-static int run_one(const char *target, const char *line)
+static int run_one(const char *target, const uint8_t *bytes, size_t count)
 {
-	uint8_t bytes[LONGEST];
-	const long count = parse(line, bytes);
-	uint8_t *exact;
-
-	if (count < 0) {
-		fprintf(stderr, "not hexadecimal: %.40s\n", line);
-		return 2;
-	}
 	/* A block of its own, so that what reads beyond it is seen. */
-	exact = malloc((size_t)count + !count);
-	memcpy(exact, bytes, (size_t)count);
-	fuzz_run(target, exact, (size_t)count);
+	uint8_t *exact = malloc(count + !count);
+
+	memcpy(exact, bytes, count);
+	fuzz_run(target, exact, count);
 	free(exact);
 	return 0;
 }
 
-static bool passes(const char *target, const char *line)
+static bool passes(const char *target, const uint8_t *bytes, size_t count)
 {
 	const pid_t child = fork();
 	int status = 1;
 
 	if (!child)
-		exit(run_one(target, line));
+		exit(run_one(target, bytes, count));
 	waitpid(child, &status, 0);
 	return status == 0;
+}
+
+static bool unpack(const char *folder, unsigned number, const uint8_t *bytes, size_t count)
+{
+	char path[4096];
+	FILE *file;
+	bool written;
+
+	snprintf(path, sizeof(path), "%s/%u", folder, number);
+	file = fopen(path, "w");
+	if (!file)
+		return false;
+	written = fwrite(bytes, 1, count, file) == count;
+	return !fclose(file) && written;
 }
 
 static void target_of(const char *path, char *target, size_t size)
@@ -76,41 +83,48 @@ static void target_of(const char *path, char *target, size_t size)
 		*dot = '\0';
 }
 
-static void run_file(const char *path, unsigned *passed, unsigned *failed)
+static unsigned passed, failed;
+
+/* `folder`: where to unpack it; NULL: it is run. */
+static void take_line(const char *path, const char *target, const char *folder, unsigned number, const char *line)
+{
+	uint8_t bytes[LONGEST];
+	const long count = parse(line, bytes);
+
+	if (count >= 0 && (folder ? unpack(folder, number, bytes, (size_t)count) : passes(target, bytes, (size_t)count))) {
+		passed++;
+		return;
+	}
+	failed++;
+	printf("FAIL %s:%u: %s\n", path, number, count < 0 ? "not hexadecimal" : folder ? "cannot be written" : "see above");
+	fflush(stdout);
+}
+
+static void take_file(const char *path, const char *folder)
 {
 	char line[2 * LONGEST + 2], target[64];
-	unsigned number = 0;
 	FILE *file = fopen(path, "r");
 
 	target_of(path, target, sizeof(target));
 	if (!file || !fuzz_target_exists(target)) {
-		fprintf(stderr, "%s: %s\n", path, file ? "no target of this name" : "cannot be read");
-		++*failed;
+		printf("FAIL %s: %s\n", path, file ? "no target of this name" : "cannot be read");
+		failed++;
 		return;
 	}
-	while (fgets(line, sizeof(line), file)) {
-		number++;
-		if (line[0] == '#' || line[0] == '\n')
-			continue;
-		if (passes(target, line)) {
-			++*passed;
-			continue;
-		}
-		++*failed;
-		printf("FAIL %s:%u: input of %s\n", path, number, target);
-		fflush(stdout);
-	}
+	for (unsigned number = 1; fgets(line, sizeof(line), file); number++)
+		if (line[0] != '#' && line[0] != '\n')
+			take_line(path, target, folder, number, line);
 	fclose(file);
 }
 
 int main(int argc, char **argv)
 {
-	unsigned passed = 0, failed = 0;
-
-	if (argc == 4 && !strcmp(argv[1], "--hex") && fuzz_target_exists(argv[2]))
-		return run_one(argv[2], argv[3]);
+	if (argc == 4 && !strcmp(argv[1], "--unpack")) {
+		take_file(argv[2], argv[3]);
+		return failed != 0;
+	}
 	for (int i = 1; i < argc; i++)
-		run_file(argv[i], &passed, &failed);
+		take_file(argv[i], NULL);
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed || !passed;
 }
