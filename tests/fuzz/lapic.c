@@ -45,9 +45,10 @@ static void access_msr(struct machine *m, bool write)
 	struct input *in = m->w->in;
 	const uint8_t which = in_8(in);
 	const uint64_t value = write ? in_value(in) : 0;
-	const uint32_t msr = which < 0xe0 ? 0x800 + which % 0x40 : which < 0xf0 ? X86VCPU_MSR_IA32_APIC_BASE
-									       : X86VCPU_MSR_IA32_TSC_DEADLINE;
+	uint32_t msr = 0x800u + which % 0x40;
 
+	if (which >= 0xe0)
+		msr = which < 0xf0 ? X86VCPU_MSR_IA32_APIC_BASE : X86VCPU_MSR_IA32_TSC_DEADLINE;
 	model_guest_sets(m->w->m, MODEL_RCX, msr);
 	model_guest_sets(m->w->m, MODEL_RAX, (uint32_t)value);
 	model_guest_sets(m->w->m, MODEL_RDX, value >> 32);
