@@ -14,7 +14,7 @@ struct abi {
 	struct x86vcpu_nested_tables tables;
 };
 
-#define ABI_CALLS 34u
+#define ABI_CALLS 37u
 
 /* Which vCPU a call is for; it may be NULL. */
 uint32_t abi_pick(struct abi *a);

@@ -259,7 +259,7 @@ static int32_t global(struct abi *a, uint8_t how)
 	const uint32_t number = (uint32_t)in_value(a->w->in);
 	uint32_t value;
 
-	fuzz_check(x86vcpu_strerror((int32_t)number)[0] && x86vcpu_exit_name(number)[0] &&
+	fuzz_check(x86vcpu_strerror((int32_t)number)[0] && x86vcpu_strerror((int8_t)number)[0] && x86vcpu_exit_name(number)[0] &&
 			   x86vcpu_extension_name(number)[0] && x86vcpu_vmx_exit_name(number)[0] &&
 			   x86vcpu_svm_exit_name(number)[0] && x86vcpu_vmx_instruction_error(number)[0] &&
 			   x86vcpu_vmx_entry_failure(number, in_value(a->w->in))[0], "a number without a name");
@@ -275,6 +275,17 @@ static int32_t global(struct abi *a, uint8_t how)
 	default:
 		return x86vcpu_needs_apic_access_page(how & 8 ? NULL : &value);
 	}
+}
+
+/* Of the CPU: only what it has may be touched, and what it has may be written back. */
+static int32_t host_msr(uint32_t number, uint8_t how)
+{
+	uint64_t value;
+	const int32_t exists = x86vcpu_msr_exists(number), status = x86vcpu_msr_read(number, how & 8 ? NULL : &value);
+
+	fuzz_check(exists == 0 || exists == 1, "msr_exists answers %d", exists);
+	fuzz_check(how & 8 || (status == 0) == exists, "MSR %x exists: %d, is read: %d", number, exists, status);
+	return status;
 }
 
 static int32_t decode(struct abi *a, uint8_t how)
@@ -322,12 +333,21 @@ static int32_t decode(struct abi *a, uint8_t how)
 	}
 }
 
+/* Mostly of 4 KiB, 2 MiB or 1 GiB. */
+static uint64_t nested_address(struct input *in)
+{
+	static const uint8_t shifts[] = {12, 21, 30, 0};
+	const uint8_t how = in_8(in);
+
+	return in_value(in) << shifts[how & 3] | (uint64_t)(how & 0x10) << 8;
+}
+
 static int32_t nested(struct abi *a, uint8_t how)
 {
 	struct input *in = a->w->in;
 	struct x86vcpu_nested_tables *tables = &a->tables;
-	const uint64_t gpa = in_value(in) << (how & 16 ? 12 : 0), hpa = in_value(in) << (how & 16 ? 12 : 0);
-	const uint64_t size = in_value(in) << (how & 32 ? 12 : how & 16 ? 21 : 0);
+	const uint64_t gpa = nested_address(in), hpa = nested_address(in);
+	const uint64_t size = nested_address(in);
 	uint64_t found;
 
 	switch (how & 7) {
@@ -335,7 +355,7 @@ static int32_t nested(struct abi *a, uint8_t how)
 		if (tables->root_hpa)
 			return x86vcpu_nested_init(NULL, &a->w->ops, a->w, 0, 0);
 		tables->size = sizeof(*tables) + (how & 8);
-		return x86vcpu_nested_init(tables, &a->w->ops, a->w, in_8(in) % 3, in_8(in) % 5);
+		return x86vcpu_nested_init(tables, &a->w->ops, a->w, how >> 4 & 1, in_8(in) % 5);
 	case 1:
 		x86vcpu_nested_destroy(tables->root_hpa ? tables : NULL);
 		return 0;
@@ -424,6 +444,11 @@ int32_t abi_call(struct abi *a, uint32_t call, uint8_t how)
 		world_pass(a->w, in_value(a->w->in) >> 8);
 		a->ran = true;
 		return 0;
+	case 34:
+	case 35:
+		return nested(a, how);
+	case 36:
+		return host_msr(in_8(a->w->in) & 1 ? guest_msr(a->w->in) : (uint32_t)in_value(a->w->in), how);
 	case 33:
 		a->w->refuse_cancel = how & 1;
 		return 0;

@@ -199,6 +199,10 @@ void world_check_status(int32_t status, const char *what);
 
 /* The next exit, from the input: an op of the model, or an exit made up of anything. */
 void guest_does_something(struct world *w, bool raw);
+/* An op with its instruction in memory and its operands in registers. */
+void guest_code(struct world *w, struct model_op *op);
+/* The number of an MSR. */
+uint32_t guest_msr(struct input *in);
 /* The VMM's answer to the last exit, or something else altogether. */
 void vmm_answers(struct world *w, uint32_t n);
 

@@ -137,10 +137,14 @@ static bool needs_privilege(uint32_t kind)
 
 static void choose_op(struct world *w, struct model_op *op)
 {
-	const uint8_t length = in_8(w->in) & 15;
+	const uint8_t how = in_8(w->in), length = how & 15;
 
-	*op = (struct model_op){.kind = op_kinds[in_8(w->in) % sizeof(op_kinds)], .length = length ? length : 2};
-	op_operands(w, op);
+	if (how & 0x80) {
+		guest_code(w, op);
+	} else {
+		*op = (struct model_op){.kind = op_kinds[in_8(w->in) % sizeof(op_kinds)], .length = length ? length : 2};
+		op_operands(w, op);
+	}
 	if (needs_privilege(op->kind) && !w->privileged)
 		op->kind = MODEL_OP_CPUID;
 	fuzz_tell("op %u length %u: %llx %llx %llx", op->kind, op->length, (unsigned long long)op->a,

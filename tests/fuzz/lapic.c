@@ -40,15 +40,35 @@ static void run(struct machine *m, const struct model_op *op)
 	world_run(m->w, m->current);
 }
 
+/* As a local vector or an interrupt command has it, or anything. */
+static uint64_t register_value(struct input *in)
+{
+	const uint8_t how = in_8(in), vector = in_8(in);
+
+	if (how & 0x80)
+		return in_value(in);
+	/* Vector, delivery mode, logical, level, trigger; masked or periodic, TSC-deadline or a shorthand; destination. */
+	return vector | (how & 7u) << 8 | (how & 8u) << 8 | (how & 0x10u) << 10 | (how & 0x20u) << 10 |
+	       (how >> 6 & 1 ? in_8(in) & 7u : 0) << 16 | (uint64_t)(how & 3) << 32;
+}
+
+static uint32_t choose_msr(struct input *in)
+{
+	static const uint8_t registers[] = {0x08, 0x0b, 0x0d, 0x0f, 0x28, 0x2f, 0x30, 0x32, 0x35, 0x36, 0x37, 0x38, 0x3e, 0x3f};
+	const uint8_t which = in_8(in);
+
+	if (which < 0xa0)
+		return 0x800u + registers[which % sizeof(registers)];
+	if (which < 0xe0)
+		return 0x800u + which % 0x40;
+	return which < 0xe8 ? X86VCPU_MSR_IA32_APIC_BASE : X86VCPU_MSR_IA32_TSC_DEADLINE;
+}
+
 static void access_msr(struct machine *m, bool write)
 {
-	struct input *in = m->w->in;
-	const uint8_t which = in_8(in);
-	const uint64_t value = write ? in_value(in) : 0;
-	uint32_t msr = 0x800u + which % 0x40;
+	const uint32_t msr = choose_msr(m->w->in);
+	const uint64_t value = write ? register_value(m->w->in) : 0;
 
-	if (which >= 0xe0)
-		msr = which < 0xf0 ? X86VCPU_MSR_IA32_APIC_BASE : X86VCPU_MSR_IA32_TSC_DEADLINE;
 	model_guest_sets(m->w->m, MODEL_RCX, msr);
 	model_guest_sets(m->w->m, MODEL_RAX, (uint32_t)value);
 	model_guest_sets(m->w->m, MODEL_RDX, value >> 32);
@@ -66,7 +86,7 @@ static void access_page(struct machine *m, bool write)
 	};
 	struct input *in = m->w->in;
 	const uint8_t where = in_8(in), which = in_8(in);
-	const uint64_t value = in_value(in);
+	const uint64_t value = register_value(in);
 	/* Registers stand 16 bytes apart; some accesses are not at one. */
 	const uint64_t address = APIC_PAGE + (where < 0xc0 ? where % 0x40 * 16u : value & 0xfff);
 
@@ -213,7 +233,7 @@ static void outside(struct machine *m, uint8_t what)
 		world_check_status(x86vcpu_set_lint(current(m), in_8(in) & 1, in_8(in) & 1), "set_lint");
 		break;
 	case 3:
-		world_pass(m->w, in_value(in) >> 8);
+		world_pass(m->w, in_8(in) & 1 ? in_8(in) * UINT64_C(1000) : in_value(in) >> 8);
 		break;
 	case 4:
 		end_interrupt(m);
@@ -267,8 +287,25 @@ static void step(struct machine *m)
 	world_check(m->w, "a step");
 }
 
+/* An APIC that software has enabled, in either mode, with its local vectors in use. */
+static void enable_apic(struct machine *m, uint8_t how)
+{
+	struct x86vcpu_apic_state apic;
+
+	if (!get_apic(m, &apic))
+		return;
+	if (how & 0x10)
+		apic.base |= 0x400;
+	else
+		apic.registers[0x0d] = 1u << (24 + m->current);
+	apic.registers[0x0f] = 0x1ff;
+	for (unsigned i = 0x32; i <= 0x37; i++)
+		apic.registers[i] = how & 0x20 ? 0x20u + i : i == 0x36 ? 0x400 : 0x10000;
+	world_check_status(x86vcpu_set_apic(current(m), &apic), "set_apic");
+}
+
 /* 32-bit mode without paging: the guest's page is at the same address. */
-static void begin(struct machine *m)
+static void begin(struct machine *m, uint8_t how)
 {
 	struct x86vcpu_state state = {.size = sizeof(state)};
 
@@ -277,6 +314,8 @@ static void begin(struct machine *m)
 	world_state(WORLD_PROTECTED32, 0, &state);
 	state.rflags |= RFLAGS_IF;
 	fuzz_check(!x86vcpu_set_state(current(m), X86VCPU_STATE_ALL, &state), "set_state");
+	if (how & 8)
+		enable_apic(m, how);
 }
 
 #define MOST_STEPS 128
@@ -292,7 +331,7 @@ void fuzz_lapic(struct input *in, enum model_backend backend)
 		ready = world_add(m.w, m.count, m.count);
 	for (uint32_t n = 0; n < m.count && ready; n++) {
 		choose(&m, n);
-		begin(&m);
+		begin(&m, how);
 	}
 	for (unsigned i = 0; ready && in_more(in) && i < MOST_STEPS; i++)
 		step(&m);
