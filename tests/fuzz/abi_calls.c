@@ -277,14 +277,19 @@ static int32_t global(struct abi *a, uint8_t how)
 	}
 }
 
-/* Of the CPU: only what it has may be touched, and what it has may be written back. */
-static int32_t host_msr(uint32_t number, uint8_t how)
+/* Of the CPU. The model has not all MSRs that its CPUID announces; of others none may be touched. */
+static int32_t host_msr(struct abi *a, uint32_t number, uint8_t how)
 {
+	const int32_t exists = x86vcpu_msr_exists(number);
 	uint64_t value;
-	const int32_t exists = x86vcpu_msr_exists(number), status = x86vcpu_msr_read(number, how & 8 ? NULL : &value);
+	int32_t status;
 
 	fuzz_check(exists == 0 || exists == 1, "msr_exists answers %d", exists);
+	world_check(a->w, "msr_exists");
+	status = x86vcpu_msr_read(number, how & 8 ? NULL : &value);
 	fuzz_check(how & 8 || (status == 0) == exists, "MSR %x exists: %d, is read: %d", number, exists, status);
+	if (exists)
+		model_forgive(a->w->m);
 	return status;
 }
 
@@ -448,7 +453,7 @@ int32_t abi_call(struct abi *a, uint32_t call, uint8_t how)
 	case 35:
 		return nested(a, how);
 	case 36:
-		return host_msr(in_8(a->w->in) & 1 ? guest_msr(a->w->in) : (uint32_t)in_value(a->w->in), how);
+		return host_msr(a, in_8(a->w->in) & 1 ? guest_msr(a->w->in) : (uint32_t)in_value(a->w->in), how);
 	case 33:
 		a->w->refuse_cancel = how & 1;
 		return 0;

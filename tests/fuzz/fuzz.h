@@ -212,6 +212,7 @@ struct snapshot {
 	struct x86vcpu_state state;
 	struct x86vcpu_apic_state apic;
 	struct x86vcpu_events events;
+	bool timed; /* the local APIC's timer is on */
 	int32_t state_status, apic_status, events_status;
 	uint64_t msrs[WORLD_SAVED];
 	uint32_t msr_count;

@@ -176,6 +176,12 @@ static bool get_apic(struct machine *m, struct x86vcpu_apic_state *apic)
 	return true;
 }
 
+/* Where the library has the TSC for a clock, time goes on, and what a timer does with it. */
+static bool is_timed(const struct machine *m, const struct x86vcpu_apic_state *apic)
+{
+	return apic->tsc_deadline || (apic->timer_remaining && m->w->flags & WORLD_NO_CLOCK);
+}
+
 /* Nothing that is kept is lost, and what one has another takes. */
 static void copy_apic(struct machine *m)
 {
@@ -185,7 +191,8 @@ static void copy_apic(struct machine *m)
 		return;
 	fuzz_check(!x86vcpu_set_apic(current(m), &before), "set_apic refuses what get_apic gave");
 	fuzz_check(get_apic(m, &after), "get_apic");
-	/* Time goes on where the library has the TSC for a clock. */
+	if (is_timed(m, &before))
+		return;
 	before.timer_remaining = after.timer_remaining = 0;
 	before.registers[0x39] = after.registers[0x39] = 0;
 	for (size_t i = 0; i < sizeof(before) / 4; i++)
@@ -208,7 +215,7 @@ static void change_apic(struct machine *m)
 	}
 	status = x86vcpu_set_apic(current(m), &apic);
 	world_check_status(status, "set_apic");
-	if (!status)
+	if (!status || is_timed(m, &before))
 		return;
 	get_apic(m, &after);
 	before.timer_remaining = after.timer_remaining = 0;
