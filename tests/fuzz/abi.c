@@ -112,6 +112,7 @@ static void break_config(struct input *in, struct x86vcpu_setup_config *config)
 	static struct x86vcpu_mmio_range mmio[X86VCPU_MAX_MMIO_RANGES];
 	static struct x86vcpu_msr_range msrs[X86VCPU_MAX_MSR_RANGES];
 	const uint8_t what = in_8(in);
+	unsigned at;
 
 	switch (what % 10) {
 	case 0:
@@ -129,19 +130,25 @@ static void break_config(struct input *in, struct x86vcpu_setup_config *config)
 	case 4:
 		config->ports = ports;
 		config->port_count = in_8(in) % (X86VCPU_MAX_PORT_RANGES + 1);
-		ports[in_8(in) % X86VCPU_MAX_PORT_RANGES] = (struct x86vcpu_port_range){in_16(in), in_16(in)};
+		at = in_8(in) % X86VCPU_MAX_PORT_RANGES;
+		ports[at].base = in_16(in);
+		ports[at].length = in_16(in);
 		break;
 	case 5:
 		config->mmio = mmio;
 		config->mmio_count = in_16(in) % (X86VCPU_MAX_MMIO_RANGES + 1);
 		for (unsigned i = 0; i < config->mmio_count; i++)
 			mmio[i].size = mmio[i].size ? mmio[i].size : 1;
-		mmio[in_8(in)] = (struct x86vcpu_mmio_range){in_value(in), in_value(in)};
+		at = in_8(in);
+		mmio[at].base = in_value(in);
+		mmio[at].size = in_value(in);
 		break;
 	case 6:
 		config->msrs = what & 0x80 ? NULL : msrs;
 		config->msr_count = in_8(in) % (X86VCPU_MAX_MSR_RANGES + 1);
-		msrs[in_8(in) % X86VCPU_MAX_MSR_RANGES] = (struct x86vcpu_msr_range){in_32(in), in_32(in)};
+		at = in_8(in) % X86VCPU_MAX_MSR_RANGES;
+		msrs[at].first = in_32(in);
+		msrs[at].last = in_32(in);
 		break;
 	case 7:
 		config->start = (uint32_t)in_value(in);
@@ -165,9 +172,12 @@ int32_t abi_setup(struct abi *a, uint32_t n, uint8_t how)
 	if (how & 2) {
 		struct x86vcpu_nested_paging paging = {.root_hpa = w->root};
 
-		if (how & 4)
-			paging = (struct x86vcpu_nested_paging){w->root | (in_value(w->in) & 0xfff0000000000fff), in_8(w->in),
-								in_8(w->in), in_8(w->in)};
+		if (how & 4) {
+			paging.root_hpa |= in_value(w->in) & 0xfff0000000000fff;
+			paging.levels = in_8(w->in);
+			paging.gpa_bits = in_8(w->in);
+			paging.mode = in_8(w->in);
+		}
 		/* Above what the CPU has no check can be asked for. */
 		if (paging.root_hpa >> 40 && paging.root_hpa >> 52 == 0)
 			paging.root_hpa = w->root;

@@ -198,33 +198,33 @@ static int32_t regs(struct abi *a, uint8_t how)
 static int32_t inject(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 {
 	struct input *in = a->w->in;
+	const uint32_t vector = (uint32_t)in_value(in), more = in_8(in) % 3;
 
 	switch (how & 3) {
 	case 0:
-		return x86vcpu_inject_interrupt(vcpu, (uint32_t)in_value(in));
+		return x86vcpu_inject_interrupt(vcpu, vector);
 	case 1:
-		return x86vcpu_inject_interrupt_with_trigger(vcpu, (uint32_t)in_value(in), in_8(in) % 3);
+		return x86vcpu_inject_interrupt_with_trigger(vcpu, vector, more);
 	case 2:
 		return x86vcpu_inject_nmi(vcpu);
 	default:
-		return x86vcpu_inject_exception(vcpu, (uint32_t)in_value(in), in_8(in) % 3, (uint32_t)in_value(in));
+		return x86vcpu_inject_exception(vcpu, vector, more, (uint32_t)in_value(in));
 	}
 }
 
 static int32_t deliver(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 {
 	struct input *in = a->w->in;
-	const struct x86vcpu_message message = {
-		.size = sizeof(message) + (how & 4 ? 4 : 0),
-		.destination = (uint32_t)in_value(in),
-		.logical = in_8(in) % 3,
-		.delivery = in_8(in) % 9,
-		.vector = in_8(in),
-		.level = in_8(in) % 3,
-	};
+	struct x86vcpu_message message = {.size = sizeof(message) + (how & 4 ? 4 : 0)};
 	uint64_t accepted = 0;
-	const int32_t status = x86vcpu_deliver_message(vcpu, how & 8 ? NULL : &message, how & 1 ? NULL : &accepted);
+	int32_t status;
 
+	message.destination = (uint32_t)in_value(in);
+	message.logical = in_8(in) % 3;
+	message.delivery = in_8(in) % 9;
+	message.vector = in_8(in);
+	message.level = in_8(in) % 3;
+	status = x86vcpu_deliver_message(vcpu, how & 8 ? NULL : &message, how & 1 ? NULL : &accepted);
 	fuzz_check(!status || !accepted, "a message that is refused is accepted");
 	for (uint32_t id = 0; id < 64; id++)
 		fuzz_check(!(accepted >> id & 1) || id < 64, "accepted by %u", id);
@@ -353,6 +353,7 @@ static int32_t nested(struct abi *a, uint8_t how)
 	struct x86vcpu_nested_tables *tables = &a->tables;
 	const uint64_t gpa = nested_address(in), hpa = nested_address(in);
 	const uint64_t size = nested_address(in);
+	const uint32_t permissions = in_8(in) % 9, type = in_8(in) % 8;
 	uint64_t found;
 
 	switch (how & 7) {
@@ -360,7 +361,7 @@ static int32_t nested(struct abi *a, uint8_t how)
 		if (tables->root_hpa)
 			return x86vcpu_nested_init(NULL, &a->w->ops, a->w, 0, 0);
 		tables->size = sizeof(*tables) + (how & 8);
-		return x86vcpu_nested_init(tables, &a->w->ops, a->w, how >> 4 & 1, in_8(in) % 5);
+		return x86vcpu_nested_init(tables, &a->w->ops, a->w, how >> 4 & 1, type);
 	case 1:
 		x86vcpu_nested_destroy(tables->root_hpa ? tables : NULL);
 		return 0;
@@ -369,7 +370,7 @@ static int32_t nested(struct abi *a, uint8_t how)
 	case 3:
 		return x86vcpu_nested_unmap(tables, gpa, size);
 	default:
-		return x86vcpu_nested_map(tables, gpa, hpa, size, in_8(in) % 9, in_8(in) % 8);
+		return x86vcpu_nested_map(tables, gpa, hpa, size, permissions, type);
 	}
 }
 

@@ -98,6 +98,7 @@ static void something_happens(struct world *w)
 {
 	struct x86vcpu *vcpu = w->vcpu[0];
 	const uint8_t what = in_8(w->in);
+	uint32_t vector;
 
 	fuzz_tell("event %u", what % 9);
 	switch (what % 9) {
@@ -108,8 +109,8 @@ static void something_happens(struct world *w)
 		world_check_status(x86vcpu_inject_nmi(vcpu), "inject_nmi");
 		break;
 	case 2:
-		world_check_status(x86vcpu_inject_exception(vcpu, in_8(w->in) & 31, what >> 7, in_32(w->in)),
-				   "inject_exception");
+		vector = in_8(w->in) & 31;
+		world_check_status(x86vcpu_inject_exception(vcpu, vector, what >> 7, in_32(w->in)), "inject_exception");
 		break;
 	case 3:
 		world_check_status(x86vcpu_request_exit(vcpu), "request_exit");

@@ -169,6 +169,13 @@ static bool in_protected_mode(struct world *w)
 	return state_of(w).cr0 & CR0_PE;
 }
 
+static uint64_t any_event(struct input *in)
+{
+	const uint32_t info = in_32(in);
+
+	return info | in_value(in) << 32;
+}
+
 /* The event that was being delivered: one that there is, or anything. */
 static uint64_t choose_vectoring(struct world *w)
 {
@@ -178,7 +185,7 @@ static uint64_t choose_vectoring(struct world *w)
 
 	if (how >= 0xf0) {
 		w->nonsense = true;
-		return in_32(w->in) | in_value(w->in) << 32;
+		return any_event(w->in);
 	}
 	w->delivering = type <= 2;
 	if (type == 2 || (type == 0 && !(state_of(w).rflags & RFLAGS_IF)))
@@ -212,7 +219,7 @@ static uint64_t choose_interruption(struct world *w)
 		return event(0, in_8(w->in), false, 0);
 	default:
 		w->nonsense = true;
-		return in_32(w->in) | in_value(w->in) << 32;
+		return any_event(w->in);
 	}
 }
 

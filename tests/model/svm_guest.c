@@ -373,6 +373,14 @@ static bool write_cr0(uint64_t value)
 	return true;
 }
 
+static bool write_cr3(uint64_t value)
+{
+	if (vmcb->efer & EFER_LMA && value >> 52)
+		return false;
+	vmcb->cr3 = value;
+	return true;
+}
+
 static bool mov_to_cr(const struct model_op *op, uint64_t gpr[16])
 {
 	const uint64_t value = in_64bit_mode() ? get(gpr, op->b & 15) : (uint32_t)get(gpr, op->b & 15);
@@ -386,7 +394,7 @@ static bool mov_to_cr(const struct model_op *op, uint64_t gpr[16])
 	if (op->a == 0)
 		ok = write_cr0(value);
 	else if (op->a == 3)
-		vmcb->cr3 = value & ~CR3_NO_FLUSH;
+		ok = write_cr3(value & ~CR3_NO_FLUSH);
 	else if (op->a == 8)
 		vmcb->virtual_interrupt = (vmcb->virtual_interrupt & ~V_TPR) | (value & 15);
 	else

@@ -412,6 +412,7 @@ static void add_choice(Suite *suite)
 	tcase_add_loop_test(tc, nmi_and_interrupt_wait_for_what_blocks_each, 0, COUNT(blocks));
 	tcase_add_loop_test(tc, exceptions_are_never_blocked, 0, COUNT(blocks));
 	tcase_add_test(tc, interrupt_goes_in_when_the_window_opens);
+	tcase_add_test(tc, interrupt_under_way_waits_for_if);
 	tcase_add_loop_test(tc, debug_trap_comes_before_nmi_and_interrupt, 0, COUNT(debug));
 	tcase_add_loop_test(tc, debug_trap_lets_exceptions_pass, 0, COUNT(debug));
 	tc = add_tcase(suite, "halted");
@@ -421,6 +422,22 @@ static void add_choice(Suite *suite)
 	tcase_add_loop_test(tc, exceptions_wake, 0, COUNT(blocks));
 	tcase_add_loop_test(tc, debug_trap_wakes, 0, COUNT(debug));
 }
+
+/* VM entry injects no interrupt with IF clear (SDM 27.3.1.4), not even one that was on its way. */
+START_TEST(interrupt_under_way_waits_for_if)
+{
+	struct guest *g = guest_with(0, 0);
+
+	guest_reinject(g, event_of(GUEST_EVENT_EXTERNAL, 0x40));
+	assert_none(g);
+	assert_windows(true, false);
+	guest_reinject(g, event_of(GUEST_EVENT_NMI, VECTOR_NMI));
+	assert_next(g, GUEST_EVENT_NMI, VECTOR_NMI);
+	fixture_set((struct guest_fixture *)g, G_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+	assert_next(g, GUEST_EVENT_EXTERNAL, 0x40);
+	assert_none(g);
+}
+END_TEST
 
 Suite *event_suite(void)
 {
