@@ -281,7 +281,7 @@ static int32_t acknowledge(void *ctx, uint64_t vm_id, uint32_t vcpu_id)
 
 	(void)vm_id;
 	/* The model's guest takes one interrupt after the other: nothing clears its IF. */
-	if ((how & 1 || ++w->acknowledged > 4) && vcpu_id < WORLD_VCPUS && w->vcpu[vcpu_id])
+	if ((how & 1 || (!(how & 2) && ++w->acknowledged > 4)) && vcpu_id < WORLD_VCPUS && w->vcpu[vcpu_id])
 		world_check_status(x86vcpu_set_lint(w->vcpu[vcpu_id], 0, 0), "set_lint");
 	return how & 2 ? -1 : how;
 }
