@@ -133,6 +133,7 @@ struct world {
 	uint32_t sent[WORLD_SENT], sent_count; /* send_interrupt: vCPU << 8 | vector */
 	uint32_t shadow; /* that the guest will be in when it does the next thing */
 	bool privileged; /* CPL 0 */
+	bool entry_fails; /* the exit tells so */
 	bool delivering; /* an interrupt or NMI, when the exit comes */
 	unsigned acknowledged; /* interrupts of the 8259A in this run */
 	unsigned steps; /* ops that the model may still ask for */

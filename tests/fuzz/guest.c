@@ -231,6 +231,8 @@ static void choose_raw(struct world *w, struct model_raw_exit *raw)
 
 	*raw = (struct model_raw_exit){.length = 2};
 	raw->reason = raw_reason(w, how);
+	/* No guest has run then: it has changed nothing. */
+	w->entry_fails = (uint32_t)raw->reason >> 31;
 	if (how & 2)
 		raw->qualification = in_value(in);
 	if (how & 4)
@@ -298,6 +300,8 @@ void guest_does_something(struct world *w, bool raw)
 		choose_op(w, &op);
 	}
 	enter_shadow(w);
+	if (raw && w->entry_fails)
+		model_guest_sets_nothing(w->m);
 	model_guest_does(w->m, &op);
 	w->steps = in_8(w->in) & 7;
 	model_guest_source(w->m, next_op, w);

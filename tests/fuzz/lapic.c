@@ -177,7 +177,7 @@ static bool get_apic(struct machine *m, struct x86vcpu_apic_state *apic)
 /* Where the library has the TSC for a clock, time goes on, and what a timer does with it. */
 static bool is_timed(const struct machine *m, const struct x86vcpu_apic_state *apic)
 {
-	return apic->tsc_deadline || (apic->registers[0x38] && m->w->flags & WORLD_NO_CLOCK);
+	return apic->tsc_deadline || m->w->flags & WORLD_NO_CLOCK;
 }
 
 static void compare(const struct x86vcpu_apic_state *before, const struct x86vcpu_apic_state *after, const char *what)

@@ -103,6 +103,7 @@ static void take_line(const char *path, const char *target, const char *folder, 
 
 static void take_file(const char *path, const char *folder)
 {
+	static char buffer[1 << 18];
 	char line[2 * LONGEST + 2], target[64];
 	FILE *file = fopen(path, "r");
 
@@ -112,6 +113,8 @@ static void take_file(const char *path, const char *folder)
 		failed++;
 		return;
 	}
+	/* All of it is in memory before a child can touch the file. */
+	setvbuf(file, buffer, _IOFBF, sizeof(buffer));
 	for (unsigned number = 1; fgets(line, sizeof(line), file); number++)
 		if (line[0] != '#' && line[0] != '\n')
 			take_line(path, target, folder, number, line);

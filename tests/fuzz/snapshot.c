@@ -46,7 +46,7 @@ void snapshot_take(struct world *w, struct x86vcpu *vcpu, struct snapshot *s)
 	s->state_status = x86vcpu_get_state(vcpu, X86VCPU_STATE_ALL, &s->state);
 	s->apic_status = x86vcpu_get_apic(vcpu, &s->apic);
 	s->events_status = x86vcpu_get_events(vcpu, &s->events);
-	s->timed = s->apic.registers[0x38] || s->apic.tsc_deadline;
+	s->timed = w->flags & WORLD_NO_CLOCK || s->apic.tsc_deadline;
 	s->apic.timer_remaining = 0;
 	s->apic.registers[APIC_TIMER_CURRENT] = 0;
 	take_msrs(w, vcpu, s);

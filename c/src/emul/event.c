@@ -323,12 +323,15 @@ static struct guest_event with_code_of_mode(struct guest *g, struct guest_event 
 	return event;
 }
 
-/* x86vcpu_set_state has cleared RFLAGS.IF meanwhile: the interrupt waits, or VM entry would fail (SDM 27.3.1.4). */
-static void hold_back_interrupt(struct guest *g)
+/*
+ * The VMM may have cleared RFLAGS.IF or set what blocks meanwhile: the event waits, or VM entry would fail (SDM 27.3.1.4,
+ * 27.3.1.5).
+ */
+static void hold_back(struct guest *g)
 {
 	struct guest_event *event = &g->events.reinject;
 
-	if (event->type != GUEST_EVENT_EXTERNAL || guest_get(g, G_RFLAGS) & RFLAGS_IF)
+	if (event->type == GUEST_EVENT_EXTERNAL ? interrupts_open(g) : event->type != GUEST_EVENT_NMI || nmis_open(g))
 		return;
 	event->valid = false;
 	put_back(g, event);
@@ -343,7 +346,7 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	/* Before the look: what is posted after it asks for another. */
 	guest_look(g);
 	if (events->reinject.valid)
-		hold_back_interrupt(g);
+		hold_back(g);
 	if (events->reinject.valid) {
 		event = with_code_of_mode(g, events->reinject);
 		events->reinject.valid = false;
