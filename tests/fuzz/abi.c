@@ -186,6 +186,9 @@ int32_t abi_setup(struct abi *a, uint32_t n, uint8_t how)
 	world_setup_config(w, n, &config);
 	if (how & 4)
 		break_config(w->in, &config);
+	/* Then it has no memory regions, and no other will. */
+	if (how & 8)
+		w->flags |= WORLD_NO_MEMORY;
 	return x86vcpu_setup(w->vcpu[n], how & 8 ? NULL : &config);
 }
 
