@@ -25,7 +25,10 @@ void require(int32_t status, const char *call)
 
 /* ---- vCPUs ---------------------------------------------------------------------------------------- */
 
-/* In its reset state. No port or MSR is passed through or kept back. */
+/*
+ * In its reset state. No port or MSR is passed through or kept back. This kernel has neither vector registers in
+ * use nor user mode, so the guest's may stay in the CPU.
+ */
 static void create_vcpu(struct vm *vm, unsigned id, uint64_t entry)
 {
 	struct vcpu *vcpu = &vm->vcpu[id];
@@ -34,6 +37,7 @@ static void create_vcpu(struct vm *vm, unsigned id, uint64_t entry)
 	struct x86vcpu_setup_config setup = {
 		.size = sizeof(setup),
 		.time_slice_ns = TIME_SLICE_NS,
+		.flags = X86VCPU_SETUP_KEEP_CONTEXT,
 		.start = id == 0 ? X86VCPU_START_AT_ENTRY : X86VCPU_START_WAIT_FOR_SIPI,
 	};
 

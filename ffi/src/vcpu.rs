@@ -89,6 +89,7 @@ pub const X86VCPU_START_AT_ENTRY: u32 = 0;
 pub const X86VCPU_START_WAIT_FOR_SIPI: u32 = 1;
 
 pub const X86VCPU_SETUP_NO_LOCAL_APIC: u32 = 1 << 0;
+pub const X86VCPU_SETUP_KEEP_CONTEXT: u32 = 1 << 1;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

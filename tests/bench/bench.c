@@ -69,10 +69,11 @@ static void report(const char *name, uint64_t instructions)
 
 #define LONG_SLICE_NS UINT64_C(10000000000)
 
-static void boot(const struct guest_code *code)
+static void boot(const struct guest_code *code, uint32_t flags)
 {
 	guest_init(&g, 0);
 	g.config.time_slice_ns = LONG_SLICE_NS;
+	g.config.flags = flags;
 	guest_start(&g, GUEST_LONG, code);
 }
 
@@ -83,15 +84,20 @@ static void boot(const struct guest_code *code)
 	GUEST_CODE_BLOB(id##_code, 64, LOOP(text));                                                               \
 	METAL_TEST(id, "bench." #id)                                                                              \
 	{                                                                                                         \
-		boot(&id##_code);                                                                                 \
+		boot(&id##_code, 0);                                                                              \
 		report(#id, round_trips(X86VCPU_EXIT_##kind));                                                    \
+	}                                                                                                         \
+	METAL_TEST(id##_kept, "bench." #id "_kept")                                                               \
+	{                                                                                                         \
+		boot(&id##_code, X86VCPU_SETUP_KEEP_CONTEXT);                                                     \
+		report(#id "_kept", round_trips(X86VCPU_EXIT_##kind));                                            \
 	}
 
 #define INSIDE(id, setup, text)                                                                                   \
 	GUEST_CODE_BLOB(id##_code, 64, setup COUNTED(text));                                                      \
 	METAL_TEST(id, "bench." #id)                                                                              \
 	{                                                                                                         \
-		boot(&id##_code);                                                                                 \
+		boot(&id##_code, 0);                                                                              \
 		report(#id, handled_inside());                                                                    \
 	}
 

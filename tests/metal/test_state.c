@@ -289,7 +289,7 @@ METAL_TEST(isolation_from_host, "state.guest_does_not_see_the_host")
 
 GUEST_CODE_BLOB(ymm_code, 64,
 	"mov %cr4, %rax; bts $18, %rax; mov %rax, %cr4; xor %ecx, %ecx; xor %edx, %edx; mov $7, %eax; xsetbv;"
-	"vmovdqu 0x12000, %ymm5; mov $1, %eax; vmcall; vmovdqu %ymm5, 0x12040; mov $2, %eax; vmcall");
+	"vmovdqu 0x12000, %ymm5; mov $1, %eax; vmcall; 1: vmovdqu %ymm5, 0x12040; mov $2, %eax; vmcall; jmp 1b");
 
 METAL_TEST(ymm, "state.ymm_registers_survive_another_guest", .models = "corei7_skylake_x corei7_haswell_4770")
 {
@@ -305,6 +305,135 @@ METAL_TEST(ymm, "state.ymm_registers_survive_another_guest", .models = "corei7_s
 	guest_run_call(&g, 2);
 	for (unsigned i = 0; i < 4; i++)
 		CHECK_EQ(guest_load(&g, GUEST_DATA + 0x40 + i * 8, 8), UINT64_C(0x1111111111111111) * (i + 1));
+}
+
+GUEST_CODE_BLOB(later_code, 64,
+	"mov %cr4, %rax; bts $18, %rax; mov %rax, %cr4; mov $1, %eax; vmcall;"
+	"xor %ecx, %ecx; xor %edx, %edx; mov $7, %eax; xsetbv;"
+	"vmovdqu %ymm5, 0x12020; vmovdqu 0x12000, %ymm5; mov $2, %eax; vmcall; vmovdqu %ymm5, 0x12040;"
+	"mov $3, %eax; vmcall");
+
+static void host_xsetbv(uint32_t value)
+{
+	__asm__ volatile("xsetbv" : : "a"(value), "d"(0), "c"(0));
+}
+
+/* The host has had its upper halves of YMM5 in use, and has turned AVX off; the guest turns it on in the midst of a run. */
+METAL_TEST(ymm_later, "state.ymm_registers_enabled_later_are_empty", .models = "corei7_skylake_x corei7_haswell_4770")
+{
+	static const uint64_t hosts[4] = {1, 2, 3, 4};
+	uint64_t now[4];
+
+	host_enable();
+	host_xsetbv(7);
+	__asm__ volatile("vmovdqu %0, %%ymm5" : : "m"(hosts));
+	host_xsetbv(1);
+	guest_boot(&g, GUEST_LONG, &later_code);
+	for (unsigned i = 0; i < 4; i++)
+		guest_store(&g, GUEST_DATA + i * 8, 8, UINT64_C(0x1111111111111111) * (i + 1));
+	guest_run_call(&g, 1);
+	guest_run_call(&g, 2);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(guest_load(&g, GUEST_DATA + 0x20 + i * 8, 8), 0);
+	host_xsetbv(7);
+	__asm__ volatile("vmovdqu %%ymm5, %0" : "=m"(now));
+	host_xsetbv(1);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(now[i], hosts[i]);
+	guest_run_call(&g, 3);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(guest_load(&g, GUEST_DATA + 0x40 + i * 8, 8), UINT64_C(0x1111111111111111) * (i + 1));
+}
+
+/* ---- A context that is kept between two runs ---------------------------------------------------------------- */
+
+static void boot_keeping(struct guest *guest, uint32_t id, const struct guest_code *code)
+{
+	guest_init(guest, id);
+	guest->config.flags = X86VCPU_SETUP_KEEP_CONTEXT;
+	guest_start(guest, GUEST_LONG, code);
+}
+
+METAL_TEST(kept_ymm, "state.kept_registers_are_exchanged_for_another_guests", .models = "corei7_skylake_x corei7_haswell_4770")
+{
+	boot_keeping(&g, 0, &ymm_code);
+	for (unsigned i = 0; i < 4; i++)
+		guest_store(&g, GUEST_DATA + i * 8, 8, UINT64_C(0x1111111111111111) * (i + 1));
+	guest_run_call(&g, 1);
+	boot_keeping(&h, 1, &ymm_code);
+	guest_run_call(&h, 1);
+	guest_run_call(&h, 2);
+	CHECK_EQ(guest_load(&h, GUEST_DATA + 0x58, 8), 0);
+	guest_run_call(&g, 2);
+	for (unsigned i = 0; i < 4; i++)
+		CHECK_EQ(guest_load(&g, GUEST_DATA + 0x40 + i * 8, 8), UINT64_C(0x1111111111111111) * (i + 1));
+	guest_run_call(&h, 2);
+	CHECK_EQ(guest_load(&h, GUEST_DATA + 0x58, 8), 0);
+}
+
+METAL_TEST(kept_isolation, "state.guests_with_kept_contexts_do_not_see_each_other")
+{
+	boot_keeping(&g, 0, &secret_code);
+	guest_run_call(&g, 1);
+	boot_keeping(&h, 1, &spy_code);
+	guest_run_call(&h, 3);
+	CHECK_EQ(h.exit.u.hypercall.args[0], 0);
+	CHECK_EQ(h.exit.u.hypercall.args[1] & 0x3800, 0);
+	guest_run_call(&g, 2);
+	CHECK_EQ(g.exit.u.hypercall.args[0], 0x5ec2e7);
+	CHECK_EQ(g.exit.u.hypercall.args[1], 0x5ec2e7);
+}
+
+METAL_TEST(kept_host, "state.host_has_its_own_context_back_after_unbind",
+	   .models = "corei7_skylake_x corei7_haswell_4770 corei7_sandy_bridge_2600k")
+{
+	struct host_snapshot before;
+
+	host_enable();
+	host_paint();
+	host_snapshot(&before);
+	__asm__ volatile("movq %0, %%cr0" : : "r"(host_cr0() | 8));
+	boot_keeping(&g, 0, &change_code);
+	guest_store(&g, 0x12010, 2, 0x67);
+	guest_store(&g, 0x12012, 8, GUEST_GDT);
+	guest_run_call(&g, 1);
+	guest_run_until(&g, X86VCPU_EXIT_HALT);
+	CHECK_OK(x86vcpu_unbind(g.vcpu));
+	CHECK_EQ(host_cr0() & 8, 8);
+	__asm__ volatile("clts");
+	host_check_unchanged(&before);
+}
+
+/* The VMM reads and changes what the CPU has kept: XMM3, IA32_KERNEL_GS_BASE, IA32_TSC_AUX, IA32_LSTAR. */
+GUEST_CODE_BLOB(kept_code, 64,
+	"mov $0x1357, %eax; movq %rax, %xmm3; xor %edx, %edx;"
+	".irp msr, 0xc0000102, 0xc0000103, 0xc0000082; mov $\\msr, %ecx; wrmsr; .endr; mov $1, %eax; vmcall;"
+	"movq %xmm3, %rdi; mov $0xc0000102, %ecx; rdmsr; mov %eax, %esi; mov $0xc0000082, %ecx; rdmsr; mov %eax, %r8d;"
+	"rdtscp; mov %ecx, %r9d; mov %r8d, %edx; mov $2, %eax; vmcall");
+
+METAL_TEST(kept_access, "state.kept_context_can_be_read_and_changed")
+{
+	static const uint32_t msrs[] = {0xc0000102, 0xc0000103, 0xc0000082};
+	static _Alignas(64) uint8_t image[8192];
+	uint64_t size = sizeof(image), value;
+
+	boot_keeping(&g, 0, &kept_code);
+	guest_run_call(&g, 1);
+	CHECK_OK(x86vcpu_get_xsave(g.vcpu, image, &size));
+	CHECK_EQ(image[0xd0] | image[0xd1] << 8, 0x1357); /* XMM3 */
+	image[0xd0] = 0x68;
+	image[0xd1] = 0x24;
+	CHECK_OK(x86vcpu_set_xsave(g.vcpu, image, size));
+	for (unsigned i = 0; i < 3; i++) {
+		CHECK_OK(x86vcpu_get_msr(g.vcpu, msrs[i], &value));
+		CHECK_EQ(value, 0x1357);
+		CHECK_OK(x86vcpu_set_msr(g.vcpu, msrs[i], 0x2468 + i));
+	}
+	guest_run_call(&g, 2);
+	CHECK_EQ(g.exit.u.hypercall.args[0], 0x2468); /* RDI: XMM3 */
+	CHECK_EQ(g.exit.u.hypercall.args[1], 0x2468); /* RSI: KERNEL_GS_BASE */
+	CHECK_EQ(g.exit.u.hypercall.args[2], 0x246a); /* RDX: LSTAR */
+	CHECK_EQ(g.exit.u.hypercall.args[5], 0x2469); /* R9: TSC_AUX */
 }
 
 GUEST_CODE_BLOB(tables_code, 64,

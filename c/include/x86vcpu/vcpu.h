@@ -114,6 +114,17 @@ enum x86vcpu_start {
 
 /* The vCPU has no local APIC, and CPUID says so. The VMM may claim its MSRs and addresses. */
 #define X86VCPU_SETUP_NO_LOCAL_APIC (UINT32_C(1) << 0)
+/*
+ * What neither VMCS nor VMCB switches stays the guest's between two runs, which saves the most of what a short
+ * run costs: x87 to AVX-512 registers, XCR0, IA32_XSS, IA32_TSC_AUX, and on VT-x STAR, LSTAR, CSTAR, FMASK and
+ * KERNEL_GS_BASE. The host gets its own back by x86vcpu_unbind, whatever this vCPU was doing. No other vCPU ever
+ * sees them: they are exchanged when another one runs on this CPU.
+ *
+ * With it the host promises for all of its code, interrupt and exception handlers too, to do without these
+ * between a run and unbind: it is compiled without x87 and vector registers (-mgeneral-regs-only), and enters no
+ * user mode meanwhile. It finds CR0.TS clear.
+ */
+#define X86VCPU_SETUP_KEEP_CONTEXT (UINT32_C(1) << 1)
 
 /*
  * Makes a vCPU. Takes frames; ops must outlive it. Any CPU, after x86vcpu_select or the first successful

@@ -53,6 +53,8 @@ struct backend {
 	void (*unbind)(struct guest *g);
 	/* Makes a bound guest the one that this CPU's instructions reach, after another was. */
 	void (*load)(struct guest *g);
+	/* Gives the host back what g->context.loaded says that the CPU holds of the guest between two runs. */
+	void (*unload)(struct guest *g);
 	int32_t (*run)(struct guest *g); /* fills *g->exit, unless it fails */
 };
 

@@ -7,6 +7,11 @@
 #include "x86vcpu/msr.h"
 
 #define PAGE_BYTES UINT64_C(4096)
+/*
+ * Components that a guest can change without enabling them: SSE needs CR4.OSFXSR alone, and PKRU CR4.PKE
+ * (SDM Vol. 1, 13.3; Vol. 2 WRPKRU).
+ */
+#define XCR0_ALWAYS (XCR0_X87 | XCR0_SSE)
 #define FCW_RESET 0x37fu     /* in an FXSAVE image: as FNINIT leaves it */
 #define MXCSR_RESET 0x1f80u
 #define MXCSR_OFFSET 24
@@ -91,6 +96,7 @@ void context_reset(struct guest *g)
 	area[MXCSR_OFFSET] = MXCSR_RESET & 0xff;
 	area[MXCSR_OFFSET + 1] = MXCSR_RESET >> 8;
 	g->xcr0 = XCR0_X87;
+	g->context.used = XCR0_ALWAYS | (g->limits.xcr0 & XCR0_PKRU);
 	for (unsigned i = 0; i < 4; i++)
 		g->dr[i] = 0;
 	g->dr6 = DR6_RESET;
@@ -150,6 +156,8 @@ bool context_restore(struct guest *g, const void *image)
 	}
 	memset(g->context.guest_area, 0, g->context.frames * PAGE_BYTES / 2);
 	memcpy(g->context.guest_area, image, bytes);
+	if (bytes > XSAVE_LEGACY_SIZE)
+		g->context.used |= header.xstate_bv;
 	return true;
 }
 
@@ -184,11 +192,12 @@ void context_bind(struct guest *g)
 
 /*
  * Both images are moved with everything enabled that either side may have used; otherwise a
- * component that only one side enables would stay behind in the registers.
+ * component that only one side enables would stay behind in the registers. XSETBV is dear: a guest that has
+ * not enabled more than the host costs none to begin with.
  */
 static void exchange(struct guest *g, void *save, const void *restore, uint64_t before, uint64_t after)
 {
-	const uint64_t all = g->limits.xcr0 | g->context.host_xcr0;
+	const uint64_t all = g->context.used | g->context.host_xcr0;
 
 	if (before != all)
 		insn_xsetbv(0, all);
@@ -208,6 +217,7 @@ static void load_extended(struct guest *g)
 		return;
 	}
 	context->host_xcr0 = insn_xgetbv(0);
+	context->used |= g->xcr0; /* the VMM may have set it */
 	exchange(g, context->host_area, context->guest_area, context->host_xcr0, g->xcr0);
 }
 
@@ -225,10 +235,31 @@ static void store_extended(struct guest *g)
 	exchange(g, context->guest_area, context->host_area, g->xcr0, context->host_xcr0);
 }
 
+/* What it enables for the first time holds the host's values, until both images have been moved with it. */
 void context_load_xcr0(struct guest *g)
 {
+	const uint64_t xcr0 = g->xcr0;
+
+	if (!g->context.has_xsave)
+		return;
+	if (xcr0 & ~g->context.used) {
+		store_extended(g);
+		g->xcr0 = xcr0;
+		load_extended(g);
+		return;
+	}
+	insn_xsetbv(0, xcr0);
+}
+
+void context_use_everything(struct guest *g)
+{
+	g->context.used = XCR0_ALWAYS | g->limits.xcr0;
+}
+
+void context_read_xcr0(struct guest *g)
+{
 	if (g->context.has_xsave)
-		insn_xsetbv(0, g->xcr0);
+		g->xcr0 = insn_xgetbv(0);
 }
 
 void context_load_msrs(struct guest *g)
@@ -269,7 +300,7 @@ void context_load_drs(struct guest *g)
 	g->drs_loaded = true;
 }
 
-static void store_drs(struct guest *g)
+void context_store_drs(struct guest *g)
 {
 	insn_read_drs(g->dr);
 	g->dr6 = insn_read_dr6();
@@ -285,14 +316,14 @@ void context_load(struct guest *g)
 		insn_clts();
 	load_switched_msrs(g);
 	load_extended(g);
+	g->context.loaded = true;
 }
 
 void context_store(struct guest *g)
 {
-	if (g->drs_loaded)
-		store_drs(g);
 	store_extended(g);
 	store_switched_msrs(g);
 	if (g->context.host_cr0 & CR0_TS)
-		insn_write_cr0(g->context.host_cr0);
+		insn_write_cr0(insn_read_cr0() | CR0_TS);
+	g->context.loaded = false;
 }

@@ -2,7 +2,8 @@
 /*
  * State that neither a VMCS nor a VMCB switches: x87 to AVX-512 registers, XCR0, IA32_XSS,
  * IA32_TSC_AUX, and DR0 to DR3 with DR6. Loaded when a run begins, stored when it ends, so that
- * neither the host nor another guest ever sees it.
+ * neither the host nor another guest ever sees it; all but the debug registers stay loaded for a host that
+ * promised not to look (X86VCPU_SETUP_KEEP_CONTEXT).
  */
 #ifndef EMUL_CONTEXT_H
 #define EMUL_CONTEXT_H
@@ -18,6 +19,9 @@ void context_destroy(struct guest *g);
 /* The state after reset. */
 void context_reset(struct guest *g);
 
+/* After context_reset, where the guest may enable what it likes without an exit. */
+void context_use_everything(struct guest *g);
+
 /* The guest's image while it is not loaded: its size, a copy, and its replacement; false: XRSTOR would fault. */
 uint64_t context_image_bytes(const struct guest *g);
 void context_save(const struct guest *g, void *image);
@@ -26,12 +30,15 @@ bool context_restore(struct guest *g, const void *image);
 /* Reads what the host has on this CPU, and may not change before it unbinds: IA32_XSS, IA32_TSC_AUX. */
 void context_bind(struct guest *g);
 
-/* IRQs off between load and store. load clears CR0.TS; store sets it again. */
+/* IRQs off between load and store, but where it is kept. load clears CR0.TS; store sets it again. */
 void context_load(struct guest *g);
 void context_store(struct guest *g);
+/* The debug registers' part, at the end of a run that has loaded them. */
+void context_store_drs(struct guest *g);
 
-/* The guest's XCR0 changed while it is loaded. */
+/* The guest's XCR0 changed while it is loaded, by emulation, or maybe by itself. */
 void context_load_xcr0(struct guest *g);
+void context_read_xcr0(struct guest *g);
 /* The guest's TSC_AUX or XSS changed while it is loaded. */
 void context_load_msrs(struct guest *g);
 /* The guest uses debug registers: from now to the end of the run the CPU holds them. */

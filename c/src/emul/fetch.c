@@ -17,12 +17,20 @@ static struct fetch_memo *memo_at(struct guest *g, uint64_t rip)
 	return &g->fetch_memos[(rip ^ rip >> 4) % FETCH_MEMOS];
 }
 
-static bool same_state(struct guest *g, const struct fetch_memo *memo)
+/* Bits that a fetch in 64-bit mode depends on (SDM 4.1, 4.6). Others, such as CR0.TS, change often. */
+#define CR0_OF_FETCH (CR0_PE | CR0_PG)
+#define CR4_OF_FETCH (CR4_PAE | CR4_LA57 | CR4_SMEP)
+
+/* With GUEST_MODE_FIELDS valid, and RIP. */
+static bool same_state(const struct guest *g, const struct fetch_memo *memo)
 {
-	return memo->rip == guest_get(g, G_RIP) && memo->cr3 == guest_get(g, G_CR3) &&
-	       memo->cs == guest_get(g, G_ACCESS + X86VCPU_SEGMENT_CS) &&
-	       memo->ss == guest_get(g, G_ACCESS + X86VCPU_SEGMENT_SS) && memo->cr0 == guest_get(g, G_CR0) &&
-	       memo->cr4 == guest_get(g, G_CR4) && memo->efer == guest_get(g, G_EFER);
+	const uint64_t *field = g->field;
+
+	return memo->rip == field[G_RIP] && memo->cr3 == field[G_CR3] &&
+	       memo->cs == field[G_ACCESS + X86VCPU_SEGMENT_CS] &&
+	       memo->ss == field[G_ACCESS + X86VCPU_SEGMENT_SS] &&
+	       !((memo->cr0 ^ field[G_CR0]) & CR0_OF_FETCH) && !((memo->cr4 ^ field[G_CR4]) & CR4_OF_FETCH) &&
+	       memo->efer == field[G_EFER];
 }
 
 static bool same_bytes(struct guest *g, const struct fetch_memo *memo)
@@ -38,8 +46,11 @@ static bool same_bytes(struct guest *g, const struct fetch_memo *memo)
 
 static bool recall(struct guest *g, struct decode *d)
 {
-	const struct fetch_memo *memo = memo_at(g, guest_get(g, G_RIP));
+	const struct fetch_memo *memo;
 
+	if (~g->valid & GUEST_MODE_FIELDS)
+		guest_read_mode(g);
+	memo = memo_at(g, guest_get(g, G_RIP));
 	if (!memo->path.levels || !same_state(g, memo) || !paging_path_holds(g, &memo->path) ||
 	    !same_bytes(g, memo))
 		return false;

@@ -175,6 +175,9 @@ struct guest_context {
 	uint32_t mxcsr_mask; /* bits of MXCSR that exist; 0 before the first bind */
 	uint64_t frames;
 	bool has_xsave, has_xss, has_tsc_aux;
+	bool keep;   /* from one run to the next */
+	bool loaded; /* the CPU holds the guest's */
+	uint64_t used;                   /* components that the guest may have changed so far */
 	uint64_t host_xcr0;              /* read at each run, */
 	uint64_t host_xss, host_tsc_aux; /* at bind */
 	uint64_t host_cr0;
@@ -189,6 +192,7 @@ struct guest {
 	uint64_t dirty;
 	uint64_t field[G_FIELDS];
 	uint64_t (*read_field)(struct guest *g, enum guest_field field);
+	void (*read_mode)(struct guest *g); /* all of GUEST_MODE_FIELDS, none of which is valid. NULL: one by one */
 
 	const struct x86vcpu_host_ops *host;
 	void *ctx;
@@ -233,15 +237,18 @@ struct guest {
 	uint32_t memory_last; /* index of the region that answered last */
 	const struct x86vcpu_mmio_range *mmio;
 	uint32_t mmio_count;
+	uint32_t mmio_last;
 	struct x86vcpu_msr_range msr_ranges[X86VCPU_MAX_MSR_RANGES];
 	uint32_t msr_range_count;
 
 	struct fetch_memo fetch_memos[FETCH_MEMOS]; /* emul/fetch.c */
 };
 
+#define GUEST_BIT(field) (UINT64_C(1) << (field))
+
 static inline uint64_t guest_get(struct guest *g, enum guest_field field)
 {
-	const uint64_t bit = UINT64_C(1) << field;
+	const uint64_t bit = GUEST_BIT(field);
 
 	if (!(g->valid & bit)) {
 		g->field[field] = g->read_field(g, field);
@@ -252,7 +259,7 @@ static inline uint64_t guest_get(struct guest *g, enum guest_field field)
 
 static inline void guest_set(struct guest *g, enum guest_field field, uint64_t value)
 {
-	const uint64_t bit = UINT64_C(1) << field;
+	const uint64_t bit = GUEST_BIT(field);
 
 	g->field[field] = value;
 	g->valid |= bit;
@@ -265,6 +272,22 @@ static inline void guest_update(struct guest *g, enum guest_field field, uint64_
 	if (guest_get(g, field) != value)
 		guest_set(g, field, value);
 }
+
+/* What the end of an instruction asks for in any case. A backend reads them at once: cheaper than one by one. */
+#define GUEST_INSTRUCTION_FIELDS (GUEST_BIT(G_RIP) | GUEST_BIT(G_RFLAGS) | GUEST_BIT(G_BLOCKING))
+
+static inline void guest_know_instruction(struct guest *g, uint64_t rip, uint64_t rflags, uint64_t blocking)
+{
+	g->field[G_RIP] = rip;
+	g->field[G_RFLAGS] = rflags;
+	g->field[G_BLOCKING] = blocking;
+	g->valid |= GUEST_INSTRUCTION_FIELDS;
+}
+
+/* What decides how an instruction is fetched and decoded. */
+#define GUEST_MODE_FIELDS                                                                                     \
+	(GUEST_BIT(G_ACCESS + X86VCPU_SEGMENT_CS) | GUEST_BIT(G_ACCESS + X86VCPU_SEGMENT_SS) |                 \
+	 GUEST_BIT(G_CR0) | GUEST_BIT(G_CR3) | GUEST_BIT(G_CR4) | GUEST_BIT(G_EFER))
 
 /* General register `index` of an instruction encoding, RSP included. */
 static inline uint64_t guest_gpr(struct guest *g, unsigned index)
@@ -316,17 +339,24 @@ uint64_t guest_wrap_ip(struct guest *g, uint64_t rip);
  * clears, and TF makes a single-step trap pending (SDM 26.3.2, Vol. 2 STI).
  */
 void guest_end_instruction(struct guest *g);
+/* Make GUEST_INSTRUCTION_FIELDS, and GUEST_MODE_FIELDS, valid. */
+void guest_read_instruction(struct guest *g);
+void guest_read_mode(struct guest *g);
 /* Ends the instruction at RIP, `length` bytes long (1 to 15): RIP advances and wraps, and the above. */
 static inline void guest_skip(struct guest *g, unsigned length)
 {
 	const uint64_t shadow = GUEST_BLOCKING_STI | GUEST_BLOCKING_MOV_SS;
-	uint64_t rip = guest_get(g, G_RIP) + length;
+	uint64_t rip;
 
+	if (~g->valid & GUEST_INSTRUCTION_FIELDS)
+		guest_read_instruction(g);
+	rip = g->field[G_RIP] + length;
 	/* Below 4 GiB no mode wraps. */
 	if (rip >> 32)
 		rip = guest_wrap_ip(g, rip);
-	guest_set(g, G_RIP, rip);
-	if (guest_get(g, G_BLOCKING) & shadow || guest_get(g, G_RFLAGS) & (RFLAGS_RF | RFLAGS_TF))
+	g->field[G_RIP] = rip;
+	g->dirty |= GUEST_BIT(G_RIP);
+	if (g->field[G_BLOCKING] & shadow || g->field[G_RFLAGS] & (RFLAGS_RF | RFLAGS_TF))
 		guest_end_instruction(g);
 }
 
@@ -378,10 +408,10 @@ static inline bool guest_signalled(const struct guest *g)
 	       __atomic_load_n(&events->init, __ATOMIC_ACQUIRE) |
 	       __atomic_load_n(&events->startup, __ATOMIC_ACQUIRE);
 }
-/* In the run loop, before each entry: guest_must_leave, looked at only when there is attention. */
-static inline bool guest_is_called(struct guest *g)
+/* In the run loop, before each entry: whether anything was posted, and guest_must_leave is worth a call. */
+static inline uint32_t guest_attention(const struct guest *g)
 {
-	return __atomic_load_n(&g->events.attention, __ATOMIC_SEQ_CST) && guest_must_leave(g);
+	return __atomic_load_n(&g->events.attention, __ATOMIC_SEQ_CST);
 }
 /*
  * The event to inject at the next entry (SDM 27.6, priorities of SDM table 6-2), taken off the queues;
@@ -407,8 +437,27 @@ bool guest_wake(struct guest *g);
 int32_t guest_read_physical(struct guest *g, uint64_t gpa, void *buf, uint64_t len);
 /* Where a memory region has `gpa`, and in *left how many bytes of the region follow from there. Or NULL. */
 const uint8_t *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *left);
-bool guest_is_mmio(const struct guest *g, uint64_t gpa);
-/* Whether one MMIO range, or the local APIC, holds all of [gpa, gpa + bytes), bytes being 1 or more. */
-bool guest_is_mmio_access(const struct guest *g, uint64_t gpa, uint64_t bytes);
+static inline bool guest_mmio_range_holds(const struct x86vcpu_mmio_range *range, uint64_t gpa, uint64_t bytes)
+{
+	const uint64_t offset = gpa - range->base;
+
+	return offset < range->size && range->size - offset >= bytes;
+}
+
+bool guest_search_mmio(struct guest *g, uint64_t gpa, uint64_t bytes);
+/*
+ * Whether one MMIO range, or the local APIC, holds all of [gpa, gpa + bytes), bytes being 1 or more. The range that
+ * answered last is asked first.
+ */
+static inline bool guest_is_mmio_access(struct guest *g, uint64_t gpa, uint64_t bytes)
+{
+	return (g->mmio_last < g->mmio_count && guest_mmio_range_holds(&g->mmio[g->mmio_last], gpa, bytes)) ||
+	       guest_search_mmio(g, gpa, bytes);
+}
+
+static inline bool guest_is_mmio(struct guest *g, uint64_t gpa)
+{
+	return guest_is_mmio_access(g, gpa, 1);
+}
 
 #endif

@@ -80,20 +80,15 @@ int32_t guest_read_physical(struct guest *g, uint64_t gpa, void *buf, uint64_t l
 	return X86VCPU_OK;
 }
 
-bool guest_is_mmio_access(const struct guest *g, uint64_t gpa, uint64_t bytes)
+bool guest_search_mmio(struct guest *g, uint64_t gpa, uint64_t bytes)
 {
 	if (lapic_at(&g->lapic, gpa, bytes))
 		return true;
 	for (uint32_t i = 0; i < g->mmio_count; i++) {
-		const uint64_t offset = gpa - g->mmio[i].base;
-
-		if (offset < g->mmio[i].size && g->mmio[i].size - offset >= bytes)
+		if (guest_mmio_range_holds(&g->mmio[i], gpa, bytes)) {
+			g->mmio_last = i;
 			return true;
+		}
 	}
 	return false;
-}
-
-bool guest_is_mmio(const struct guest *g, uint64_t gpa)
-{
-	return guest_is_mmio_access(g, gpa, 1);
 }

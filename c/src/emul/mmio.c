@@ -182,7 +182,7 @@ static int access_lapic(struct guest *g, const struct decode *d, uint64_t gpa, b
 }
 
 /* Whether all of the operand at `gpa` is in one page and in one device. */
-static bool is_whole(const struct guest *g, const struct decode *d, uint64_t gpa)
+static bool is_whole(struct guest *g, const struct decode *d, uint64_t gpa)
 {
 	return (gpa & 0xfff) + d->memory_bytes <= 0x1000 && guest_is_mmio_access(g, gpa, d->memory_bytes);
 }

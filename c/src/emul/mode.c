@@ -50,3 +50,22 @@ void guest_end_instruction(struct guest *g)
 	if (rflags & RFLAGS_TF)
 		guest_set(g, G_PENDING_DB, guest_get(g, G_PENDING_DB) | PENDING_DB_BS);
 }
+
+void guest_read_instruction(struct guest *g)
+{
+	(void)guest_get(g, G_RIP);
+	(void)guest_get(g, G_RFLAGS);
+	(void)guest_get(g, G_BLOCKING);
+}
+
+void guest_read_mode(struct guest *g)
+{
+	uint64_t missing = GUEST_MODE_FIELDS & ~g->valid;
+
+	if (missing == GUEST_MODE_FIELDS && g->read_mode) {
+		g->read_mode(g);
+		return;
+	}
+	for (; missing; missing &= missing - 1)
+		(void)guest_get(g, (enum guest_field)__builtin_ctzll(missing));
+}

@@ -20,25 +20,37 @@ static uint64_t low_mask(unsigned bytes)
 
 /* ---- IN and OUT ----------------------------------------------------------------------------------------- */
 
-static int port_read(struct guest *g, const struct pio *io)
+static int port_read(struct guest *g, uint16_t port, unsigned bytes)
 {
 	emul_report(g, X86VCPU_EXIT_PORT_IO_READ);
-	g->exit->u.port_io = (struct x86vcpu_port_io){.port = io->port, .width = width_of(io->bytes)};
+	g->exit->u.port_io = (struct x86vcpu_port_io){.port = port, .width = width_of(bytes)};
 	g->open = GUEST_OPEN_PORT_READ;
 	g->last.kind = g->exit->kind;
 	g->last.u.port_io = g->exit->u.port_io;
 	return EMUL_NEXT_EXIT;
 }
 
-static int port_write(struct guest *g, const struct pio *io)
+static int port_write(struct guest *g, uint16_t port, unsigned bytes)
 {
 	emul_report(g, X86VCPU_EXIT_PORT_IO_WRITE);
 	g->exit->u.port_io = (struct x86vcpu_port_io){
-		.port = io->port,
-		.width = width_of(io->bytes),
-		.data = g->regs.rax & low_mask(io->bytes),
+		.port = port,
+		.width = width_of(bytes),
+		.data = g->regs.rax & low_mask(bytes),
 	};
 	return EMUL_NEXT_EXIT;
+}
+
+static bool bytes_ok(unsigned bytes)
+{
+	return bytes == 1 || bytes == 2 || bytes == 4;
+}
+
+int emul_in_out(struct guest *g, uint16_t port, unsigned bytes, bool in)
+{
+	if (!bytes_ok(bytes))
+		return X86VCPU_ERR_INVALID_DATA;
+	return in ? port_read(g, port, bytes) : port_write(g, port, bytes);
 }
 
 /* ---- INS and OUTS --------------------------------------------------------------------------------------- */
@@ -193,21 +205,15 @@ static bool is_valid(const struct pio *io)
 {
 	const uint8_t address = io->address_bytes;
 
-	if (io->bytes != 1 && io->bytes != 2 && io->bytes != 4)
-		return false;
-	if (!io->string)
-		return true;
-	return io->segment < X86VCPU_SEGMENT_LDTR &&
+	return bytes_ok(io->bytes) && io->segment < X86VCPU_SEGMENT_LDTR &&
 	       (address == 0 || address == 2 || address == 4 || address == 8);
 }
 
 int emul_port_io(struct guest *g, const struct pio *io)
 {
-	if (!is_valid(io))
-		return X86VCPU_ERR_INVALID_DATA;
-	if (io->string)
-		return port_string(g, io);
-	return io->in ? port_read(g, io) : port_write(g, io);
+	if (!io->string)
+		return emul_in_out(g, io->port, io->bytes, io->in);
+	return is_valid(io) ? port_string(g, io) : X86VCPU_ERR_INVALID_DATA;
 }
 
 /*

@@ -27,6 +27,8 @@ struct pio {
  * INVALID_DATA    bytes or address_bytes
  */
 int emul_port_io(struct guest *g, const struct pio *io);
+/* The same for IN and OUT, which are most of them. */
+int emul_in_out(struct guest *g, uint16_t port, unsigned bytes, bool in);
 
 /*
  * A bit per port, in order, in VT-x's I/O bitmaps and SVM's permission map; a set bit exits. All of

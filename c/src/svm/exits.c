@@ -156,6 +156,8 @@ static int shutdown(struct svm_vcpu *v)
 
 static int cpuid(struct svm_vcpu *v)
 {
+	/* Leaf 0DH depends on it, and not every machine intercepts XSETBV. */
+	context_read_xcr0(&v->guest);
 	return emul_cpuid(&v->guest);
 }
 
@@ -412,6 +414,7 @@ int svm_handle_exit(struct svm_vcpu *v)
 
 	v->length = 0;
 	svm_collect_vectoring(v);
+	guest_know_instruction(&v->guest, v->vmcb->rip, v->vmcb->rflags, svm_blocking(v));
 	v->injecting.valid = false;
 	if (rule->length)
 		result = find_length(v);

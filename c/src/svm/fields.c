@@ -127,12 +127,6 @@ static void write_plain(struct svm_vcpu *v, const struct plain_field *field, uin
 
 /* ---- The others ------------------------------------------------------------------------------------------ */
 
-static uint64_t read_blocking(const struct svm_vcpu *v)
-{
-	return (v->vmcb->interrupt_shadow & INTERRUPT_SHADOW ? GUEST_BLOCKING_STI : 0) |
-	       (v->nmi_blocked ? GUEST_BLOCKING_NMI : 0);
-}
-
 /*
  * With nested paging the CPU reads PAE's page-directory pointers when it walks, not before (APM 15.25.10).
  * One machine marks them accessed, a bit that is reserved there.
@@ -172,7 +166,7 @@ uint64_t svm_read_guest_field(struct guest *g, enum guest_field field)
 	case G_EFER:
 		return read_efer(v);
 	case G_BLOCKING:
-		return read_blocking(v);
+		return svm_blocking(v);
 	case G_PDPTE0:
 	case G_PDPTE1:
 	case G_PDPTE2:
@@ -182,6 +176,20 @@ uint64_t svm_read_guest_field(struct guest *g, enum guest_field field)
 		/* Activity, pending debug exceptions: not in a VMCB. */
 		return 0;
 	}
+}
+
+void svm_read_mode(struct guest *g)
+{
+	const struct svm_vcpu *v = svm_of(g);
+	uint64_t *field = g->field;
+
+	field[G_ACCESS + X86VCPU_SEGMENT_CS] = read_access(v, X86VCPU_SEGMENT_CS);
+	field[G_ACCESS + X86VCPU_SEGMENT_SS] = read_access(v, X86VCPU_SEGMENT_SS);
+	field[G_CR0] = v->cr0;
+	field[G_CR3] = v->vmcb->cr3;
+	field[G_CR4] = v->cr4;
+	field[G_EFER] = read_efer(v);
+	g->valid |= GUEST_MODE_FIELDS;
 }
 
 /*

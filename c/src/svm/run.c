@@ -92,19 +92,30 @@ static void read_tpr(struct svm_vcpu *v)
 		*tpr = priority << 4;
 }
 
+static void write_dirty(struct svm_vcpu *v)
+{
+	struct guest *g = &v->guest;
+
+	/* The common case: an instruction was skipped. */
+	if (g->dirty == GUEST_BIT(G_RIP)) {
+		v->vmcb->rip = g->field[G_RIP];
+		g->dirty = 0;
+	} else if (g->dirty) {
+		svm_write_dirty(v);
+	}
+}
+
 static void enter(struct svm_vcpu *v)
 {
 	struct guest *g = &v->guest;
 	struct vmcb *vmcb = v->vmcb;
 
-	/* Twice: a single step that is due becomes an event, and an NMI changes what blocks. */
-	if (g->dirty)
-		svm_write_dirty(v);
-	/* With a window open too: the exit may have been one after which the event can go in at once. */
-	if (__atomic_load_n(&g->events.attention, __ATOMIC_SEQ_CST) || vmcb->virtual_interrupt & V_IRQ)
+	write_dirty(v);
+	/* After it: a single step that is due has become an event. With a window open too: see vmx/run.c. */
+	if (guest_attention(g) || vmcb->virtual_interrupt & V_IRQ) {
 		svm_inject(v);
-	if (g->dirty)
-		svm_write_dirty(v);
+		write_dirty(v); /* an NMI changes what blocks */
+	}
 	if (g->msrs_changed)
 		write_msrs(v);
 	update_tag(v);
@@ -121,9 +132,6 @@ static void enter(struct svm_vcpu *v)
 	g->cr2 = insn_read_cr2();
 	read_tpr(v);
 	g->msrs.kernel_gs_base = vmcb->kernel_gs_base;
-	/* Not every machine intercepts XSETBV. */
-	if (g->context.has_xsave)
-		g->xcr0 = insn_xgetbv(0);
 	g->valid = 0;
 }
 
@@ -149,7 +157,7 @@ static int loop(struct svm_vcpu *v)
 	int result;
 
 	do {
-		if (guest_is_called(&v->guest))
+		if (guest_attention(&v->guest) && guest_must_leave(&v->guest))
 			return emul_report(&v->guest, X86VCPU_EXIT_NOTHING);
 		enter(v);
 		result = is_failure(v->vmcb->exit_code) ? entry_failed(v) : svm_handle_exit(v);
@@ -180,7 +188,8 @@ static void begin(struct svm_vcpu *v)
 	v->host_dr6 = insn_read_dr6();
 	v->host_dr7 = insn_read_dr7();
 	insn_vmsave(v->host_hpa);
-	context_load(g);
+	if (!g->context.loaded)
+		context_load(g);
 	if (v->vmcb->dr6 != g->dr6) {
 		v->vmcb->dr6 = g->dr6;
 		v->vmcb->clean &= ~(uint32_t)CLEAN_DEBUG_REGISTERS;
@@ -198,8 +207,10 @@ static void end(struct svm_vcpu *v)
 		v->vmcb->intercept_dr_read = 0xff;
 		v->vmcb->intercept_dr_write = 0xff;
 		v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+		context_store_drs(g);
 	}
-	context_store(g);
+	if (!g->context.keep)
+		context_store(g);
 	g->dr6 = v->vmcb->dr6;
 	insn_write_dr6(v->host_dr6);
 	if (v->host_dr7 != DR7_RESET)

@@ -57,6 +57,7 @@ int32_t svm_create(struct guest *g)
 	}
 	v->vmcb = g->host->phys_to_virt(g->ctx, v->vmcb_hpa);
 	g->read_field = svm_read_guest_field;
+	g->read_mode = svm_read_mode;
 	g->host_tsc = insn_rdtsc;
 	return X86VCPU_OK;
 }
@@ -152,6 +153,7 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	g->dirty = 0;
 	g->drs_armed = false;
 	context_reset(g);
+	context_use_everything(g); /* not every machine intercepts XSETBV */
 	guest_reset(g, setup->entry);
 	pio_bitmap_build(g->host->phys_to_virt(g->ctx, v->iopm_hpa), IOPM_PAGES * PAGE_BYTES,
 			 setup->passthrough_ports, setup->passthrough_port_count);
@@ -199,5 +201,6 @@ const struct backend svm_backend = {
 	.bind = svm_bind,
 	.unbind = svm_unbind,
 	.load = load,
+	.unload = context_store,
 	.run = svm_run,
 };

@@ -63,8 +63,16 @@ void svm_destroy(struct guest *g);
 int32_t svm_setup(struct guest *g, const struct backend_setup *setup);
 void svm_cpuid_features(const struct guest *g, struct cpuid_config *config);
 
+/* G_BLOCKING. */
+static inline uint64_t svm_blocking(const struct svm_vcpu *v)
+{
+	return (v->vmcb->interrupt_shadow & INTERRUPT_SHADOW ? GUEST_BLOCKING_STI : 0) |
+	       (v->nmi_blocked ? GUEST_BLOCKING_NMI : 0);
+}
+
 /* fields.c */
 uint64_t svm_read_guest_field(struct guest *g, enum guest_field field);
+void svm_read_mode(struct guest *g);
 void svm_write_dirty(struct svm_vcpu *v);
 
 /* events.c */

@@ -299,6 +299,7 @@ int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
 	percpu->identity = cpu_identity(percpu->cpu.host, percpu->cpu.ctx);
 	percpu->bound = 0;
 	percpu->current = NULL;
+	percpu->loaded = NULL;
 	percpu->enabled = true;
 	add_to_list(percpu);
 	return X86VCPU_OK;

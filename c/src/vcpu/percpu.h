@@ -18,6 +18,7 @@ struct x86vcpu_percpu {
 	bool enabled;
 	uint32_t bound;                /* vCPUs bound to this CPU */
 	struct x86vcpu *current;       /* the one that the CPU's VMX instructions reach */
+	struct x86vcpu *loaded;        /* whose context the CPU holds between two runs, or NULL */
 	struct x86vcpu_percpu *next;
 };
 

@@ -32,7 +32,7 @@ int32_t x86vcpu_get_msr(struct x86vcpu *vcpu, uint32_t msr, uint64_t *value)
 
 	if (!vcpu || !value)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu_enter_here(vcpu))
+	if (vcpu_enter_whole(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
 	if (msr == X86VCPU_TSC_OFFSET) {
 		*value = vcpu->guest->msrs.tsc_offset;
@@ -58,7 +58,7 @@ int32_t x86vcpu_set_msr(struct x86vcpu *vcpu, uint32_t msr, uint64_t value)
 
 	if (!vcpu)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu_enter_here(vcpu))
+	if (vcpu_enter_whole(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
 	g = vcpu->guest;
 	switch (msr) {
@@ -91,7 +91,7 @@ int32_t x86vcpu_get_xsave(struct x86vcpu *vcpu, void *image, uint64_t *size)
 
 	if (!vcpu || !size)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu_enter_here(vcpu))
+	if (vcpu_enter_whole(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
 	room = *size;
 	*size = context_image_bytes(vcpu->guest);
@@ -107,7 +107,7 @@ int32_t x86vcpu_set_xsave(struct x86vcpu *vcpu, const void *image, uint64_t size
 {
 	if (!vcpu || !image)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu_enter_here(vcpu))
+	if (vcpu_enter_whole(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
 	if (size != context_image_bytes(vcpu->guest) || !context_restore(vcpu->guest, image))
 		return X86VCPU_ERR_INVALID_INPUT;

@@ -233,7 +233,7 @@ static int32_t check_call(struct x86vcpu *vcpu, uint64_t mask, const struct x86v
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (state->size != sizeof(*state))
 		return X86VCPU_ERR_ABI_MISMATCH;
-	return vcpu_enter_here(vcpu);
+	return vcpu_enter_whole(vcpu);
 }
 
 int32_t x86vcpu_get_state(struct x86vcpu *vcpu, uint64_t mask, struct x86vcpu_state *state)

@@ -17,6 +17,7 @@
 
 #define PAGE_BYTES UINT64_C(4096)
 #define MAX_VCPU_ID 63u
+#define SETUP_FLAGS (X86VCPU_SETUP_NO_LOCAL_APIC | X86VCPU_SETUP_KEEP_CONTEXT)
 #define DEFAULT_SLICE_NS UINT64_C(1000000)
 
 static uint64_t pages(uint64_t bytes)
@@ -233,6 +234,7 @@ static void copy_config(struct x86vcpu *vcpu, const struct x86vcpu_setup_config 
 	g->memory_last = 0;
 	g->mmio = vcpu->mmio;
 	g->mmio_count = config->mmio_count;
+	g->mmio_last = 0;
 	g->msr_range_count = config->msr_count;
 }
 
@@ -264,12 +266,23 @@ static int32_t check_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_conf
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (config->size != sizeof(*config))
 		return X86VCPU_ERR_ABI_MISMATCH;
-	if (config->start > X86VCPU_START_WAIT_FOR_SIPI || config->flags & ~X86VCPU_SETUP_NO_LOCAL_APIC ||
+	if (config->start > X86VCPU_START_WAIT_FOR_SIPI || config->flags & ~SETUP_FLAGS ||
 	    (config->start && config->flags & X86VCPU_SETUP_NO_LOCAL_APIC))
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (!ports_ok(config) || !memory_ok(config) || !mmio_ok(config) || !msrs_ok(config))
 		return X86VCPU_ERR_INVALID_INPUT;
 	return vcpu->percpu ? X86VCPU_ERR_RESOURCE_BUSY : X86VCPU_OK;
+}
+
+/* The host's context, when the CPU has kept a vCPU's. */
+static __attribute__((noinline)) void unload(struct x86vcpu_percpu *percpu)
+{
+	struct x86vcpu *vcpu = percpu->loaded;
+
+	if (!vcpu)
+		return;
+	vcpu->backend->unload(vcpu->guest);
+	percpu->loaded = NULL;
 }
 
 int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config)
@@ -303,7 +316,9 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 		.passthrough_port_count = config->passthrough_port_count,
 	};
 	/* It uses the CPU's VMX instructions, and leaves them without a vCPU. */
+	unload(percpu);
 	percpu->current = NULL;
+	vcpu->guest->context.keep = config->flags & X86VCPU_SETUP_KEEP_CONTEXT;
 	machine_start_tsc(vcpu->guest);
 	status = vcpu->backend->setup(vcpu->guest, &setup);
 	vcpu->set_up = !status;
@@ -325,6 +340,15 @@ int32_t vcpu_enter_here(struct x86vcpu *vcpu)
 	return X86VCPU_OK;
 }
 
+int32_t vcpu_enter_whole(struct x86vcpu *vcpu)
+{
+	const int32_t status = vcpu_enter_here(vcpu);
+
+	if (!status && vcpu->percpu->loaded == vcpu)
+		unload(vcpu->percpu);
+	return status;
+}
+
 int32_t x86vcpu_bind(struct x86vcpu *vcpu)
 {
 	struct x86vcpu_percpu *percpu;
@@ -337,6 +361,8 @@ int32_t x86vcpu_bind(struct x86vcpu *vcpu)
 	percpu = percpu_here(vcpu->ops, vcpu->ctx);
 	if (!vcpu->set_up || !percpu)
 		return X86VCPU_ERR_BAD_STATE;
+	/* It reads the host's. */
+	unload(percpu);
 	percpu->current = NULL;
 	status = vcpu->backend->bind(vcpu->guest, &percpu->cpu);
 	if (status)
@@ -353,7 +379,7 @@ int32_t x86vcpu_unbind(struct x86vcpu *vcpu)
 
 	if (!vcpu)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu_enter_here(vcpu))
+	if (vcpu_enter_whole(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
 	percpu = vcpu->percpu;
 	vcpu->backend->unbind(vcpu->guest);
@@ -454,6 +480,7 @@ static void do_not_sleep_on_news(struct guest *g)
 
 int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
 {
+	struct x86vcpu_percpu *percpu;
 	struct guest *g;
 	int32_t status;
 
@@ -463,9 +490,14 @@ int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
 		return X86VCPU_ERR_BAD_STATE;
 	g = vcpu->guest;
 	g->exit = exit;
-	guest_publish_running(g, vcpu->percpu->identity);
+	percpu = vcpu->percpu;
+	if (percpu->loaded && percpu->loaded != vcpu)
+		unload(percpu);
+	guest_publish_running(g, percpu->identity);
 	status = run(vcpu);
 	guest_publish_outside(g);
+	if (g->context.loaded)
+		percpu->loaded = vcpu;
 	if (status)
 		emul_report(g, X86VCPU_EXIT_NOTHING);
 	else

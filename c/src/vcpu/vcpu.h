@@ -29,5 +29,7 @@ struct x86vcpu {
 
 /* 0 when the vCPU is bound to the executing CPU; it is then also the one that the CPU holds. */
 int32_t vcpu_enter_here(struct x86vcpu *vcpu);
+/* The same; and what the CPU may have kept of the guest is where calls that read or change it look for it. */
+int32_t vcpu_enter_whole(struct x86vcpu *vcpu);
 
 #endif

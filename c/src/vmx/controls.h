@@ -230,6 +230,20 @@ static inline uint32_t vmx_misc_mseg_revision(uint64_t misc)
 	return (uint32_t)(misc >> 32);
 }
 
+/* ---- Exit qualification of an I/O instruction, SDM table 28-5 -------------------------------- */
+
+#define IO_SIZE 7u /* bytes less one */
+#define IO_IN (1u << 3)
+#define IO_STRING (1u << 4)
+#define IO_PORT_SHIFT 16
+
+/* ---- Exit qualification of an EPT violation, SDM table 28-7 ---------------------------------- */
+
+#define EPT_VIOLATION_ACCESS 7u /* X86VCPU_ACCESS_* */
+#define EPT_VIOLATION_LINEAR (1u << 7) /* the guest linear address is valid */
+#define EPT_VIOLATION_TRANSLATED (1u << 8) /* the access was to its translation, not to a paging structure */
+#define EPT_VIOLATION_NMI_UNBLOCKED (1u << 12)
+
 /* ---- IA32_VMX_EPT_VPID_CAP, SDM A.10 --------------------------------------------------------- */
 
 #define EPT_CAP_EXECUTE_ONLY (UINT64_C(1) << 0)

@@ -254,6 +254,9 @@ static int io(struct vmx_vcpu *v)
 	struct x86vcpu_vmx_io access;
 	struct pio pio;
 
+	if (!(qualification & IO_STRING))
+		return emul_in_out(&v->guest, (uint16_t)(qualification >> IO_PORT_SHIFT),
+				   (qualification & IO_SIZE) + 1, qualification & IO_IN);
 	if (x86vcpu_vmx_decode_io(qualification, &access))
 		return X86VCPU_ERR_INVALID_DATA;
 	pio = (struct pio){
@@ -265,8 +268,6 @@ static int io(struct vmx_vcpu *v)
 		.segment = -1,
 		.length = vmx_instruction_length(v),
 	};
-	if (!pio.string)
-		return emul_port_io(&v->guest, &pio);
 	if (x86vcpu_vmx_decode_instruction(v->reason, vmcs_read32(VMCS_EXIT_INSTRUCTION_INFO), access.in,
 					   &instruction))
 		return X86VCPU_ERR_INVALID_DATA;
@@ -311,18 +312,16 @@ static int ept_violation(struct vmx_vcpu *v)
 {
 	struct guest *g = &v->guest;
 	const uint64_t gpa = vmcs_read64(VMCS_GUEST_PHYSICAL_ADDRESS);
+	const uint64_t qualification = vmcs_readn(VMCS_EXIT_QUALIFICATION);
 	const bool delivering = g->events.reinject.valid;
-	struct x86vcpu_vmx_ept_violation violation;
 
-	if (x86vcpu_vmx_decode_ept_violation(vmcs_readn(VMCS_EXIT_QUALIFICATION), &violation))
-		return X86VCPU_ERR_INVALID_DATA;
-	if (violation.nmi_unblocked && !delivering)
+	if (qualification & EPT_VIOLATION_NMI_UNBLOCKED && !delivering)
 		reblock_nmis(v);
-	if (delivering || !violation.linear_valid || !violation.translated ||
-	    violation.access & X86VCPU_ACCESS_EXECUTE || !guest_is_mmio(g, gpa))
-		return emul_report_nested_fault(g, gpa, violation.access);
+	if (delivering || ~qualification & (EPT_VIOLATION_LINEAR | EPT_VIOLATION_TRANSLATED) ||
+	    qualification & X86VCPU_ACCESS_EXECUTE || !guest_is_mmio(g, gpa))
+		return emul_report_nested_fault(g, gpa, qualification & EPT_VIOLATION_ACCESS);
 	return emul_mmio_linear(g, gpa, vmcs_readn(VMCS_GUEST_LINEAR_ADDRESS),
-				violation.access & X86VCPU_ACCESS_WRITE, &v->length);
+				qualification & X86VCPU_ACCESS_WRITE, &v->length);
 }
 
 static int ept_misconfiguration(struct vmx_vcpu *v)
@@ -410,15 +409,6 @@ static const struct exit_rule *rule_of(uint32_t reason)
 	return &rules[basic];
 }
 
-/* What the end of an instruction asks for in any case: cheaper here than when it does. */
-static void read_instruction(struct guest *g)
-{
-	g->field[G_RIP] = vmcs_readn(VMCS_GUEST_RIP);
-	g->field[G_RFLAGS] = vmcs_readn(VMCS_GUEST_RFLAGS);
-	g->field[G_BLOCKING] = vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY);
-	g->valid |= UINT64_C(1) << G_RIP | UINT64_C(1) << G_RFLAGS | UINT64_C(1) << G_BLOCKING;
-}
-
 int vmx_handle_exit(struct vmx_vcpu *v)
 {
 	const struct exit_rule *rule = rule_of(v->reason);
@@ -427,7 +417,7 @@ int vmx_handle_exit(struct vmx_vcpu *v)
 	if (rule->vectoring)
 		vmx_collect_vectoring(v);
 	else
-		read_instruction(&v->guest);
+		vmx_read_instruction(&v->guest);
 	result = rule->handle(v);
 	return emul_finish(&v->guest, result, emul_skips(result) ? vmx_instruction_length(v) : 0);
 }

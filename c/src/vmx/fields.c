@@ -45,16 +45,39 @@ static const uint16_t encodings[G_FIELDS] = {
 };
 
 /* SDM 25.6.6: host-owned bits read from the shadow, the others from the register. */
+static uint64_t read_cr0(const struct vmx_vcpu *v)
+{
+	return (vmcs_readn(VMCS_GUEST_CR0) & ~v->cr0_mask) | (vmcs_readn(VMCS_CR0_READ_SHADOW) & v->cr0_mask);
+}
+
+static uint64_t read_cr4(const struct vmx_vcpu *v)
+{
+	return (vmcs_readn(VMCS_GUEST_CR4) & ~v->cr4_mask) | (vmcs_readn(VMCS_CR4_READ_SHADOW) & v->cr4_mask);
+}
+
 uint64_t vmx_read_guest_field(struct guest *g, enum guest_field field)
 {
-	const struct vmx_vcpu *v = vmx_of(g);
-	const uint64_t value = vmcs_read_field(encodings[field]);
-
-	if (field != G_CR0 && field != G_CR4)
-		return value;
 	if (field == G_CR0)
-		return (value & ~v->cr0_mask) | (vmcs_readn(VMCS_CR0_READ_SHADOW) & v->cr0_mask);
-	return (value & ~v->cr4_mask) | (vmcs_readn(VMCS_CR4_READ_SHADOW) & v->cr4_mask);
+		return read_cr0(vmx_of(g));
+	if (field == G_CR4)
+		return read_cr4(vmx_of(g));
+	return vmcs_read_field(encodings[field]);
+}
+
+/* The instruction ends some time, too. */
+void vmx_read_mode(struct guest *g)
+{
+	uint64_t *field = g->field;
+
+	if (!(g->valid & GUEST_INSTRUCTION_FIELDS))
+		vmx_read_instruction(g);
+	field[G_ACCESS + X86VCPU_SEGMENT_CS] = vmcs_read32(VMCS_GUEST_CS_ACCESS_RIGHTS);
+	field[G_ACCESS + X86VCPU_SEGMENT_SS] = vmcs_read32(VMCS_GUEST_SS_ACCESS_RIGHTS);
+	field[G_CR0] = read_cr0(vmx_of(g));
+	field[G_CR3] = vmcs_readn(VMCS_GUEST_CR3);
+	field[G_CR4] = read_cr4(vmx_of(g));
+	field[G_EFER] = vmcs_read64(VMCS_GUEST_EFER);
+	g->valid |= GUEST_MODE_FIELDS;
 }
 
 /*
@@ -125,12 +148,6 @@ void vmx_write_dirty(struct vmx_vcpu *v)
 {
 	uint64_t dirty = v->guest.dirty;
 
-	/* The common case: an instruction was skipped. */
-	if (dirty == UINT64_C(1) << G_RIP) {
-		vmcs_writen(VMCS_GUEST_RIP, v->guest.field[G_RIP]);
-		v->guest.dirty = 0;
-		return;
-	}
 	for (; dirty; dirty &= dirty - 1)
 		write_field(v, (enum guest_field)__builtin_ctzll(dirty));
 	v->guest.dirty = 0;

@@ -213,19 +213,36 @@ void vmx_reload_msrs(struct vmx_vcpu *v)
 
 /* ---- A run's beginning and end ------------------------------------------------------------------------ */
 
-void vmx_load_context(struct vmx_vcpu *v)
+static void load_guest(struct vmx_vcpu *v)
 {
-	struct guest *g = &v->guest;
+	const struct guest *g = &v->guest;
 
-	context_load(g);
+	context_load(&v->guest);
 	if (g->msrs_changed)
 		update_msrs(v);
-	v->restore.dr7 = insn_read_dr7();
 	v->restore.kernel_gs_base = insn_rdmsr(X86VCPU_MSR_IA32_KERNEL_GS_BASE);
 	if (v->syscall_differs)
 		load_syscall_msrs(v);
 	write_if(g->msrs.kernel_gs_base != v->restore.kernel_gs_base, X86VCPU_MSR_IA32_KERNEL_GS_BASE,
 		 g->msrs.kernel_gs_base);
+}
+
+void vmx_unload(struct guest *g)
+{
+	struct vmx_vcpu *v = vmx_of(g);
+
+	if (v->syscall_differs)
+		store_syscall_msrs(v);
+	store_kernel_gs_base(v);
+	context_store(g);
+}
+
+void vmx_load_context(struct vmx_vcpu *v)
+{
+	/* Otherwise it was kept. Who sets MSRs between two runs has it unloaded first. */
+	if (!v->guest.context.loaded)
+		load_guest(v);
+	v->restore.dr7 = insn_read_dr7();
 	/* Breakpoints that are on must be in the CPU; otherwise the first MOV DR brings them. */
 	if (v->guest.drs_armed)
 		vmx_use_debug_registers(v);
@@ -265,11 +282,10 @@ void vmx_store_context(struct vmx_vcpu *v)
 		v->guest.drs_armed = guest_get(&v->guest, G_DR7) & DR7_ENABLES;
 		v->cpu |= CPU_MOV_DR_EXITING;
 		vmcs_write32(VMCS_CPU_CONTROLS, v->cpu);
+		context_store_drs(&v->guest);
 	}
-	if (v->syscall_differs)
-		store_syscall_msrs(v);
-	store_kernel_gs_base(v);
-	context_store(&v->guest);
+	if (!v->guest.context.keep)
+		vmx_unload(&v->guest);
 	if (restore->tables)
 		restore_tables(v);
 	if (restore->segments)

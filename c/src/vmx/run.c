@@ -43,17 +43,28 @@ static void flush(struct vmx_vcpu *v)
 	g->flush_tlb = false;
 }
 
-static uint32_t enter(struct vmx_vcpu *v)
+static void write_dirty(struct vmx_vcpu *v)
+{
+	struct guest *g = &v->guest;
+
+	/* The common case: an instruction was skipped. */
+	if (g->dirty == GUEST_BIT(G_RIP)) {
+		vmcs_writen(VMCS_GUEST_RIP, g->field[G_RIP]);
+		g->dirty = 0;
+	} else if (g->dirty) {
+		vmx_write_dirty(v);
+	}
+}
+
+static uint32_t enter(struct vmx_vcpu *v, uint32_t attention)
 {
 	struct guest *g = &v->guest;
 	uint32_t entry;
 
 	/* With a window open too: the exit may have been one after which the event can go in at once. */
-	if (__atomic_load_n(&g->events.attention, __ATOMIC_SEQ_CST) ||
-	    v->cpu & (CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING) || v->tpr_threshold)
+	if (attention | (v->cpu & (CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING)) | v->tpr_threshold)
 		vmx_inject(v);
-	if (g->dirty)
-		vmx_write_dirty(v);
+	write_dirty(v);
 	if (v->invalidate_ept | g->flush_nested | g->flush_tlb)
 		flush(v);
 	if (insn_read_cr2() != g->cr2)
@@ -76,9 +87,9 @@ static int entry_failed(struct vmx_vcpu *v, uint64_t reason, uint64_t qualificat
 	return EMUL_EXIT;
 }
 
-static int enter_and_handle(struct vmx_vcpu *v)
+static int enter_and_handle(struct vmx_vcpu *v, uint32_t attention)
 {
-	const uint32_t entry = enter(v);
+	const uint32_t entry = enter(v, attention);
 
 	if (entry != VMX_ENTRY_EXITED)
 		return entry_failed(v, 0, 0, entry == VMX_ENTRY_FAIL_VALID
@@ -101,9 +112,12 @@ static int loop(struct vmx_vcpu *v)
 	int result;
 
 	do {
-		if (guest_is_called(&v->guest))
+		/* Who posts something behind this look interrupts the guest: it is published as running. */
+		const uint32_t attention = guest_attention(&v->guest);
+
+		if (attention && guest_must_leave(&v->guest))
 			return emul_report(&v->guest, X86VCPU_EXIT_NOTHING);
-		result = enter_and_handle(v);
+		result = enter_and_handle(v, attention);
 		if (v->guest.events.shutdown && result >= 0) {
 			emul_report(&v->guest, X86VCPU_EXIT_SYSTEM_DOWN);
 			return EMUL_EXIT;

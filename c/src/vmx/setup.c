@@ -31,6 +31,7 @@ int32_t vmx_create(struct guest *g)
 	if (status)
 		vmx_destroy(g);
 	g->read_field = vmx_read_guest_field;
+	g->read_mode = vmx_read_mode;
 	g->host_tsc = insn_rdtsc;
 	return status;
 }
@@ -195,5 +196,6 @@ const struct backend vmx_backend = {
 	.bind = vmx_bind,
 	.unbind = vmx_unbind,
 	.load = load,
+	.unload = vmx_unload,
 	.run = vmx_run,
 };

@@ -8,6 +8,7 @@
 #include "emul/context.h"
 #include "emul/guest.h"
 #include "vmx/controls.h"
+#include "vmx/vmcs.h"
 #include "x86vcpu/percpu.h"
 #include "x86vcpu/vmx.h"
 
@@ -95,6 +96,12 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup);
 
 /* fields.c: between the guest's cached fields and the VMCS */
 uint64_t vmx_read_guest_field(struct guest *g, enum guest_field field);
+static inline void vmx_read_instruction(struct guest *g)
+{
+	guest_know_instruction(g, vmcs_readn(VMCS_GUEST_RIP), vmcs_readn(VMCS_GUEST_RFLAGS),
+			       vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY));
+}
+void vmx_read_mode(struct guest *g);
 void vmx_write_dirty(struct vmx_vcpu *v);
 
 /* host.c */
@@ -103,6 +110,7 @@ void vmx_unbind(struct guest *g);
 void vmx_claim_tlb(struct vmx_vcpu *v, struct backend_cpu *cpu);
 void vmx_write_host_state(struct vmx_vcpu *v);
 void vmx_update_host_crs(struct vmx_vcpu *v);
+void vmx_unload(struct guest *g);
 void vmx_load_context(struct vmx_vcpu *v);
 void vmx_store_context(struct vmx_vcpu *v);
 void vmx_reload_msrs(struct vmx_vcpu *v);
