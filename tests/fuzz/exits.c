@@ -45,9 +45,14 @@ static void change_state(struct world *w)
 /* As the guest may do it without an exit. */
 static void change_natively(struct world *w)
 {
+	/* Where a page, a memory region or the address space ends. */
+	static const uint64_t places[] = {WORLD_FAR + WORLD_FAR_SIZE - 3, 0x1fffc, 0x3fffe, WORLD_CODE + 0xffd, 0x27fff,
+					  0xfffffffe, UINT64_C(0x7ffffffffffe), WORLD_FAR + WORLD_FAR_SIZE};
 	const uint8_t which = in_8(w->in);
 
-	if (which < 0x80)
+	if (which >= 0x70 && which < 0x80)
+		w->rip = places[which & 7];
+	else if (which < 0x80)
 		model_guest_sets(w->m, which & 15, in_value(w->in));
 	else
 		w->shadow = which & 1 && w->backend == MODEL_VMX ? 2 : 1;

@@ -131,6 +131,7 @@ struct world {
 	bool refuse_cancel;
 	uint32_t saved[WORLD_SAVED], saved_count;
 	uint32_t sent[WORLD_SENT], sent_count; /* send_interrupt: vCPU << 8 | vector */
+	uint64_t rip; /* where the guest does it, if it may; 0: where it is */
 	uint32_t shadow; /* that the guest will be in when it does the next thing */
 	bool privileged; /* CPL 0 */
 	bool entry_fails; /* the exit tells so */

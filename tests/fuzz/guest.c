@@ -281,6 +281,16 @@ static void enter_shadow(struct world *w)
 	w->delivering = false;
 }
 
+static void go(struct world *w)
+{
+	const struct x86vcpu_state state = state_of(w);
+	const bool wide = state.efer & EFER_LMA && state.segments[X86VCPU_SEGMENT_CS].access_rights & AR_L;
+
+	if (w->rip && (wide || !(w->rip >> 32)))
+		model_guest_sets(w->m, MODEL_RIP, w->rip);
+	w->rip = 0;
+}
+
 void guest_does_something(struct world *w, bool raw)
 {
 	struct model_op op = {.kind = MODEL_OP_RAW};
@@ -300,6 +310,7 @@ void guest_does_something(struct world *w, bool raw)
 		choose_op(w, &op);
 	}
 	enter_shadow(w);
+	go(w);
 	if (raw && w->entry_fails)
 		model_guest_sets_nothing(w->m);
 	model_guest_does(w->m, &op);
