@@ -9,7 +9,7 @@
 
 #include "cpu/x86.h"
 
-/* ---- The vCPU of a call ------------------------------------------------------------------------------------- */
+/* ---- The vCPU of a call -------------------------------------------------------------------------------- */
 
 uint32_t abi_pick(struct abi *a)
 {
@@ -24,7 +24,7 @@ static bool is_here(const struct abi *a, uint32_t n)
 	return a->w->vcpu[n] && a->w->home[n] == a->w->cpu;
 }
 
-/* ---- Calls that make and end objects ---------------------------------------------------------------------------- */
+/* ---- Calls that make and end objects ------------------------------------------------------------------- */
 
 int32_t abi_percpu(struct abi *a, uint8_t how)
 {
@@ -233,7 +233,7 @@ int32_t abi_run(struct abi *a, uint32_t n, uint8_t how)
 	return w->status;
 }
 
-/* ---- A step -------------------------------------------------------------------------------------------------------- */
+/* ---- A step -------------------------------------------------------------------------------------------- */
 
 /* What must still be so after a refusal. */
 static bool remember(struct abi *a, struct snapshot *s)

@@ -9,7 +9,7 @@
 #include "x86vcpu/svm.h"
 #include "x86vcpu/vmx.h"
 
-/* ---- State ---------------------------------------------------------------------------------------------------- */
+/* ---- State --------------------------------------------------------------------------------------------- */
 
 /* Changes some words of a structure. */
 static void disturb(struct input *in, void *block, size_t bytes)
@@ -123,7 +123,7 @@ static int32_t xsave(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 	return status;
 }
 
-/* ---- Registers, answers ---------------------------------------------------------------------------------------------- */
+/* ---- Registers, answers -------------------------------------------------------------------------------- */
 
 static int32_t gpr(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 {
@@ -193,7 +193,7 @@ static int32_t regs(struct abi *a, uint8_t how)
 	return x86vcpu_regs_get(how & 8 ? NULL : &before, index, &value);
 }
 
-/* ---- Events ------------------------------------------------------------------------------------------------------------ */
+/* ---- Events -------------------------------------------------------------------------------------------- */
 
 static int32_t inject(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 {
@@ -252,7 +252,7 @@ static int32_t ask(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 	}
 }
 
-/* ---- Without a vCPU -------------------------------------------------------------------------------------------------------- */
+/* ---- Without a vCPU ------------------------------------------------------------------------------------ */
 
 static int32_t global(struct abi *a, uint8_t how)
 {
@@ -374,7 +374,7 @@ static int32_t nested(struct abi *a, uint8_t how)
 	}
 }
 
-/* ---- By number ------------------------------------------------------------------------------------------------------------------ */
+/* ---- By number ----------------------------------------------------------------------------------------- */
 
 static int32_t call_vcpu(struct abi *a, uint32_t call, uint8_t how)
 {

@@ -10,7 +10,7 @@
 #include "emul/decode.h"
 #include "fuzz.h"
 
-/* ---- Bytes ------------------------------------------------------------------------------------------------ */
+/* ---- Bytes --------------------------------------------------------------------------------------------- */
 
 /* In a block of their own: what reads beyond it is seen. */
 static enum decode_status decode_exactly(struct decode *d, const uint8_t *bytes, unsigned count, unsigned mode)
@@ -86,7 +86,7 @@ static void decode_input(struct input *in, unsigned mode)
 		check_decoded(&d, bytes, count, mode);
 }
 
-/* ---- A guest --------------------------------------------------------------------------------------------------- */
+/* ---- A guest ------------------------------------------------------------------------------------------- */
 
 #define RAM_SIZE 0x3000u
 

@@ -14,7 +14,7 @@
 
 #include "x86vcpu/x86vcpu.h"
 
-/* ---- The input ------------------------------------------------------------------------------------------ */
+/* ---- The input ----------------------------------------------------------------------------------------- */
 
 /* Read from the front; when it is at its end it has zeros. */
 struct input {
@@ -53,7 +53,7 @@ static inline uint32_t in_32(struct input *in)
 /* A number in one to nine bytes: small, one where something changes, or any. Never what frames are filled with. */
 uint64_t in_value(struct input *in);
 
-/* ---- Failing ---------------------------------------------------------------------------------------------- */
+/* ---- Failing ------------------------------------------------------------------------------------------- */
 
 /* Says what and ends the process, which is how a fuzzer sees it. */
 #define fuzz_check(condition, ...)                                                                                       \
@@ -67,7 +67,7 @@ _Noreturn void fuzz_fail(const char *file, int line, const char *condition, cons
 /* With FUZZ_LOG in the environment: a line of what the input does. */
 void fuzz_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- The machine -------------------------------------------------------------------------------------------- */
+/* ---- The machine --------------------------------------------------------------------------------------- */
 
 #define WORLD_VCPUS 4u
 #define WORLD_TIMERS 8u
@@ -197,7 +197,7 @@ void world_check_secret(const struct world *w, const void *p, size_t bytes, cons
 /* A status that the header has. */
 void world_check_status(int32_t status, const char *what);
 
-/* ---- The guest's doings ---------------------------------------------------------------------------------------- */
+/* ---- The guest's doings -------------------------------------------------------------------------------- */
 
 /* The next exit, from the input: an op of the model, or an exit made up of anything. */
 void guest_does_something(struct world *w, bool raw);
@@ -208,7 +208,7 @@ uint32_t guest_msr(struct input *in);
 /* The VMM's answer to the last exit, or something else altogether. */
 void vmm_answers(struct world *w, uint32_t n);
 
-/* ---- Everything there is to read of a vCPU ------------------------------------------------------------------------ */
+/* ---- Everything there is to read of a vCPU ------------------------------------------------------------- */
 
 struct snapshot {
 	struct x86vcpu_state state;
@@ -226,7 +226,7 @@ void snapshot_take(struct world *w, struct x86vcpu *vcpu, struct snapshot *s);
 /* Time goes on between two: what counts it is left out. */
 void snapshot_compare(const struct snapshot *before, const struct snapshot *after, const char *what);
 
-/* ---- Targets ---------------------------------------------------------------------------------------------------------- */
+/* ---- Targets ------------------------------------------------------------------------------------------- */
 
 void fuzz_decoder(struct input *in);
 void fuzz_exits(struct input *in, enum model_backend backend);

@@ -8,7 +8,7 @@
 #include "x86vcpu/svm.h"
 #include "x86vcpu/vmx.h"
 
-/* ---- The guest's state ---------------------------------------------------------------------------------------- */
+/* ---- The guest's state --------------------------------------------------------------------------------- */
 
 static uint64_t event(uint32_t type, uint32_t vector, bool has_code, uint32_t code)
 {
@@ -31,7 +31,7 @@ static bool is_privileged(struct world *w)
 	return !(state.cr0 & CR0_PE) || !(state.segments[X86VCPU_SEGMENT_SS].access_rights & AR_DPL);
 }
 
-/* ---- Ops of the model ------------------------------------------------------------------------------------- */
+/* ---- Ops of the model ---------------------------------------------------------------------------------- */
 
 static const uint8_t op_kinds[] = {
 	MODEL_OP_NONE, MODEL_OP_CPUID, MODEL_OP_HYPERCALL, MODEL_OP_HLT, MODEL_OP_IN, MODEL_OP_OUT, MODEL_OP_RDMSR,
@@ -151,7 +151,7 @@ static void choose_op(struct world *w, struct model_op *op)
 		  (unsigned long long)op->b, (unsigned long long)op->c);
 }
 
-/* ---- Exits made up ------------------------------------------------------------------------------------------- */
+/* ---- Exits made up ------------------------------------------------------------------------------------- */
 
 static uint64_t raw_reason(const struct world *w, uint8_t how)
 {
@@ -254,7 +254,7 @@ static void choose_raw(struct world *w, struct model_raw_exit *raw)
 	}
 }
 
-/* ---- The next one ---------------------------------------------------------------------------------------------- */
+/* ---- The next one -------------------------------------------------------------------------------------- */
 
 static bool next_op(void *arg, struct model_op *op)
 {
@@ -318,7 +318,7 @@ void guest_does_something(struct world *w, bool raw)
 	model_guest_source(w->m, next_op, w);
 }
 
-/* ---- Answers ------------------------------------------------------------------------------------------------------ */
+/* ---- Answers ------------------------------------------------------------------------------------------- */
 
 static void answer_string(struct world *w, uint32_t n, uint8_t how)
 {

@@ -8,7 +8,7 @@
 struct world world;
 struct world_memory world_memory;
 
-/* ---- Guest RAM ------------------------------------------------------------------------------------------ */
+/* ---- Guest RAM ----------------------------------------------------------------------------------------- */
 
 #define PAGES (MODEL_GUEST_SIZE / 4096)
 
@@ -103,7 +103,7 @@ static bool is_in_region(const struct world *w, uint64_t gpa)
 	       (gpa >= WORLD_FAR && gpa < WORLD_FAR + WORLD_FAR_SIZE) || gpa >= WORLD_TOP;
 }
 
-/* ---- Frames ------------------------------------------------------------------------------------------------ */
+/* ---- Frames -------------------------------------------------------------------------------------------- */
 
 static uint64_t alloc_frames(void *ctx, uint64_t count, uint64_t align)
 {
@@ -142,7 +142,7 @@ static void *phys_to_virt(void *ctx, uint64_t hpa)
 	return memory;
 }
 
-/* ---- The other required ones --------------------------------------------------------------------------------- */
+/* ---- The other required ones --------------------------------------------------------------------------- */
 
 static int32_t read_guest(void *ctx, uint64_t gpa, void *buf, uint64_t len)
 {
@@ -198,7 +198,7 @@ static void take_log(void *ctx, uint32_t level, const char *text, uint64_t len)
 		   (int)len, text);
 }
 
-/* ---- Time ------------------------------------------------------------------------------------------------------- */
+/* ---- Time ---------------------------------------------------------------------------------------------- */
 
 static uint64_t time_ns(void *ctx)
 {
@@ -254,7 +254,7 @@ void world_pass(struct world *w, uint64_t nanoseconds)
 	}
 }
 
-/* ---- Events --------------------------------------------------------------------------------------------------------- */
+/* ---- Events -------------------------------------------------------------------------------------------- */
 
 static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
 {
@@ -286,7 +286,7 @@ static int32_t acknowledge(void *ctx, uint64_t vm_id, uint32_t vcpu_id)
 	return how & 2 ? -1 : how;
 }
 
-/* ---- The table ------------------------------------------------------------------------------------------------------- */
+/* ---- The table ----------------------------------------------------------------------------------------- */
 
 void host_make_ops(struct world *w)
 {

@@ -30,7 +30,7 @@ static void choose(struct machine *m, uint32_t n)
 	world_use(m->w, m->current);
 }
 
-/* ---- What a guest does ----------------------------------------------------------------------------------------- */
+/* ---- What a guest does --------------------------------------------------------------------------------- */
 
 static void run(struct machine *m, const struct model_op *op)
 {
@@ -117,7 +117,7 @@ static void set_flags(struct machine *m)
 	world_check_status(x86vcpu_set_state(current(m), X86VCPU_STATE_RIP, &state), "set_state");
 }
 
-/* ---- From outside ------------------------------------------------------------------------------------------------- */
+/* ---- From outside -------------------------------------------------------------------------------------- */
 
 static void deliver(struct machine *m)
 {
@@ -162,7 +162,7 @@ static void look_at_timer(struct machine *m)
 	fuzz_check(!x86vcpu_timer_deadline(current(m), &deadline), "timer_deadline");
 }
 
-/* ---- Its state ------------------------------------------------------------------------------------------------------- */
+/* ---- Its state ----------------------------------------------------------------------------------------- */
 
 static bool get_apic(struct machine *m, struct x86vcpu_apic_state *apic)
 {
@@ -225,7 +225,7 @@ static void change_apic(struct machine *m)
 	compare(&before, &after, "set_apic refused, and");
 }
 
-/* ---- The program -------------------------------------------------------------------------------------------------------- */
+/* ---- The program --------------------------------------------------------------------------------------- */
 
 static void outside(struct machine *m, uint8_t what)
 {

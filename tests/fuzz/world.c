@@ -7,7 +7,7 @@
 
 #include "cpu/x86.h"
 
-/* ---- Set-up ------------------------------------------------------------------------------------------------ */
+/* ---- Set-up -------------------------------------------------------------------------------------------- */
 
 struct world *world_begin(struct input *in, enum model_backend backend, uint32_t features, uint32_t flags)
 {
@@ -145,7 +145,7 @@ void world_end(struct world *w)
 	host_check_memory(w);
 }
 
-/* ---- Modes ----------------------------------------------------------------------------------------------------- */
+/* ---- Modes --------------------------------------------------------------------------------------------- */
 
 static struct x86vcpu_segment segment(uint16_t selector, uint32_t rights, uint32_t limit, uint64_t base)
 {
@@ -193,7 +193,7 @@ void world_state(enum world_mode mode, unsigned cpl, struct x86vcpu_state *state
 	state->regs.rbx = mode > WORLD_PROTECTED16 ? WORLD_MMIO : 0x8000;
 }
 
-/* ---- Checks ------------------------------------------------------------------------------------------------------ */
+/* ---- Checks -------------------------------------------------------------------------------------------- */
 
 void world_check_status(int32_t status, const char *what)
 {
@@ -245,7 +245,7 @@ void world_check_secret(const struct world *w, const void *p, size_t bytes, cons
 	}
 }
 
-/* ---- Exits --------------------------------------------------------------------------------------------------------- */
+/* ---- Exits --------------------------------------------------------------------------------------------- */
 
 static size_t exit_bytes(uint32_t kind)
 {
@@ -325,7 +325,7 @@ static void check_exit(const struct world *w, const struct x86vcpu_exit *exit)
 	}
 }
 
-/* ---- A run ------------------------------------------------------------------------------------------------------------ */
+/* ---- A run --------------------------------------------------------------------------------------------- */
 
 static void check_registers(struct world *w, uint32_t n)
 {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define INTEL_FAMILY 0x000906ea
+#define HIGHEST_BASIC 0x16u
 #define AMD_FAMILY 0x00830f10
 
 static void vendor(uint32_t out[4], const char text[13])
@@ -44,18 +45,34 @@ static void leaf_7(uint32_t out[4])
 	if (has(MODEL_AVX512))
 		out[1] |= CPUID_7_EBX_AVX512F | CPUID_7_EBX_AVX512DQ | CPUID_7_EBX_AVX512CD | CPUID_7_EBX_AVX512BW |
 			  CPUID_7_EBX_AVX512VL;
-	out[2] = CPUID_7_ECX_UMIP;
+	out[2] = CPUID_7_ECX_UMIP | (model->backend == MODEL_VMX ? CPUID_7_ECX_WAITPKG : 0);
 	out[3] = CPUID_7_EDX_FSRM | CPUID_7_EDX_MD_CLEAR;
+	if (model->backend == MODEL_VMX)
+		out[3] |= 1 << 26; /* IA32_SPEC_CTRL */
 }
 
-/* Standard format; the compacted one is no larger (SDM Vol. 1, 13.4). */
+/* Standard format (SDM Vol. 1, 13.4.2). */
 static uint32_t save_size(uint64_t components)
 {
 	if (components & XCR0_TILEDATA)
 		return 11008;
 	if (components & XCR0_AVX512)
-		return 2696;
+		return 2688;
 	return components & XCR0_AVX ? 832 : 576;
+}
+
+/* Compacted format: 64 bytes at the beginning of TILEDATA are for its alignment (SDM Vol. 1, 13.4.3). */
+static uint32_t compacted_size(uint64_t components)
+{
+	uint32_t size = 576;
+
+	if (components & XCR0_AVX)
+		size += 256;
+	if (components & XCR0_AVX512)
+		size += 64 + 512 + 1024;
+	if (components & XCR0_TILEDATA)
+		size = (size + 64 + 63) / 64 * 64 + 8192;
+	return size;
 }
 
 static uint64_t components(void)
@@ -77,7 +94,7 @@ static void leaf_d(uint32_t subleaf, uint32_t out[4])
 	} else if (subleaf == 1) {
 		out[0] = CPUID_D_1_EAX_XSAVEOPT | CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XGETBV1 |
 			 (has(MODEL_XSAVES) ? CPUID_D_1_EAX_XSAVES : 0);
-		out[1] = save_size(cpu->xcr0);
+		out[1] = compacted_size(cpu->xcr0);
 		out[2] = has(MODEL_XSAVES) ? (uint32_t)XSS_PT : 0;
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(areas); i++) {
@@ -128,7 +145,7 @@ static void basic(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	switch (leaf) {
 	case 0:
-		out[0] = 0x16;
+		out[0] = HIGHEST_BASIC;
 		vendor(out, model->backend == MODEL_VMX ? "GenuineIntel" : "AuthenticAMD");
 		break;
 	case 1:
@@ -140,6 +157,10 @@ static void basic(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 	case 7:
 		if (subleaf == 0)
 			leaf_7(out);
+		break;
+	case 0xa:
+		if (model->backend == MODEL_VMX)
+			out[0] = 2 | 4 << 8 | 48 << 16; /* four counters */
 		break;
 	case 0xb:
 		out[2] = subleaf;
@@ -160,6 +181,9 @@ static void basic(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	memset(out, 0, 16);
+	/* SDM Vol. 2, CPUID: behind the last leaf Intel's CPUs answer with that of the highest basic leaf. */
+	if (model->backend == MODEL_VMX && (leaf > 0x80000008 || (leaf > HIGHEST_BASIC && leaf < 0x80000000)))
+		leaf = HIGHEST_BASIC;
 	switch (leaf) {
 	case 0x80000000:
 		out[0] = model->backend == MODEL_VMX ? 0x80000008 : 0x8000000a;
@@ -177,6 +201,7 @@ void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 		break;
 	case 0x80000008:
 		out[0] = 0x3028;
+		out[1] = model->backend == MODEL_SVM ? 1 << 14 : 0; /* IA32_SPEC_CTRL */
 		break;
 	case 0x8000000a:
 		if (model->backend == MODEL_SVM)

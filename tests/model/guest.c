@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STOP_VECTOR 0xf3
 #define PATIENCE 64
 
 const char *model_field_name(uint32_t number)
@@ -54,6 +53,7 @@ void model_guest_does(struct model *m, const struct model_op *op)
 	m->bad_entry = op->kind == MODEL_OP_BAD_ENTRY;
 	m->cut_short = op->kind == MODEL_OP_CUT_SHORT;
 	m->cut_short_at = op->a;
+	m->storm = 0;
 	if (m->bad_entry || m->cut_short)
 		m->armed = false;
 	memset(&m->outcome, 0, sizeof(m->outcome));
@@ -94,6 +94,55 @@ uint32_t guest_read32(uint64_t gpa)
 	return value;
 }
 
+/* SDM Vol. 2, RDPMC. Counters do not count here. */
+bool guest_has_counter(uint64_t number)
+{
+	return (uint32_t)number < 4;
+}
+
+/* Legal, and bad for whoever shares the caches. */
+void guest_writes_back(const char *instruction)
+{
+	complain("the guest's %s reaches the host's caches", instruction);
+}
+
+/* Ports in virtual-8086 mode and above IOPL need a bit in the TSS, which this guest's has not. */
+static bool port_is_refused(uint32_t cpl, uint64_t rflags)
+{
+	return rflags & RFLAGS_VM || cpl > (rflags >> 12 & 3);
+}
+
+uint32_t guest_is_refused(const struct model_op *op, uint32_t cpl, uint64_t rflags, uint64_t cr4)
+{
+	if (!cpl)
+		return 0;
+	switch (op->kind) {
+	case MODEL_OP_XSETBV:
+		return cr4 & CR4_OSXSAVE ? VECTOR_GP : VECTOR_UD;
+	case MODEL_OP_HLT:
+	case MODEL_OP_RDMSR:
+	case MODEL_OP_WRMSR:
+	case MODEL_OP_MOV_TO_CR:
+	case MODEL_OP_MOV_FROM_CR:
+	case MODEL_OP_CLTS:
+	case MODEL_OP_LMSW:
+	case MODEL_OP_INVD:
+	case MODEL_OP_WBINVD:
+	case MODEL_OP_MOV_DR:
+		return VECTOR_GP;
+	case MODEL_OP_RDPMC:
+		return cr4 & CR4_PCE ? 0 : VECTOR_GP;
+	case MODEL_OP_MONITOR:
+	case MODEL_OP_MWAIT:
+		return VECTOR_UD;
+	case MODEL_OP_IN:
+	case MODEL_OP_OUT:
+		return port_is_refused(cpl, rflags) ? VECTOR_GP : 0;
+	default:
+		return 0;
+	}
+}
+
 static void apply_sets(const struct guest_view *view, uint64_t gpr[16])
 {
 	for (uint32_t i = 0; i < model->set_count; i++)
@@ -122,7 +171,8 @@ static bool has_op(const struct guest_view *view, const uint64_t gpr[16])
 {
 	if (model->armed || comes_again(view, gpr))
 		return true;
-	return model->next && model->next(model->next_arg, &model->op);
+	model->armed = model->next && model->next(model->next_arg, &model->op);
+	return model->armed;
 }
 
 void guest_runs(const struct guest_view *view, uint64_t gpr[16])
@@ -137,6 +187,8 @@ void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 	if (view->window(gpr))
 		return;
 	if (has_op(view, gpr)) {
+		if (model->armed)
+			model->outcome.before = model->outcome.event_count;
 		model->armed = false;
 		model->begun = true;
 		model->op_rip = view->get(gpr, MODEL_RIP);
@@ -144,6 +196,8 @@ void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 		if (view->exits(&model->op, gpr))
 			return;
 		model->outcome.native = 1;
+		if (view->window(gpr))
+			return;
 	}
 	look(view, gpr);
 	model->outcome.stopped = 1;

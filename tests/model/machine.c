@@ -146,6 +146,12 @@ void model_relax(struct model *m)
 	m->relaxed = true;
 }
 
+void model_pass(struct model *m, uint64_t ticks)
+{
+	for (uint32_t i = 0; i < MODEL_CPUS; i++)
+		m->cpus[i].tsc += ticks;
+}
+
 /* ---- Memory ---------------------------------------------------------------------------------------------- */
 
 int frame_of(uint64_t hpa)

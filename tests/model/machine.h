@@ -19,6 +19,7 @@
 #define MODEL_TAGS 24
 #define VMCS_SLOTS (16 * 64)
 #define NO_VMCS UINT64_MAX
+#define STOP_VECTOR 0xf3 /* of the host's interrupt that stops the guest */
 #define REVISION 0x12u
 #define POISON UINT64_C(0xa5a5a5a5a5a5a5a5)
 #define HOST_GDT_ENTRIES 16
@@ -93,6 +94,7 @@ struct model {
 	struct pending_set sets[MODEL_FIELDS];
 	uint32_t set_count;
 	bool armed, begun, bad_entry, cut_short;
+	uint32_t storm, storm_left; /* vector, times */
 	uint64_t op_rip;
 	uint32_t faults, op_faults; /* exceptions so far, and before the op */
 	uint64_t cut_short_at;
@@ -164,8 +166,12 @@ struct guest_view {
 	bool (*exits)(const struct model_op *op, uint64_t gpr[16]); /* and does it */
 	void (*stop)(uint32_t vector);            /* exit for an interrupt of the host */
 };
+/* What the CPL forbids, before anything exits (SDM 26.1.1, APM 15.7): the exception's vector, or 0. */
+uint32_t guest_is_refused(const struct model_op *op, uint32_t cpl, uint64_t rflags, uint64_t cr4);
 void guest_runs(const struct guest_view *view, uint64_t gpr[16]);
 void guest_took(uint32_t type, uint32_t vector, bool has_error_code, uint32_t error_code);
 uint32_t guest_read32(uint64_t gpa);
+bool guest_has_counter(uint64_t number); /* of RDPMC */
+void guest_writes_back(const char *instruction);
 
 #endif

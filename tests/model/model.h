@@ -51,6 +51,8 @@ enum model_feature {
 	MODEL_FLUSH_ASID = 1 << 15,
 	MODEL_CLEAN = 1 << 16,
 	MODEL_TSC_DEADLINE = 1 << 17,
+	/* VT-x: the controls of RDTSCP, INVPCID and XSAVES are missing, as under some hypervisors. */
+	MODEL_BARE_CONTROLS = 1 << 19,
 	/*
 	 * Not the CPU's: a host whose own state is unusual: selectors with RPL 3, an LDT, a breakpoint, a PCID,
 	 * IA32_DEBUGCTL.
@@ -77,6 +79,9 @@ void model_use(struct model *m, uint32_t cpu);
  * of a VMCS that were never written are 0, though the model complains about them.
  */
 void model_relax(struct model *m);
+
+/* So many ticks of the TSC go by on every CPU. */
+void model_pass(struct model *m, uint64_t ticks);
 
 /* ---- Memory --------------------------------------------------------------------------------------------- */
 
@@ -119,15 +124,21 @@ enum model_op_kind {
 	MODEL_OP_MOV_DR,   /* a: number, b: register, c: 1 read */
 	MODEL_OP_UD2,
 	MODEL_OP_REFUSED,  /* a: basic exit reason or exit code of an instruction of the extension */
-	MODEL_OP_MMIO,     /* a: guest-physical address, b: 1 write, 2 fetch, 0 read; c: guest-linear address */
+	/*
+	 * a: guest-physical address, b: 1 write, 2 fetch, 0 read; c: guest-linear address. Beside b: 4 it is the page
+	 * walk that does it, 8 (VT-x) an IRET that had unblocked NMIs.
+	 */
+	MODEL_OP_MMIO,
 	MODEL_OP_EXCEPTION, /* a: vector, b: error code, c: what CR2 or DR6 has */
 	MODEL_OP_TRIPLE_FAULT,
 	MODEL_OP_INTERRUPT, /* of the host; a: vector */
 	MODEL_OP_NMI,       /* of the host */
 	MODEL_OP_TIMER,     /* VT-x: the preemption timer */
 	MODEL_OP_TASK_SWITCH, /* a: selector */
-	MODEL_OP_BAD_ENTRY, /* the next entry is made to fail: a: 0 guest state */
+	MODEL_OP_BAD_ENTRY, /* the next entry is made to fail: a: 1 (SVM) with the low 32 bits of the exit code alone */
 	MODEL_OP_CUT_SHORT, /* the delivery of the next injected event meets a nested fault at a */
+	MODEL_OP_STORM,     /* exception a, whose delivery raises it again, b times, or until the host has an interrupt */
+	MODEL_OP_DELIVERY,  /* exception a with error code b: its delivery meets a nested fault at c */
 	MODEL_OP_RAW,       /* the exit that model_guest_exits told */
 };
 
@@ -202,6 +213,8 @@ struct model_outcome {
 	uint32_t entry_failed; /* VMfail, or an entry that failed with an exit */
 	uint32_t event_count;
 	uint32_t stuck;    /* it was entered again and again */
+	uint32_t before;   /* events that the guest took before the op */
+	uint32_t reserved;
 	struct model_event events[MODEL_EVENTS]; /* that the guest took, in this order */
 	uint64_t fields[MODEL_FIELDS];
 };

@@ -27,6 +27,8 @@ static uint32_t secondary_controls(uint32_t features)
 		can |= CPU2_VIRTUALIZE_APIC_ACCESSES | CPU2_VIRTUALIZE_X2APIC_MODE;
 	if (features & MODEL_APICV)
 		can |= CPU2_VIRTUAL_INTERRUPT_DELIVERY | CPU2_APIC_REGISTER_VIRTUALIZATION;
+	if (features & MODEL_BARE_CONTROLS)
+		can &= ~(uint32_t)(CPU2_ENABLE_RDTSCP | CPU2_ENABLE_INVPCID | CPU2_ENABLE_XSAVES);
 	return can;
 }
 
@@ -121,6 +123,9 @@ void msr_reset(struct model *m, struct cpu *c)
 		msr_set(c, X86VCPU_MSR_IA32_TSC_AUX, 0x77);
 	if (m->features & MODEL_XSAVES)
 		msr_set(c, X86VCPU_MSR_IA32_XSS, 0);
+	if (m->features & MODEL_TSC_DEADLINE)
+		msr_set(c, X86VCPU_MSR_IA32_TSC_DEADLINE, 0);
+	msr_set(c, X86VCPU_MSR_IA32_SPEC_CTRL, 0);
 	if (m->backend == MODEL_VMX)
 		reset_vmx(m, c);
 	else

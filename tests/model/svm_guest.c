@@ -124,6 +124,8 @@ static void set_segment(uint32_t number, uint64_t value)
 		break;
 	default:
 		s->attributes = (uint16_t)((value & 0xff) | (value >> 4 & 0xf00));
+		if (which == 2)
+			vmcb->cpl = value >> 5 & 3;
 	}
 }
 
@@ -224,6 +226,7 @@ static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t info2
 
 	if (vmcb->intercept_exceptions >> vector & 1)
 		return leave(EXIT_EXCEPTION + vector, has_code ? code : 0, info2);
+	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
 	guest_took(3, vector, pushes, code);
 	return false;
 }
@@ -233,6 +236,7 @@ static bool general_protection(void)
 	return faults(VECTOR_GP, true, 0, 0);
 }
 
+/* An instruction is over; then comes what RFLAGS.TF asked for (APM 13.1.4), with DR6 written (APM 15.12.2). */
 static bool done(uint64_t gpr[16], const struct model_op *op)
 {
 	(void)gpr;
@@ -240,7 +244,11 @@ static bool done(uint64_t gpr[16], const struct model_op *op)
 	if (!in_64bit_mode())
 		vmcb->rip = (uint32_t)vmcb->rip;
 	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
-	return false;
+	model->outcome.native = 1;
+	if (!(vmcb->rflags & RFLAGS_TF))
+		return false;
+	vmcb->dr6 |= PENDING_DB_BS;
+	return faults(VECTOR_DB, false, 0, 0);
 }
 
 static uint64_t edx_eax(const uint64_t gpr[16])
@@ -490,7 +498,37 @@ static bool exception(const struct model_op *op)
 
 	if (vector == VECTOR_PF && !(vmcb->intercept_exceptions >> vector & 1))
 		vmcb->cr2 = op->c;
+	/* APM 9.3.1: without CR4.MCE a machine check shuts down whatever runs. */
+	if (vector == VECTOR_MC && !(vmcb->intercept_exceptions >> vector & 1) && !(vmcb->cr4 & CR4_MCE))
+		return leave(EXIT_SHUTDOWN, 0, 0);
 	return faults(vector, has_code, (uint32_t)op->b, op->c);
+}
+
+/* Benign exceptions come one after the other (APM table 8-3); between them the CPU takes no interrupt. */
+static bool storm(const struct model_op *op)
+{
+	const uint32_t vector = (uint32_t)op->a;
+
+	if (!(vmcb->intercept_exceptions >> vector & 1)) {
+		model->outcome.stuck = 1;
+		stop(STOP_VECTOR);
+		return true;
+	}
+	model->storm = vector;
+	model->storm_left = (uint32_t)op->b;
+	return leave(EXIT_EXCEPTION + vector, 0, 0);
+}
+
+/* The guest's own exception, on the way to its handler (APM 15.7.2). */
+static bool delivery(const struct model_op *op)
+{
+	const uint32_t vector = (uint32_t)op->a;
+	const bool has_code = vector == 8 || (vector >= 10 && vector <= 14) || vector == VECTOR_AC;
+
+	nested_fault(op->c, 1, true);
+	vmcb->exit_int_info = EVENT_VALID | UINT64_C(3) << EVENT_TYPE_SHIFT | vector | (has_code ? EVENT_ERROR_CODE : 0) |
+			      (has_code ? op->b << 32 : 0);
+	return true;
 }
 
 static bool xgetbv(const struct model_op *op, uint64_t gpr[16])
@@ -519,6 +557,16 @@ static bool rdtsc(const struct model_op *op, uint64_t gpr[16])
 	if (vmcb->intercept3 & INTERCEPT_RDTSC)
 		return exit_for(op, EXIT_RDTSC, 0, 0);
 	set_edx_eax(gpr, cpu->tsc + vmcb->tsc_offset);
+	return done(gpr, op);
+}
+
+static bool rdpmc(const struct model_op *op, uint64_t gpr[16])
+{
+	if (vmcb->intercept3 & INTERCEPT_RDPMC)
+		return exit_for(op, EXIT_RDPMC, 0, 0);
+	if (!guest_has_counter(gpr[MODEL_RCX]))
+		return general_protection();
+	set_edx_eax(gpr, 0);
 	return done(gpr, op);
 }
 
@@ -555,9 +603,13 @@ static bool other(const struct model_op *op, uint64_t gpr[16])
 	case MODEL_OP_TASK_SWITCH:
 		return vmcb->intercept3 & INTERCEPT_TASK_SWITCH ? leave(EXIT_TASK_SWITCH, op->a, 0) : done(gpr, op);
 	case MODEL_OP_MMIO:
-		return nested_fault(op->a, op->b, true);
+		return nested_fault(op->a, op->b & 3, !(op->b & 4));
 	case MODEL_OP_EXCEPTION:
 		return exception(op);
+	case MODEL_OP_STORM:
+		return storm(op);
+	case MODEL_OP_DELIVERY:
+		return delivery(op);
 	case MODEL_OP_REFUSED:
 		return refused(op, gpr);
 	case MODEL_OP_UD2:
@@ -584,11 +636,15 @@ static bool plain(const struct model_op *op, uint64_t gpr[16])
 	case MODEL_OP_HLT:
 		return with_intercept(op, gpr, vmcb->intercept3, INTERCEPT_HLT, EXIT_HLT);
 	case MODEL_OP_INVD:
+		if (!(vmcb->intercept3 & INTERCEPT_INVD))
+			guest_writes_back("INVD");
 		return with_intercept(op, gpr, vmcb->intercept3, INTERCEPT_INVD, EXIT_INVD);
 	case MODEL_OP_WBINVD:
+		if (!(vmcb->intercept4 & INTERCEPT_WBINVD))
+			guest_writes_back("WBINVD");
 		return with_intercept(op, gpr, vmcb->intercept4, INTERCEPT_WBINVD, EXIT_WBINVD);
 	case MODEL_OP_RDPMC:
-		return vmcb->intercept3 & INTERCEPT_RDPMC ? exit_for(op, EXIT_RDPMC, 0, 0) : general_protection();
+		return rdpmc(op, gpr);
 	case MODEL_OP_PAUSE:
 		return with_intercept(op, gpr, vmcb->intercept3, INTERCEPT_PAUSE, EXIT_PAUSE);
 	case MODEL_OP_MONITOR:
@@ -612,6 +668,12 @@ static bool raw_exit(const struct model_raw_exit *raw)
 
 static bool exits(const struct model_op *op, uint64_t gpr[16])
 {
+	const bool own = op->kind == MODEL_OP_REFUSED && op->a >= EXIT_VMRUN && op->a != EXIT_VMMCALL;
+	const uint32_t cpl = vmcb->cr0 & CR0_PE ? vmcb->cpl : 0;
+	const uint32_t refused = own && cpl ? VECTOR_GP : guest_is_refused(op, cpl, vmcb->rflags, vmcb->cr4);
+
+	if (refused)
+		return faults(refused, refused == VECTOR_GP, 0, 0);
 	switch (op->kind) {
 	case MODEL_OP_RAW:
 		return raw_exit(&model->raw);
@@ -669,6 +731,13 @@ static bool deliver(uint64_t event)
 		vmcb->exit_int_info = event;
 		return true;
 	}
+	if (model->storm == (event & 0xff) && model->storm_left) {
+		model->storm_left--;
+		leave(EXIT_EXCEPTION + (event & 0xff), 0, 0);
+		vmcb->exit_int_info = event;
+		return true;
+	}
+	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
 	guest_took(event >> EVENT_TYPE_SHIFT & 7, event & 0xff, has_code, (uint32_t)(event >> 32));
 	return false;
 }
@@ -739,9 +808,10 @@ static void run(uint64_t hpa, uint64_t gpr[16])
 
 	vmcb_check_clean(hpa, vmcb);
 	if (svm_check_entry(vmcb) || model->bad_entry) {
+		/* Some CPUs, and QEMU, store 32 bits of the code. */
+		leave(model->bad_entry && model->op.a == 1 ? (uint32_t)EXIT_INVALID : EXIT_INVALID, 0, 0);
 		model->bad_entry = false;
 		model->outcome.entry_failed = 1;
-		leave(EXIT_INVALID, 0, 0);
 		return;
 	}
 	use_translations(hpa);

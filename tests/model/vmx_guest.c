@@ -74,7 +74,7 @@ static uint64_t get(const uint64_t gpr[16], uint32_t number)
 	if (number >= MODEL_PDPTE0 && number <= MODEL_PDPTE3 && !pae_paging())
 		return 0;
 	if (number == MODEL_SHADOW)
-		return field(VMCS_GUEST_INTERRUPTIBILITY) & 3;
+		return field(VMCS_GUEST_INTERRUPTIBILITY) & 0xb;
 	if (number >= MODEL_SELECTOR && number < MODEL_GDTR_BASE)
 		return field(segment_field(number));
 	if (field_of[number])
@@ -191,6 +191,9 @@ static void stop(uint32_t vector)
 
 /* ---- Natively ---------------------------------------------------------------------------------------------------- */
 
+static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t qualification);
+
+/* An instruction is over; then comes what RFLAGS.TF asked for (SDM 6.9). */
 static bool done(uint64_t gpr[16], const struct model_op *op)
 {
 	uint64_t rip = get(gpr, MODEL_RIP) + op->length;
@@ -199,7 +202,8 @@ static bool done(uint64_t gpr[16], const struct model_op *op)
 		rip = (uint32_t)rip;
 	set(gpr, MODEL_RIP, rip);
 	set(gpr, MODEL_SHADOW, 0);
-	return false;
+	model->outcome.native = 1;
+	return field(VMCS_GUEST_RFLAGS) & RFLAGS_TF && faults(VECTOR_DB, false, 0, PENDING_DB_BS);
 }
 
 static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t qualification)
@@ -208,6 +212,9 @@ static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t quali
 
 	if (field(VMCS_EXCEPTION_BITMAP) >> vector & 1)
 		return exit_for_event(3, vector, pushes, code, qualification);
+	set_field(VMCS_GUEST_INTERRUPTIBILITY, field(VMCS_GUEST_INTERRUPTIBILITY) & ~UINT64_C(3));
+	if (vector == VECTOR_DB)
+		cpu->dr6 |= qualification & PENDING_DB_BS;
 	guest_took(3, vector, pushes, code);
 	return false;
 }
@@ -576,6 +583,16 @@ static bool rdtsc(const struct model_op *op, uint64_t gpr[16])
 	return done(gpr, op);
 }
 
+static bool rdpmc(const struct model_op *op, uint64_t gpr[16])
+{
+	if (field(VMCS_CPU_CONTROLS) & CPU_RDPMC_EXITING)
+		return exit_for(X86VCPU_VMX_EXIT_RDPMC, 0, op->length);
+	if (!guest_has_counter(gpr[MODEL_RCX]))
+		return general_protection();
+	set_edx_eax(gpr, 0);
+	return done(gpr, op);
+}
+
 static bool xgetbv(const struct model_op *op, uint64_t gpr[16])
 {
 	if (!(field(VMCS_GUEST_CR4) & CR4_OSXSAVE))
@@ -596,13 +613,26 @@ static bool nested_fault(uint64_t gpa, uint64_t access, uint64_t linear, bool fi
 	return true;
 }
 
+/* SDM 28.2.3: an IRET that faults has ended the blocking by NMI, and says so. */
+static bool access_faults(const struct model_op *op)
+{
+	const uint64_t blocking = field(VMCS_GUEST_INTERRUPTIBILITY);
+
+	nested_fault(op->a, op->b & 3, op->c, !(op->b & 4));
+	if (op->b & 8) {
+		set_field(VMCS_EXIT_QUALIFICATION, field(VMCS_EXIT_QUALIFICATION) | BIT(12));
+		set_field(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~UINT64_C(8));
+	}
+	return true;
+}
+
 static bool mmio(const struct model_op *op)
 {
 	const bool apic = field(VMCS_CPU_CONTROLS) & CPU_SECONDARY_CONTROLS &&
 			  field(VMCS_CPU2_CONTROLS) & CPU2_VIRTUALIZE_APIC_ACCESSES;
 
 	if (!apic || (op->a & ~UINT64_C(0xfff)) != APIC_PAGE)
-		return nested_fault(op->a, op->b, op->c, true);
+		return access_faults(op);
 	leave(X86VCPU_VMX_EXIT_APIC_ACCESS, (op->a & 0xfff) | op->b << 12);
 	return true;
 }
@@ -614,7 +644,45 @@ static bool exception(const struct model_op *op)
 
 	if (vector == VECTOR_PF && !(field(VMCS_EXCEPTION_BITMAP) >> vector & 1))
 		cpu->cr2 = op->c;
+	/* SDM 16.10: without CR4.MCE a machine check shuts down whatever runs. */
+	if (vector == VECTOR_MC && !(field(VMCS_EXCEPTION_BITMAP) >> vector & 1) && !(field(VMCS_GUEST_CR4) & CR4_MCE)) {
+		leave(X86VCPU_VMX_EXIT_TRIPLE_FAULT, 0);
+		return true;
+	}
 	return faults(vector, has_code, (uint32_t)op->b, op->c);
+}
+
+static bool is_intercepted(uint32_t vector)
+{
+	return field(VMCS_EXCEPTION_BITMAP) >> vector & 1;
+}
+
+/* Benign exceptions come one after the other (SDM table 6-5); between them the CPU takes no interrupt. */
+static bool storm(const struct model_op *op)
+{
+	const uint32_t vector = (uint32_t)op->a;
+
+	if (!is_intercepted(vector)) {
+		model->outcome.stuck = 1;
+		stop(STOP_VECTOR);
+		return true;
+	}
+	model->storm = vector;
+	model->storm_left = (uint32_t)op->b;
+	return exit_for_event(3, vector, vector == VECTOR_AC, 0, op->c);
+}
+
+/* The guest's own exception, on the way to its handler (SDM 28.2.4). */
+static bool delivery(const struct model_op *op)
+{
+	const uint32_t vector = (uint32_t)op->a;
+	const bool has_code = vector == 8 || (vector >= 10 && vector <= 14) || vector == VECTOR_AC;
+
+	nested_fault(op->c, 1, 0, true);
+	set_field(VMCS_IDT_VECTORING_INFO, INFO_VALID | 3 << 8 | vector | (has_code ? BIT(11) : 0));
+	if (has_code)
+		set_field(VMCS_IDT_VECTORING_ERROR_CODE, op->b);
+	return true;
 }
 
 static bool host_nmi(uint64_t gpr[16], const struct model_op *op)
@@ -658,10 +726,11 @@ static bool controlled(const struct model_op *op, uint64_t gpr[16])
 			set_field(VMCS_GUEST_ACTIVITY, 1);
 		return with_control(op, gpr, controls & CPU_HLT_EXITING, X86VCPU_VMX_EXIT_HLT);
 	case MODEL_OP_WBINVD:
+		if (!(field(VMCS_CPU2_CONTROLS) & CPU2_WBINVD_EXITING))
+			guest_writes_back("WBINVD");
 		return with_control(op, gpr, field(VMCS_CPU2_CONTROLS) & CPU2_WBINVD_EXITING, X86VCPU_VMX_EXIT_WBINVD);
 	case MODEL_OP_RDPMC:
-		return controls & CPU_RDPMC_EXITING ? exit_for(X86VCPU_VMX_EXIT_RDPMC, 0, op->length)
-						    : general_protection();
+		return rdpmc(op, gpr);
 	case MODEL_OP_PAUSE:
 		return with_control(op, gpr, controls & CPU_PAUSE_EXITING, X86VCPU_VMX_EXIT_PAUSE);
 	case MODEL_OP_MONITOR:
@@ -687,8 +756,19 @@ static bool raw_exit(const struct model_raw_exit *raw)
 	return true;
 }
 
+static uint32_t cpl(void)
+{
+	if (!(field(VMCS_GUEST_CR0) & CR0_PE))
+		return 0;
+	return field(VMCS_GUEST_RFLAGS) & RFLAGS_VM ? 3 : field(VMCS_GUEST_SS_ACCESS_RIGHTS) >> 5 & 3;
+}
+
 static bool exits(const struct model_op *op, uint64_t gpr[16])
 {
+	const uint32_t refused = guest_is_refused(op, cpl(), field(VMCS_GUEST_RFLAGS), field(VMCS_GUEST_CR4));
+
+	if (refused)
+		return faults(refused, refused == VECTOR_GP, 0, 0);
 	switch (op->kind) {
 	case MODEL_OP_RAW:
 		return raw_exit(&model->raw);
@@ -732,6 +812,10 @@ static bool exits(const struct model_op *op, uint64_t gpr[16])
 		return mmio(op);
 	case MODEL_OP_EXCEPTION:
 		return exception(op);
+	case MODEL_OP_STORM:
+		return storm(op);
+	case MODEL_OP_DELIVERY:
+		return delivery(op);
 	default:
 		return controlled(op, gpr);
 	}
@@ -785,6 +869,14 @@ static bool deliver(void)
 		return true;
 	}
 	set_field(VMCS_GUEST_ACTIVITY, 0);
+	if (model->storm == (info & 0xff) && model->storm_left) {
+		model->storm_left--;
+		exit_for_event(3, info & 0xff, info & BIT(11), 0, 0);
+		set_field(VMCS_IDT_VECTORING_INFO, info & ~(BIT(12) | 0x7fffe000));
+		set_field(VMCS_IDT_VECTORING_ERROR_CODE, field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));
+		return true;
+	}
+	set_field(VMCS_GUEST_INTERRUPTIBILITY, field(VMCS_GUEST_INTERRUPTIBILITY) & ~UINT64_C(3));
 	guest_took(info >> 8 & 7, info & 0xff, info & BIT(11), (uint32_t)field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));
 	return false;
 }

@@ -317,6 +317,18 @@ static uint32_t physical_bits(const struct builder *b)
 	return bits < 32 ? 32 : bits;
 }
 
+/* AMD's CPUs repeat in leaf 80000001H that there is a local APIC (APM Vol. 3, E.4.2). */
+static void repeat_apic(const struct builder *b, struct guest_cpuid_entry *entry)
+{
+	uint32_t out[4];
+
+	host_leaf(b, LEAF_EXTENDED + 1, 0, out);
+	if (!b->config->apic || !(out[EDX] & CPUID_1_EDX_APIC))
+		return;
+	entry->edx |= CPUID_1_EDX_APIC;
+	entry->flags |= GUEST_CPUID_APIC;
+}
+
 /* Linear addresses have 48 bits: LA57 is hidden. */
 static void add_extended(struct builder *b)
 {
@@ -328,6 +340,8 @@ static void add_extended(struct builder *b)
 	for (uint32_t leaf = LEAF_EXTENDED + 1; leaf <= highest; leaf++) {
 		struct guest_cpuid_entry *entry = add(b, leaf, 0, 0);
 
+		if (leaf == LEAF_EXTENDED + 1)
+			repeat_apic(b, entry);
 		if (leaf == HIGHEST_EXTENDED)
 			entry->eax = 48u << 8 | physical_bits(b);
 	}

@@ -36,6 +36,7 @@ pub mod feature {
     pub const FLUSH_ASID: u32 = 1 << 15;
     pub const CLEAN: u32 = 1 << 16;
     pub const TSC_DEADLINE: u32 = 1 << 17;
+    pub const BARE_CONTROLS: u32 = 1 << 19;
     pub const ODD_HOST: u32 = 1 << 20;
     pub const ALL: u32 = 0x3ffff;
 }
@@ -44,7 +45,7 @@ pub mod op {
     numbered! {
         NONE CPUID HYPERCALL HLT IN OUT RDMSR WRMSR MOV_TO_CR MOV_FROM_CR CLTS LMSW XSETBV XGETBV INVD WBINVD RDTSC
         RDPMC PAUSE MONITOR MWAIT MOV_DR UD2 REFUSED MMIO EXCEPTION TRIPLE_FAULT INTERRUPT NMI TIMER TASK_SWITCH
-        BAD_ENTRY CUT_SHORT
+        BAD_ENTRY CUT_SHORT STORM DELIVERY
     }
 }
 
@@ -110,6 +111,8 @@ pub struct model_outcome {
     pub entry_failed: u32,
     pub event_count: u32,
     pub stuck: u32,
+    pub before: u32,
+    pub reserved: u32,
     pub events: [model_event; 8],
     pub fields: [u64; field::COUNT as usize],
 }
@@ -129,6 +132,7 @@ unsafe extern "C-unwind" {
     pub fn model_destroy(m: *mut model);
     pub fn model_use(m: *mut model, cpu: u32);
     pub fn model_relax(m: *mut model);
+    pub fn model_pass(m: *mut model, ticks: u64);
     pub fn model_alloc(m: *mut model, count: u64, align: u64) -> u64;
     pub fn model_free(m: *mut model, hpa: u64, count: u64);
     pub fn model_memory(m: *mut model, hpa: u64) -> *mut c_void;

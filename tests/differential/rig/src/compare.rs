@@ -3,10 +3,12 @@
 
 use cpu::{field, model_event};
 
-use crate::errata::{Context, Tally};
-use crate::machine::{Backend, field_name, take_calls};
-use crate::side::{Answer, Exit, Failure, Moves, Ours, Setup, Side, Theirs};
-use crate::step::{DEVICE, Mode, Registers, Step, way_into, write_page_tables};
+use crate::apic::Apic;
+use crate::errata::{Context, Tally, Then};
+use crate::history::History;
+use crate::machine::{Backend, field_name, set_vcpus, take_calls, take_sent};
+use crate::side::{Answer, Exit, Failure, Moves, Ours, Setup, Side, Theirs, VCPUS};
+use crate::step::{DEVICE, Mode, Registers, Step, privilege, way_into, way_to_apic, write_page_tables};
 
 pub const DEVICE_SIZE: u64 = 0x10_0000;
 pub const PORTS: (u16, u16) = (0x3f8, 8);
@@ -19,6 +21,9 @@ pub struct Case {
     pub features: u32,
     pub memory: bool, // guest RAM is a region
     pub mode: Mode,
+    pub vcpus: u32,
+    /// The guest has its local APIC on, and its handlers end what they were called for.
+    pub apic: bool,
     pub steps: Vec<(Step, Registers)>,
 }
 
@@ -34,6 +39,11 @@ pub struct Outcome {
     pub complaints: Vec<String>,
     pub host: Vec<String>,
     pub last: Option<Exit>, // what run returned when the guest was stopped
+    pub before: usize,      // events before the guest did what it does
+    pub sent: Vec<(u32, u32)>,
+    pub ended: Option<Answer<Option<u8>>>, // of the VMM's end of interrupt
+    pub time: [u64; 2],
+    pub woken: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +52,18 @@ pub enum Kind {
     Failure,
     Stopped,
     LastExit,
-    Events,
+    Exceptions, // that the guest takes
+    Interrupts, // and NMIs
+    Order,      // of the two
     Field(u32),
     Calls,
     TheirComplaint,
     OurComplaint,
     TheirHost,
     OurHost,
+    Ended,
     Frames,
+    Unexpected, // by a step that shows a row
 }
 
 #[derive(Clone, Debug)]
@@ -71,19 +85,32 @@ impl std::fmt::Display for Difference {
 }
 
 /// Those that a field's last difference was known with.
-type Known = [Option<(u64, u64)>; field::COUNT as usize];
+pub type Known = [Option<(u64, u64)>; field::COUNT as usize];
+
+/// What both sides' vCPUs of one number have come to.
+pub struct Vcpu {
+    pub mode: Mode,
+    pub known: Known,
+    pub apic: Apic,
+    pub history: History,
+    pub user: bool,
+    pub shadows: Option<(u64, u64)>, // before the step
+    pub bound: bool,
+    pub begun: bool,
+}
 
 pub struct Pair {
     backend: Backend,
     features: u32,
-    mode: Mode,
-    theirs: Theirs,
-    ours: Ours,
-    known: Known,
+    pub(crate) theirs: Theirs,
+    pub(crate) ours: Ours,
+    pub(crate) vcpus: [Vcpu; VCPUS],
+    pub(crate) at: usize,
     setup: [Option<Setup>; 2],
     after_setup: bool,
     obstinate: bool, // it goes on where a sequence would end
     pub exits: u64,
+    pub steps: u64,
 }
 
 /// A step that could not be carried on from, or that did what no row describes.
@@ -102,23 +129,43 @@ fn before_run(side: &mut dyn Side, step: &Step) {
         }
         Step::CutShort { vector } => drop(side.inject(vector.into(), false)),
         Step::SetGpr { index, value } => drop(side.set_gpr(index.into(), value)),
+        Step::Shown(ref shown) => {
+            for &vector in &shown.inject {
+                let _ = side.inject(vector, false);
+            }
+        }
+        Step::SetPart { index, width, value } => drop(side.set_gpr_part(index.into(), width, value)),
+        Step::SetReturn(value) => drop(side.set_return_value(value)),
+        Step::Pass(time) => side.machine().clock().pass(time),
+        Step::PassInside(time) => side.machine().clock().pass_inside(time),
         Step::Unmap => {
             side.machine().nested_changed();
-            side.flush_nested();
+            side.flush_nested_of_all();
         }
         _ => {}
     }
 }
 
 /// What the VMM's devices answer.
-fn data(registers: &Registers) -> u64 {
+pub fn data(registers: &Registers) -> u64 {
     registers.gpr[15].rotate_left(7) ^ 0x8765_4321_fedc_ba98
 }
 
-fn respond(side: &mut dyn Side, step: &Step, exit: &Exit, registers: &Registers) -> Option<Failure> {
-    if let (Exit::Halt, Step::Hlt { wake }) = (exit, step) {
-        return side.inject((*wake).into(), false).err();
+/// It halted, after so many other exits. What the VMM injects into it, if anything.
+fn wake(side: &mut dyn Side, step: &Step, halts: usize) -> Option<u8> {
+    match *step {
+        Step::Hlt { wake } => Some(wake),
+        Step::HltFor { time, wake } => {
+            if halts == 0 {
+                side.machine().clock().pass(time);
+            }
+            (halts != 0 || !side.has_pending_event()).then_some(wake)
+        }
+        _ => None,
     }
+}
+
+fn respond(side: &mut dyn Side, exit: &Exit, registers: &Registers) -> Option<Failure> {
     let value = match exit {
         Exit::PortRead { width, .. } => data(registers) & ((1 << (8 * width)) - 1),
         _ => data(registers),
@@ -130,14 +177,25 @@ fn ends(exit: &Exit) -> bool {
     matches!(exit, Exit::Down | Exit::FailEntry(_))
 }
 
-fn drive(side: &mut dyn Side, step: &Step, registers: &Registers) -> Outcome {
+/// `hears`: by vCPU, whether an interrupt from another reaches it.
+fn drive(side: &mut dyn Side, step: &Step, registers: &Registers, hears: [bool; VCPUS]) -> Outcome {
     let (mut exits, mut failure, mut host, mut last) = (Vec::new(), None, Vec::new(), None);
+    let (mut sent, mut woken) = (Vec::new(), None);
+    side.machine().select();
+    let begin = side.machine().clock().now();
+    let ended = (*step == Step::HostEoi).then(|| side.handle_eoi());
     before_run(side, step);
     for _ in 0..PATIENCE {
         side.machine().select();
         side.machine().remember_host();
         let answer = side.run();
         host.extend(side.machine().host_changes());
+        for (vcpu, vector) in take_sent() {
+            if hears[vcpu as usize] {
+                sent.push((vcpu, vector));
+                let _ = side.send(vcpu as usize, vector);
+            }
+        }
         let stopped = side.machine().outcome().stopped != 0;
         if side.machine().outcome().stuck != 0 {
             failure = Some(Failure::Error("stuck"));
@@ -148,7 +206,13 @@ fn drive(side: &mut dyn Side, step: &Step, registers: &Registers) -> Outcome {
             Ok(exit) if stopped => last = Some(exit),
             Ok(Exit::Nothing) => continue,
             Ok(exit) => {
-                failure = respond(side, step, &exit, registers);
+                match exit {
+                    Exit::Halt if woken.is_none() => {
+                        woken = wake(side, step, exits.len());
+                        failure = woken.and_then(|vector| side.inject(vector.into(), false).err());
+                    }
+                    _ => failure = respond(side, &exit, registers),
+                }
                 exits.push(exit);
             }
         }
@@ -168,6 +232,11 @@ fn drive(side: &mut dyn Side, step: &Step, registers: &Registers) -> Outcome {
         complaints: side.machine().take_complaints(),
         host,
         last,
+        before: outcome.before as usize,
+        sent,
+        ended,
+        time: [begin, side.machine().clock().now()],
+        woken,
     }
 }
 
@@ -198,6 +267,19 @@ fn one_sided(found: &mut Vec<Difference>, theirs: (Kind, &[String]), ours: (Kind
             ours: text.clone(),
             values: (0, 0),
         });
+    }
+}
+
+fn compare_events(found: &mut Vec<Difference>, theirs: &[model_event], ours: &[model_event]) {
+    let part = |events: &[model_event], exceptions| -> Vec<_> {
+        let is = |e: &&model_event| (e.kind == 3) == exceptions;
+        events.iter().filter(is).copied().collect()
+    };
+    let before = found.len();
+    difference(found, Kind::Exceptions, &part(theirs, true), &part(ours, true));
+    difference(found, Kind::Interrupts, &part(theirs, false), &part(ours, false));
+    if found.len() == before {
+        difference(found, Kind::Order, &theirs.to_vec(), &ours.to_vec());
     }
 }
 
@@ -233,8 +315,9 @@ fn compare(known: &mut Known, theirs: &Outcome, ours: &Outcome) -> Vec<Differenc
     if theirs.stopped && ours.stopped {
         difference(&mut found, Kind::LastExit, &theirs.last, &ours.last);
     }
-    difference(&mut found, Kind::Events, &theirs.events, &ours.events);
+    compare_events(&mut found, &theirs.events, &ours.events);
     difference(&mut found, Kind::Calls, &theirs.calls, &ours.calls);
+    difference(&mut found, Kind::Ended, &theirs.ended, &ours.ended);
     one_sided(
         &mut found,
         (Kind::TheirComplaint, &theirs.complaints),
@@ -256,24 +339,37 @@ impl Pair {
         obstinate: bool,
         tally: &mut Tally,
     ) -> Result<Self, Unexplained> {
+        set_vcpus(case.vcpus);
+        let vcpu = |id: usize| Vcpu {
+            history: History::default(),
+            mode: Mode::Real,
+            known: [None; field::COUNT as usize],
+            apic: Apic::new(id as u32),
+            user: false,
+            shadows: None,
+            bound: false,
+            begun: false,
+        };
         let mut pair = Self {
             backend,
             features: case.features,
-            mode: Mode::Real,
             theirs: Theirs::new(backend, case.features),
             ours: Ours::new(backend, case.features),
-            known: [None; field::COUNT as usize],
+            vcpus: std::array::from_fn(vcpu),
+            at: 0,
             setup: [None, None],
             after_setup: false,
             obstinate,
             exits: 0,
+            steps: 0,
         };
         pair.begin(case, tally)?;
-        pair.enter_mode(case.mode, tally)?;
+        pair.first_steps(case, tally)?;
         Ok(pair)
     }
 
-    /// From nothing to a bound vCPU. Upstream wants its vCPU made on a CPU that is on, and so it is here.
+    /// From nothing to vCPUs that are set up, the first of them bound. Upstream wants its vCPU made on a CPU that is on,
+    /// and so it is here.
     fn begin(&mut self, case: &Case, tally: &mut Tally) -> Result<(), Unexplained> {
         let sides: [&mut dyn Side; 2] = [&mut self.theirs, &mut self.ours];
         let mut results = Vec::new();
@@ -288,58 +384,49 @@ impl Pair {
                 mmio: vec![(DEVICE, DEVICE_SIZE)],
                 memory: case.memory,
             };
-            let result = side
-                .enable()
-                .and_then(|()| side.create())
-                .and_then(|()| side.setup(&setup))
-                .and_then(|()| side.bind());
+            let mut result = side.enable();
+            for vcpu in (0..case.vcpus as usize).rev() {
+                side.choose(vcpu);
+                result = result
+                    .and_then(|()| side.create())
+                    .and_then(|()| side.setup(&setup));
+            }
+            let result = result.and_then(|()| side.bind());
             self.setup[at] = Some(setup);
             results.push((result, side.machine().take_complaints()));
         }
-        let (ours, our_complaints) = results.pop().expect("two");
-        let (theirs, their_complaints) = results.pop().expect("two");
-        let mut found = Vec::new();
-        difference(&mut found, Kind::Failure, &theirs.err(), &ours.err());
-        one_sided(
-            &mut found,
-            (Kind::TheirComplaint, &their_complaints),
-            (Kind::OurComplaint, &our_complaints),
-        );
-        let failed = found.iter().any(|d| d.kind == Kind::Failure);
-        self.explain(&Step::Idle, None, found, tally)?;
-        if failed {
-            return Err(Unexplained {
-                step: "the beginning".into(),
-                differences: vec![],
-                traces: Default::default(),
-            });
+        self.vcpus[0].bound = true;
+        let ok = self.compare_answers(&Step::Idle, results, tally)?;
+        if ok {
+            Ok(())
+        } else {
+            Err(ended_at("the beginning"))
         }
-        if !self.step(&Step::Idle, &Registers::begin(), tally)? {
-            return Err(Unexplained {
-                step: "the first entry".into(),
-                differences: vec![],
-                traces: Default::default(),
-            });
-        }
-        Ok(())
     }
 
-    fn enter_mode(&mut self, mode: Mode, tally: &mut Tally) -> Result<(), Unexplained> {
-        let (steps, segments) = way_into(mode);
+    /// The first entry, the way into the mode, and what else a guest does before anything at random.
+    pub(crate) fn first_steps(&mut self, case: &Case, tally: &mut Tally) -> Result<(), Unexplained> {
+        self.vcpus[self.at].begun = true;
+        if !self.step(&Step::Idle, &Registers::begin(), tally)? {
+            return Err(ended_at("the first entry"));
+        }
+        let (steps, segments) = way_into(case.mode);
         for step in steps {
             if !self.step(&step, &Registers::begin(), tally)? {
-                return Err(Unexplained {
-                    step: "the way into the mode".into(),
-                    differences: vec![],
-                    traces: Default::default(),
-                });
+                return Err(ended_at("the way into the mode"));
             }
         }
-        self.mode = mode;
+        self.vcpus[self.at].mode = case.mode;
         for side in [&mut self.theirs as &mut dyn Side, &mut self.ours] {
             side.machine().select();
             for &(field, value) in &segments {
                 side.machine().guest_sets(field, value);
+            }
+        }
+        let apic = if case.apic { way_to_apic(case.mode) } else { vec![] };
+        for step in std::iter::once(Step::Idle).chain(apic) {
+            if !self.step(&step, &Registers::begin(), tally)? {
+                return Err(ended_at("turning the local APIC on"));
             }
         }
         Ok(())
@@ -352,49 +439,103 @@ impl Pair {
         registers: &Registers,
         tally: &mut Tally,
     ) -> Result<bool, Unexplained> {
+        self.steps += 1;
         match *step {
-            Step::Move { cpu } => return self.relocate(cpu, tally),
+            Step::Move { cpu } => return self.relocate(step, cpu, 0, tally),
+            Step::PassUnbound { cpu, time } => return self.relocate(step, cpu, time, tally),
             Step::SetupAgain => return self.set_up_again(tally),
             _ => {}
         }
-        let (backend, mode) = (self.backend, self.mode);
-        let mut outcomes = Vec::new();
-        for side in [&mut self.theirs as &mut dyn Side, &mut self.ours] {
-            side.machine().select();
-            side.machine().clear_trace();
-            step.tell(side.machine(), backend, mode, registers);
-            outcomes.push(drive(side, step, registers));
-        }
-        let ours = outcomes.pop().expect("two");
-        let theirs = outcomes.pop().expect("two");
+        let [theirs, ours] = self.perform(step, registers);
         self.exits += 1 + theirs.exits.len() as u64;
-        let found = compare(&mut self.known, &theirs, &ours);
+        self.vcpus[self.at].shadows = self.vcpus[self.at].known[field::SHADOW as usize];
+        let mut found = compare(&mut self.vcpus[self.at].known, &theirs, &ours);
+        if let Step::Shown(shown) = step {
+            found.extend(shown.broken(&theirs, &ours));
+        }
+        self.follow(&mut found, step, registers, &ours);
         let goes_on = theirs.stopped && ours.stopped && theirs.failure.is_none() && ours.failure.is_none();
-        let ends = self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
-        Ok(goes_on && (!ends || self.obstinate))
+        let then = self.explain(step, Some((registers, &theirs, &ours)), found, tally)?;
+        let vcpu = &mut self.vcpus[self.at];
+        vcpu.history.hears(step, vcpu.mode, &ours);
+        if !goes_on || self.obstinate {
+            return Ok(goes_on);
+        }
+        match then {
+            Then::GoesOn => Ok(true),
+            Then::Drains => self.drain(tally),
+            Then::Ends => Ok(false),
+        }
     }
 
-    fn relocate(&mut self, number: u8, tally: &mut Tally) -> Result<bool, Unexplained> {
-        fn go<S: Side + Moves>(side: &mut S, number: u8) -> (Result<(), Failure>, Vec<String>) {
+    /// A step of both, without a look at what came of it.
+    pub(crate) fn perform(&mut self, step: &Step, registers: &Registers) -> [Outcome; 2] {
+        let (backend, mode) = (self.backend, self.vcpus[self.at].mode);
+        let vcpu = &mut self.vcpus[self.at];
+        let protected = vcpu.known[field::CR0 as usize].is_some_and(|(_, ours)| ours & 1 == 1);
+        let user = registers.user && protected;
+        let loads = std::mem::replace(&mut vcpu.user, user) != user;
+        let hears = std::array::from_fn(|vcpu| self.vcpus[vcpu].apic.enabled());
+        let sides: [&mut dyn Side; 2] = [&mut self.theirs, &mut self.ours];
+        sides.map(|side| {
+            side.machine().select();
+            side.machine().clear_trace();
+            if loads {
+                for (field, value) in privilege(mode, user) {
+                    side.machine().guest_sets(field, value);
+                }
+            }
+            step.tell(side.machine(), backend, mode, registers);
+            drive(side, step, registers, hears)
+        })
+    }
+
+    /// What each side answered to a call that is no run. Whether both can go on.
+    pub(crate) fn compare_answers(
+        &mut self,
+        step: &Step,
+        mut results: Vec<(Answer<()>, Vec<String>)>,
+        tally: &mut Tally,
+    ) -> Result<bool, Unexplained> {
+        let (ours, our_complaints) = results.pop().expect("two");
+        let (theirs, their_complaints) = results.pop().expect("two");
+        let goes_on = theirs.is_ok() && ours.is_ok();
+        let mut found = Vec::new();
+        difference(&mut found, Kind::Failure, &theirs.err(), &ours.err());
+        one_sided(
+            &mut found,
+            (Kind::TheirComplaint, &their_complaints),
+            (Kind::OurComplaint, &our_complaints),
+        );
+        self.explain(step, None, found, tally)?;
+        Ok(goes_on)
+    }
+
+    /// Where the other vCPU is bound there is no place for this one (U-03).
+    fn relocate(
+        &mut self,
+        step: &Step,
+        number: u8,
+        time: u64,
+        tally: &mut Tally,
+    ) -> Result<bool, Unexplained> {
+        let other = 1 - self.at;
+        let taken = self.vcpus[other].bound && self.theirs.cpu_of(other) == usize::from(number) % 4;
+        let number = number + u8::from(taken);
+        fn go<S: Side + Moves>(side: &mut S, number: u8, time: u64) -> (Answer<()>, Vec<String>) {
             let result = side.unbind().and_then(|()| {
+                side.machine().clock().pass(time);
                 side.on_cpu(u32::from(number) % 4);
                 if side.is_enabled() { Ok(()) } else { side.enable() }
             });
             let result = result.and_then(|()| side.bind());
             (result, side.machine().take_complaints())
         }
-        let theirs = go(&mut self.theirs, number);
-        let ours = go(&mut self.ours, number);
-        let mut found = Vec::new();
-        let goes_on = theirs.0.is_ok() && ours.0.is_ok();
-        difference(&mut found, Kind::Failure, &theirs.0.err(), &ours.0.err());
-        one_sided(
-            &mut found,
-            (Kind::TheirComplaint, &theirs.1),
-            (Kind::OurComplaint, &ours.1),
-        );
-        self.explain(&Step::Move { cpu: number }, None, found, tally)?;
-        Ok(goes_on)
+        let results = vec![
+            go(&mut self.theirs, number, time),
+            go(&mut self.ours, number, time),
+        ];
+        self.compare_answers(step, results, tally)
     }
 
     fn set_up_again(&mut self, tally: &mut Tally) -> Result<bool, Unexplained> {
@@ -410,52 +551,53 @@ impl Pair {
                 .and_then(|()| side.bind());
             results.push((result, side.machine().take_complaints()));
         }
-        self.mode = Mode::Real;
+        self.vcpus[self.at].mode = Mode::Real;
+        self.vcpus[self.at].apic = Apic::new(self.at as u32);
         self.after_setup = true;
-        let mut found = Vec::new();
-        let goes_on = results.iter().all(|(result, _)| result.is_ok());
-        difference(&mut found, Kind::Failure, &results[0].0, &results[1].0);
-        one_sided(
-            &mut found,
-            (Kind::TheirComplaint, &results[0].1),
-            (Kind::OurComplaint, &results[1].1),
-        );
-        self.explain(&Step::SetupAgain, None, found, tally)?;
-        Ok(goes_on)
+        self.vcpus[self.at].history = History::default();
+        self.compare_answers(&Step::SetupAgain, results, tally)
     }
 
-    /// Every difference is claimed by a row, or it is an error. True: they have nothing in common from here.
+    /// Every difference is claimed by a row, or it is an error. What the rows say of the steps to come.
     fn explain(
         &self,
         step: &Step,
         outcomes: Option<(&Registers, &Outcome, &Outcome)>,
         found: Vec<Difference>,
         tally: &mut Tally,
-    ) -> Result<bool, Unexplained> {
+    ) -> Result<Then, Unexplained> {
         if found.is_empty() {
-            return Ok(false);
+            return Ok(Then::GoesOn);
         }
+        let vcpu = &self.vcpus[self.at];
         let context = Context {
             backend: self.backend,
             features: self.features,
-            mode: self.mode,
+            mode: vcpu.mode,
             step,
             outcomes,
             after_setup: self.after_setup,
-            known: &self.known,
+            history: &vcpu.history,
+            known: &vcpu.known,
+            apic: &vcpu.apic,
+            other: &self.vcpus[1 - self.at].apic,
+            shadows: vcpu.shadows,
         };
-        let (mut ends, mut rest) = (false, Vec::new());
+        let (mut rows, mut rest) = (Vec::new(), Vec::new());
         for difference in found {
             match tally.claims(&context, &difference) {
-                Some(row) => ends |= row.ends,
+                Some(claim) => rows.push(claim),
                 None => rest.push(difference),
             }
         }
         if rest.is_empty() {
-            return Ok(ends);
+            if !self.obstinate {
+                tally.ends(&rows);
+            }
+            return Ok(rows.iter().map(|row| row.then).max().unwrap_or(Then::GoesOn));
         }
         Err(Unexplained {
-            step: format!("{step:x?} in {:?} mode", self.mode),
+            step: format!("{step:x?} in {:?} mode", vcpu.mode),
             differences: rest,
             traces: self.traces(),
         })
@@ -487,6 +629,7 @@ impl Registers {
             rip: crate::step::CODE,
             rflags: 2,
             shadow: 0,
+            user: false,
         }
     }
 }
@@ -533,7 +676,7 @@ pub fn run_out_of_memory(backend: Backend, after: u32, tally: &mut Tally) -> Res
             (Kind::OurComplaint, &left),
         );
     }
-    let known = [None; field::COUNT as usize];
+    let (known, apic) = ([None; field::COUNT as usize], Apic::new(0));
     let context = Context {
         backend,
         features: cpu::feature::ALL,
@@ -541,7 +684,11 @@ pub fn run_out_of_memory(backend: Backend, after: u32, tally: &mut Tally) -> Res
         step: &Step::OutOfMemory,
         outcomes: None,
         after_setup: false,
+        history: &History::default(),
         known: &known,
+        apic: &apic,
+        other: &apic,
+        shadows: None,
     };
     let rest: Vec<_> = found
         .into_iter()
@@ -558,6 +705,14 @@ pub fn run_out_of_memory(backend: Backend, after: u32, tally: &mut Tally) -> Res
     })
 }
 
+fn ended_at(step: &str) -> Unexplained {
+    Unexplained {
+        step: step.into(),
+        differences: vec![],
+        traces: Default::default(),
+    }
+}
+
 /// A whole case. Exits, or what could not be explained.
 pub fn run_case(
     backend: Backend,
@@ -571,11 +726,12 @@ pub fn run_case(
         Err(end) => return Err(end),
     };
     for (step, registers) in &case.steps {
-        if !pair.step(step, registers, tally)? {
+        if !pair.with_handler(case, step, registers, tally)? {
             break;
         }
     }
     let exits = pair.exits;
+    tally.steps += pair.steps;
     let (_, left) = pair.finish();
     if left != 1 {
         let ours = format!("{left} frames are in use at the end, the nested table's among them");

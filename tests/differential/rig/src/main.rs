@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Upstream's crate and the C library on one model of the CPU. tests/differential/run calls it.
 
+mod accounts;
+mod apic;
 mod compare;
 mod errata;
 mod generate;
+mod history;
+mod life;
 mod machine;
 mod scripted;
+mod scripted_vcpu;
+mod shown;
 mod side;
 mod step;
+mod vcpus;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -99,18 +106,25 @@ fn show_traces(end: &Unexplained) {
 
 fn run_scripts(backend: Backend, tally: &mut Tally) -> (u64, u64) {
     let (mut passed, mut failed) = (0, 0);
-    for script in scripted::scripts() {
-        if script.backend.is_some_and(|only| only != backend) {
-            continue;
-        }
-        match run_case(backend, &script.case(), true, tally) {
+    let scripts = scripted::scripts()
+        .into_iter()
+        .filter(|script| script.backend.is_none_or(|only| only == backend))
+        .map(|script| (script.name, script.case()));
+    for (name, case) in scripts.chain(scripted_vcpu::cases()) {
+        match run_case(backend, &case, true, tally) {
             Ok(_) => passed += 1,
             Err(end) => {
                 failed += 1;
-                println!("FAIL {backend:?}: {}", script.name);
+                println!("FAIL {backend:?}: {name}");
                 show(&end);
             }
         }
+    }
+    let (good, bad, met) = life::run(backend);
+    passed += good;
+    failed += bad;
+    for row in met {
+        *tally.counts.entry(row).or_default() += 1;
     }
     for after in 0..12 {
         match compare::run_out_of_memory(backend, after, tally) {
@@ -146,12 +160,22 @@ fn show_case(case: &Case, seed: u64, backend: Backend) {
         "through the host"
     };
     println!(
-        "difference, in {:?} mode, features {:#x}, RAM {ram}; the fewest steps:",
-        case.mode, case.features
+        "difference, in {:?} mode, features {:#x}, RAM {ram}, {} vCPUs, the local APIC {}; the fewest steps:",
+        case.mode,
+        case.features,
+        case.vcpus,
+        if case.apic { "on" } else { "as at reset" }
     );
     for (step, registers) in &case.steps {
-        let Registers { gpr, rip, rflags, .. } = registers;
-        println!("    {step:x?} rip={rip:x} rflags={rflags:x} gpr={gpr:x?}");
+        let Registers {
+            gpr,
+            rip,
+            rflags,
+            shadow,
+            user,
+        } = registers;
+        let cpl = if *user { 3 } else { 0 };
+        println!("    {step:x?} CPL={cpl} rip={rip:x} rflags={rflags:x} shadow={shadow} gpr={gpr:x?}");
     }
     if let Err(end) = run_case(backend, case, false, &mut Tally::default()) {
         show(&end);
@@ -190,6 +214,29 @@ fn survey(options: &Options) {
     for (key, (count, seed, step, difference)) in seen {
         println!("{count:6} {key} (seed {seed}): {step}\n         {difference}");
     }
+}
+
+/// How far sequences go, and what ends them early.
+fn show_lengths(totals: &Totals, tally: &Tally) {
+    let sequences = totals.sequences.max(1) as f64;
+    let early: u64 = tally.endings.values().sum();
+    println!(
+        "  a sequence has {:.1} steps; {:.0} of 100 end at a row: {}",
+        tally.steps as f64 / sequences,
+        100.0 * early as f64 / sequences,
+        most_frequent(&tally.endings)
+    );
+}
+
+fn most_frequent(endings: &BTreeMap<String, u64>) -> String {
+    let mut list: Vec<_> = endings.iter().collect();
+    list.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let list: Vec<_> = list
+        .iter()
+        .take(8)
+        .map(|(id, count)| format!("{id} {count}"))
+        .collect();
+    list.join(", ")
 }
 
 struct Totals {
@@ -231,46 +278,6 @@ fn run_random(options: &Options, tally: &mut Tally) -> Totals {
     totals
 }
 
-// ---- The table of errata ---------------------------------------------------------------------------------------
-
-/// The first cells of all rows, and what is between their commas.
-fn documented(path: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let mut ids = Vec::new();
-    for line in text.lines().filter(|line| line.starts_with("| ")) {
-        let cell = line[2..].split(" |").next().unwrap_or("").to_owned();
-        ids.extend(cell.split(", ").map(str::to_owned));
-        ids.push(cell);
-    }
-    ids
-}
-
-fn show_rows(backend: Backend, tally: &Tally) -> u64 {
-    let mut never = 0;
-    let ids: std::collections::BTreeSet<_> = errata::rows()
-        .filter(|row| row.is_of(backend))
-        .map(|row| row.id)
-        .collect();
-    for id in ids {
-        let count = tally.counts.get(id).copied().unwrap_or(0);
-        println!("  {id:<40} {count:>9}");
-        never += u64::from(count == 0);
-    }
-    never
-}
-
-fn check_rows(path: &str) -> u64 {
-    let ids = documented(path);
-    let mut missing = 0;
-    for row in errata::rows() {
-        if !ids.iter().any(|id| id == row.id) {
-            println!("FAIL: {path} has no row {}", row.id);
-            missing += 1;
-        }
-    }
-    missing
-}
-
 fn run(options: &Options) -> u64 {
     let mut tally = Tally::default();
     let begin = Instant::now();
@@ -298,13 +305,14 @@ fn run(options: &Options) -> u64 {
         totals.exits,
         totals.differences
     );
-    let never = show_rows(options.backend, &tally);
+    show_lengths(&totals, &tally);
+    let never = accounts::show(options.backend, &tally);
     if options.sequences != 1 && never != 0 {
         println!("FAIL: {never} rows were never met");
         failed += 1;
     }
     if let Some(path) = &options.errata {
-        failed += check_rows(path);
+        failed += accounts::check(path);
     }
     failed += totals.differences;
     println!(

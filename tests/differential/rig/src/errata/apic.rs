@@ -6,13 +6,18 @@ use super::*;
 pub const ROWS: &[Row] = &[
     // ---- The local APIC, as far as a vCPU shows it
     last("C-02", |c, d| {
-        panics(theirs(c), "Invalid APIC register offset") && (of_the_end(d) || is_field(d, &[RAX, RDX, RIP]))
+        panics(theirs(c), "Invalid APIC register offset")
+            && (of_the_end(d) || is_field(d, &[RAX, RDX, RIP]))
+            && match c.step {
+                Step::Mmio { .. } => must::goes_on(c, &[]),
+                _ => must::faults(c, 13),
+            }
     }),
     last("LA-12", |c, d| {
         matches!(
             *c.step,
             Step::Rdmsr(0x800..=0x8ff) | Step::Wrmsr(0x800..=0x8ff, _)
-        ) && takes(ours(c), 13)
+        ) && must::faults(c, 13)
             && (of_control_flow(d) || is_field(d, &[RAX, RDX]))
     }),
     row("the end of an edge-triggered interrupt", |c, d| {
@@ -21,27 +26,28 @@ pub const ROWS: &[Row] = &[
             && d.theirs == "[InterruptEnd(None)]"
             && d.ours == "[]"
     }),
-    last("V-05d", |c, d| {
-        matches!(*c.step, Step::Mmio { address, .. } if address >> 12 == 0xfee00)
-            && (of_an_access(d) || d.kind == Kind::Events)
-            && is_field(d, &[RIP])
-    }),
-    last("V-05", |c, d| {
-        matches!(*c.step, Step::Mmio { address, form } if address >> 12 == 0xfee00 && !FORMS[usize::from(form)].write)
-            && matches!(d.kind, Kind::Field(number) if number < 16)
-    }),
     last("C-04", |c, d| {
-        panics(theirs(c), "Illegal index of GeneralRegisters 4") && (of_the_end(d) || is_field(d, &[RIP]))
+        panics(theirs(c), "Illegal index of GeneralRegisters 4")
+            && (of_the_end(d) || is_field(d, &[RIP]))
+            && must::goes_on(c, &[])
     }),
     last("V-08", |c, d| {
         matches!(c.step, Step::Reason(_))
             && panics(theirs(c), "Unknown VM-exit reason")
             && (of_the_end(d) || is_field(d, &[RIP]))
+            && match c.step {
+                Step::Reason(70 | 76 | 77) => must::faults(c, 6), // ENCLV, SEAMCALL, TDCALL
+                _ => ours(c).is_some_and(|o| o.failure == Some(Failure::Error("unsupported"))),
+            }
     }),
     only(
         Backend::Vmx,
         last("C-19", |c, d| {
-            matches!(c.step, Step::Reason(_)) && halts_forever(theirs(c)) && of_the_end(d)
+            matches!(c.step, Step::Reason(_))
+                && halts_forever(theirs(c))
+                && of_the_end(d)
+                && ours(c)
+                    .is_some_and(|o| o.exits.is_empty() && o.failure == Some(Failure::Error("unsupported")))
         }),
     ),
 ];

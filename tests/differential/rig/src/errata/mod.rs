@@ -2,7 +2,9 @@
 //! Where the two are known to differ: rows of docs/errata.md by their id, and how each is recognized. A difference that
 //! no row claims is an error.
 
+mod access;
 mod apic;
+mod control;
 mod cpuid;
 mod cr;
 mod events;
@@ -10,10 +12,15 @@ mod host;
 mod insn;
 mod io;
 mod msr;
+mod msr_table;
+mod must;
+mod vcpu;
 
 use std::collections::BTreeMap;
 
+use crate::apic::Apic;
 use crate::compare::{Difference, Kind, Outcome};
+use crate::history::History;
 use crate::machine::Backend;
 use crate::side::{Exit, Failure};
 use crate::step::{FORMS, Mode, Registers, Step};
@@ -25,35 +32,57 @@ pub struct Context<'a> {
     pub step: &'a Step,
     pub outcomes: Option<(&'a Registers, &'a Outcome, &'a Outcome)>,
     pub after_setup: bool, // the second one
+    pub history: &'a History,
     pub known: &'a [Option<(u64, u64)>; cpu::field::COUNT as usize],
+    pub apic: &'a Apic,              // x86vcpu's after the step
+    pub other: &'a Apic,             // of the other vCPU
+    pub shadows: Option<(u64, u64)>, // the interrupt shadows before the step
 }
 
 type Meets = fn(&Context, &Difference) -> bool;
 
+/// How a sequence goes on behind a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Then {
+    /// Whatever differs, the next step brings in line.
+    GoesOn,
+    /// Other interrupts wait in the two: when all are taken, they are alike again.
+    Drains,
+    /// Their guests have nothing in common any more.
+    Ends,
+}
+
 pub struct Row {
     pub id: &'static str,
-    /// What waits in the two, or the modes of their guests, are different from here.
-    pub ends: bool,
+    pub then: Then,
     only: Option<Backend>,
     meets: Meets,
 }
 
 impl Row {
-    /// V rows are of VT-x, S rows of SVM.
     pub fn is_of(&self, backend: Backend) -> bool {
-        match (self.only, self.id.split_once('-')) {
-            (Some(only), _) => backend == only,
-            (_, Some(("V", _))) => backend == Backend::Vmx,
-            (_, Some(("S", _))) => backend == Backend::Svm,
-            _ => true,
-        }
+        self.only.is_none_or(|only| only == backend) && is_of(self.id, backend)
     }
+}
+
+/// V rows are of VT-x, S rows of SVM.
+pub fn is_of(id: &str, backend: Backend) -> bool {
+    match id.split_once('-') {
+        Some(("V", _)) => backend == Backend::Vmx,
+        Some(("S", _)) => backend == Backend::Svm,
+        _ => true,
+    }
+}
+
+/// Those that describe registers after CPUID, which have no predicates of their own.
+pub fn cpuid_rows() -> &'static [&'static str] {
+    cpuid::ROWS
 }
 
 const fn row(id: &'static str, meets: Meets) -> Row {
     Row {
         id,
-        ends: false,
+        then: Then::GoesOn,
         only: None,
         meets,
     }
@@ -62,7 +91,16 @@ const fn row(id: &'static str, meets: Meets) -> Row {
 const fn last(id: &'static str, meets: Meets) -> Row {
     Row {
         id,
-        ends: true,
+        then: Then::Ends,
+        only: None,
+        meets,
+    }
+}
+
+const fn drains(id: &'static str, meets: Meets) -> Row {
+    Row {
+        id,
+        then: Then::Drains,
         only: None,
         meets,
     }
@@ -131,21 +169,19 @@ fn native(outcome: Option<&Outcome>) -> bool {
     outcome.is_some_and(|o| o.native)
 }
 
-/// The guest takes #GP(0), or #UD.
-fn takes(outcome: Option<&Outcome>, vector: u32) -> bool {
-    outcome.is_some_and(|o| o.events.iter().any(|e| e.kind == 3 && e.vector == vector))
-}
-
 fn panics(outcome: Option<&Outcome>, text: &str) -> bool {
     outcome.is_some_and(|o| matches!(&o.failure, Some(Failure::Panic(why)) if why.contains(text)))
 }
 
+fn of_events(d: &Difference) -> bool {
+    matches!(d.kind, Kind::Exceptions | Kind::Interrupts | Kind::Order)
+}
+
 /// What differs when one side's instruction is over and the other's is not.
 fn of_control_flow(d: &Difference) -> bool {
-    matches!(
-        d.kind,
-        Kind::Exits | Kind::Events | Kind::Stopped | Kind::Failure | Kind::Calls
-    ) || is_field(d, &[RIP])
+    matches!(d.kind, Kind::Exits | Kind::Stopped | Kind::Failure | Kind::Calls)
+        || of_events(d)
+        || is_field(d, &[RIP])
 }
 
 /// An entry of upstream's guest fails a check whose name begins with one of these.
@@ -160,31 +196,27 @@ fn fails_check(c: &Context, d: &Difference, names: &[&str]) -> bool {
         .iter()
         .any(|e| matches!(e, Exit::FailEntry(0 | u64::MAX)))
         && outcome.complaints.iter().any(named)
-        && (matches!(d.kind, Kind::Exits | Kind::Stopped | Kind::Calls | Kind::Events)
+        && (matches!(d.kind, Kind::Exits | Kind::Stopped | Kind::Calls)
+            || of_events(d)
             || d.kind == Kind::TheirComplaint && named(&d.theirs))
 }
 
 /// What follows from a vCPU that does not go on.
 fn of_the_end(d: &Difference) -> bool {
-    matches!(
-        d.kind,
-        Kind::Exits | Kind::Stopped | Kind::Calls | Kind::Failure | Kind::Events
-    )
+    matches!(d.kind, Kind::Exits | Kind::Stopped | Kind::Calls | Kind::Failure) || of_events(d)
 }
 
 fn mmio(c: &Context) -> Option<&'static str> {
     match *c.step {
         Step::Mmio { form, .. } => Some(FORMS[usize::from(form)].name),
+        Step::ApicWrite(..) => Some(FORMS[0].name),
+        Step::ApicRead(_) => Some(FORMS[1].name),
         _ => None,
     }
 }
 
 fn only_faults(outcome: Option<&Outcome>) -> bool {
     outcome.is_some_and(|o| matches!(o.exits[..], [Exit::NestedFault { .. }]))
-}
-
-fn of_an_access(d: &Difference) -> bool {
-    matches!(d.kind, Kind::Exits) || matches!(d.kind, Kind::Field(number) if number <= RIP)
 }
 
 fn mov_to_cr(c: &Context, wanted: u8) -> bool {
@@ -195,65 +227,19 @@ fn halts_forever(outcome: Option<&Outcome>) -> bool {
     outcome.is_some_and(|o| o.exits.contains(&Exit::Halt))
 }
 
-fn queued(c: &Context) -> bool {
-    c.outcomes.is_some_and(|(_, theirs, ours)| {
-        let interrupts = |o: &Outcome| o.events.iter().filter(|e| e.kind == 0 || e.kind == 7).count();
-        interrupts(theirs) != 0 || interrupts(ours) != 0
-    })
-}
-
-/// The same events in another order.
-fn reordered(c: &Context) -> bool {
-    c.outcomes.is_some_and(|(_, theirs, ours)| {
-        let sorted = |o: &Outcome| {
-            let mut list: Vec<_> = o.events.iter().map(|e| (e.kind, e.vector)).collect();
-            list.sort_unstable();
-            list
-        };
-        sorted(theirs) == sorted(ours)
-    })
-}
-
-/// Upstream delivers the lower of two vectors.
-fn lower_first(c: &Context) -> bool {
-    c.outcomes.is_some_and(
-        |(_, theirs, ours)| match (theirs.events.first(), ours.events.first()) {
-            (Some(first), Some(other)) => first.kind == 0 && other.kind == 0 && first.vector < other.vector,
-            _ => false,
-        },
-    )
-}
-
-fn low_vector(outcome: Option<&Outcome>) -> bool {
-    outcome.is_some_and(|o| o.events.iter().any(|e| e.vector < 32 && e.kind != 0))
-}
-
-fn low_vector_of_ours(outcome: Option<&Outcome>) -> bool {
-    outcome.is_some_and(|o| o.events.iter().any(|e| e.vector < 32 && e.kind == 0))
-}
-
 /// Paging with two or three levels.
 fn legacy_paging(c: &Context) -> bool {
     let ours = |field: u32| c.known[field as usize].map_or(0, |(_, ours)| ours);
     c.mode == Mode::Paged || (ours(CR0) >> 31 & 1 == 1 && ours(EFER) & 0x400 == 0)
 }
 
-const CPUID_REGISTERS: &[u32] = &[RAX, RBX, RCX, RDX];
-
-fn cpuid(c: &Context, d: &Difference) -> Option<u32> {
-    match *c.step {
-        Step::Cpuid { leaf, .. } if is_field(d, CPUID_REGISTERS) => Some(leaf),
-        _ => None,
-    }
-}
-
 /// In the order in which they are asked: the first row that describes a difference is the one.
 const TABLE: &[&[Row]] = &[
+    vcpu::ROWS,
     host::ROWS,
     apic::ROWS,
     events::ROWS,
     msr::ROWS,
-    cpuid::ROWS,
     cr::ROWS,
     io::ROWS,
     insn::ROWS,
@@ -269,7 +255,7 @@ fn faults_as_the_manual_has_it(c: &Context) -> bool {
     let Some((registers, _, ours)) = c.outcomes else {
         return true;
     };
-    if matches!(c.step, Step::Exception { .. }) {
+    if matches!(c.step, Step::Exception { .. } | Step::Shown(_)) {
         return true;
     }
     let protected = c.known[CR0 as usize].is_some_and(|(_, ours)| ours & 1 == 1);
@@ -284,22 +270,63 @@ fn faults_as_the_manual_has_it(c: &Context) -> bool {
     })
 }
 
+/// That a row describes a difference.
+pub struct Claim {
+    pub id: &'static str,
+    pub then: Then,
+}
+
+impl Claim {
+    fn of(id: &'static str) -> Self {
+        Self {
+            id,
+            then: Then::GoesOn,
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Tally {
     pub counts: BTreeMap<&'static str, u64>,
+    pub steps: u64,
+    /// How often a row ended a sequence.
+    pub endings: BTreeMap<String, u64>,
 }
 
 impl Tally {
+    pub fn ends(&mut self, claims: &[Claim]) {
+        for row in claims.iter().filter(|row| row.then == Then::Ends).take(1) {
+            *self.endings.entry(row.id.to_owned()).or_default() += 1;
+        }
+    }
+
     /// The first row that describes it is the one.
-    pub fn claims(&mut self, context: &Context, difference: &Difference) -> Option<&'static Row> {
-        if matches!(difference.kind, Kind::OurComplaint | Kind::OurHost) {
+    pub fn claims(&mut self, context: &Context, difference: &Difference) -> Option<Claim> {
+        if matches!(
+            difference.kind,
+            Kind::OurComplaint | Kind::OurHost | Kind::Unexpected
+        ) {
             return None;
+        }
+        if let Some(id) = context.step.shows(difference) {
+            *self.counts.entry(id).or_default() += 1;
+            return Some(Claim::of(id));
+        }
+        let together = cpuid::explain(context, difference);
+        for id in &together {
+            *self.counts.entry(id).or_default() += 1;
+        }
+        if let Some(id) = together.first() {
+            return Some(Claim::of(id));
         }
         if !faults_as_the_manual_has_it(context) {
             return None;
         }
         let row = rows().find(|row| row.is_of(context.backend) && (row.meets)(context, difference))?;
         *self.counts.entry(row.id).or_default() += 1;
-        Some(row)
+        Some(Claim {
+            id: row.id,
+            then: row.then,
+        })
     }
 }

@@ -4,8 +4,8 @@
 mod ours;
 mod theirs;
 
-pub use ours::Ours;
-pub use theirs::{Theirs, quiet_panics};
+pub use ours::{Ours, status};
+pub use theirs::{Theirs, guarded, quiet_panics};
 
 use crate::machine::Machine;
 
@@ -75,9 +75,15 @@ pub struct Setup {
     pub memory: bool, // whether guest RAM is given as a region
 }
 
-/// A vCPU and its CPUs.
+/// Of a machine.
+pub const VCPUS: usize = 2;
+
+/// The vCPUs of a machine, of which one is meant by what follows, and its CPUs.
 pub trait Side {
     fn machine(&self) -> &Machine;
+    /// This vCPU is meant from now on; the CPU is the one that it was last on.
+    fn choose(&mut self, vcpu: usize);
+    fn cpu_of(&self, vcpu: usize) -> usize;
     /// On the current CPU.
     fn enable(&mut self) -> Answer<()>;
     /// By us, on the current CPU.
@@ -91,9 +97,17 @@ pub trait Side {
     /// Answers the exit as its library wants it: `value` for what was read.
     fn answer(&mut self, exit: &Exit, value: u64) -> Answer<()>;
     fn set_gpr(&mut self, index: u32, value: u64) -> Answer<()>;
+    /// Through an operand of so many bytes.
+    fn set_gpr_part(&mut self, index: u32, width: u8, value: u64) -> Answer<()>;
+    fn set_return_value(&mut self, value: u64) -> Answer<()>;
     fn inject(&mut self, vector: u32, level: bool) -> Answer<()>;
-    fn flush_nested(&mut self);
-    /// The vCPU is destroyed, every CPU that is on turned off.
+    /// Into any vCPU of the machine, as another one has sent it.
+    fn send(&mut self, vcpu: usize, vector: u32) -> Answer<()>;
+    fn has_pending_event(&mut self) -> bool;
+    fn handle_eoi(&mut self) -> Answer<Option<u8>>;
+    /// What the CPUs may have kept of the nested tables is dropped.
+    fn flush_nested_of_all(&mut self);
+    /// The vCPUs are destroyed, every CPU that is on turned off.
     fn give_back(&mut self);
 }
 

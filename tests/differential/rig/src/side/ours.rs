@@ -5,18 +5,19 @@ use std::ptr::{null, null_mut};
 
 use library::*;
 
-use super::{Answer, Exit, Failure, Moves, Setup, Side};
+use super::{Answer, Exit, Failure, Moves, Setup, Side, VCPUS};
 use crate::machine::{Backend, Machine, OPS};
 
 pub struct Ours {
-    vcpu: *mut x86vcpu,
+    vcpus: [*mut x86vcpu; VCPUS],
+    at: usize,
+    cpus: [usize; VCPUS],
     percpu: [*mut x86vcpu_percpu; 4],
     string: Option<x86vcpu_port_io_string>,
     machine: Machine,
-    cpu: usize,
 }
 
-fn status(status: i32) -> Answer<()> {
+pub fn status(status: i32) -> Answer<()> {
     Err(Failure::Error(match status {
         0 => return Ok(()),
         X86VCPU_ERR_INVALID_INPUT => "invalid input",
@@ -34,12 +35,17 @@ impl Ours {
     pub fn new(backend: Backend, features: u32) -> Self {
         let machine = Machine::new(backend, features, false);
         Self {
-            vcpu: null_mut(),
+            vcpus: [null_mut(); VCPUS],
+            at: 0,
+            cpus: [0; VCPUS],
             percpu: [null_mut(); 4],
             string: None,
             machine,
-            cpu: 0,
         }
+    }
+
+    fn vcpu(&self) -> *mut x86vcpu {
+        self.vcpus[self.at]
     }
 
     fn translate(&mut self, exit: &x86vcpu_exit) -> Exit {
@@ -109,15 +115,25 @@ impl Side for Ours {
         &self.machine
     }
 
+    fn choose(&mut self, vcpu: usize) {
+        self.at = vcpu;
+        self.machine.on_cpu(self.cpus[vcpu] as u32);
+    }
+
+    fn cpu_of(&self, vcpu: usize) -> usize {
+        self.cpus[vcpu]
+    }
+
     fn enable(&mut self) -> Answer<()> {
         self.machine.select();
-        let state = &mut self.percpu[self.cpu];
+        let cpu = self.cpus[self.at];
+        let state = &mut self.percpu[cpu];
         unsafe {
             if state.is_null() {
                 status(x86vcpu_percpu_create(
                     &OPS,
                     self.machine.context(),
-                    self.cpu as u32,
+                    cpu as u32,
                     state,
                 ))?;
             }
@@ -126,17 +142,17 @@ impl Side for Ours {
     }
 
     fn is_enabled(&self) -> bool {
-        !self.percpu[self.cpu].is_null()
+        !self.percpu[self.cpus[self.at]].is_null()
     }
 
     fn create(&mut self) -> Answer<()> {
         self.machine.select();
         let config = x86vcpu_create_config {
             size: size_of::<x86vcpu_create_config>() as u32,
-            vcpu_id: 0,
+            vcpu_id: self.at as u32,
             vm_id: 1,
         };
-        status(unsafe { x86vcpu_create(&OPS, self.machine.context(), &config, &mut self.vcpu) })
+        status(unsafe { x86vcpu_create(&OPS, self.machine.context(), &config, &mut self.vcpus[self.at]) })
     }
 
     fn setup(&mut self, setup: &Setup) -> Answer<()> {
@@ -175,38 +191,38 @@ impl Side for Ours {
             mode: 0,
         };
         unsafe {
-            status(x86vcpu_set_entry(self.vcpu, setup.entry))?;
-            status(x86vcpu_set_nested_page_table(self.vcpu, &table))?;
-            status(x86vcpu_setup(self.vcpu, &config))
+            status(x86vcpu_set_entry(self.vcpu(), setup.entry))?;
+            status(x86vcpu_set_nested_page_table(self.vcpu(), &table))?;
+            status(x86vcpu_setup(self.vcpu(), &config))
         }
     }
 
     fn bind(&mut self) -> Answer<()> {
         self.machine.select();
-        status(unsafe { x86vcpu_bind(self.vcpu) })
+        status(unsafe { x86vcpu_bind(self.vcpu()) })
     }
 
     fn unbind(&mut self) -> Answer<()> {
         self.machine.select();
-        status(unsafe { x86vcpu_unbind(self.vcpu) })
+        status(unsafe { x86vcpu_unbind(self.vcpu()) })
     }
 
     fn destroy(&mut self) {
         self.machine.select();
-        if self.vcpu.is_null() {
+        if self.vcpu().is_null() {
             return;
         }
         unsafe {
-            x86vcpu_unbind(self.vcpu);
-            x86vcpu_destroy(self.vcpu);
+            x86vcpu_unbind(self.vcpu());
+            x86vcpu_destroy(self.vcpu());
         }
-        self.vcpu = null_mut();
+        self.vcpus[self.at] = null_mut();
     }
 
     fn run(&mut self) -> Answer<Exit> {
         self.machine.select();
         let mut exit: x86vcpu_exit = unsafe { std::mem::zeroed() };
-        status(unsafe { x86vcpu_run(self.vcpu, &mut exit) })?;
+        status(unsafe { x86vcpu_run(self.vcpu(), &mut exit) })?;
         Ok(self.translate(&exit))
     }
 
@@ -215,14 +231,14 @@ impl Side for Ours {
         unsafe {
             match exit {
                 Exit::PortRead { .. } | Exit::MmioRead { .. } | Exit::MsrRead(_) => {
-                    status(x86vcpu_complete_read(self.vcpu, value))
+                    status(x86vcpu_complete_read(self.vcpu(), value))
                 }
-                Exit::MsrWrite(..) => status(x86vcpu_complete_write(self.vcpu)),
+                Exit::MsrWrite(..) => status(x86vcpu_complete_write(self.vcpu())),
                 Exit::PortString { .. } => {
                     let string = self.string.take().expect("the exit before");
-                    status(x86vcpu_complete_port_io_string(self.vcpu, &string))
+                    status(x86vcpu_complete_port_io_string(self.vcpu(), &string))
                 }
-                Exit::Hypercall { .. } => status(x86vcpu_set_return_value(self.vcpu, value)),
+                Exit::Hypercall { .. } => status(x86vcpu_set_return_value(self.vcpu(), value)),
                 _ => Ok(()),
             }
         }
@@ -230,21 +246,57 @@ impl Side for Ours {
 
     fn set_gpr(&mut self, index: u32, value: u64) -> Answer<()> {
         self.machine.select();
-        status(unsafe { x86vcpu_set_gpr(self.vcpu, index, value) })
+        status(unsafe { x86vcpu_set_gpr(self.vcpu(), index, value) })
+    }
+
+    fn set_gpr_part(&mut self, index: u32, width: u8, value: u64) -> Answer<()> {
+        self.machine.select();
+        let width = width.trailing_zeros();
+        status(unsafe { x86vcpu_set_gpr_width(self.vcpu(), index, width, value) })
+    }
+
+    fn set_return_value(&mut self, value: u64) -> Answer<()> {
+        self.machine.select();
+        status(unsafe { x86vcpu_set_return_value(self.vcpu(), value) })
+    }
+
+    fn has_pending_event(&mut self) -> bool {
+        self.machine.select();
+        unsafe { x86vcpu_has_pending_event(self.vcpu()) != 0 }
+    }
+
+    fn handle_eoi(&mut self) -> Answer<Option<u8>> {
+        self.machine.select();
+        let mut vector = 0;
+        status(unsafe { x86vcpu_handle_eoi(self.vcpu(), &mut vector) })?;
+        Ok(u8::try_from(vector).ok())
+    }
+
+    fn send(&mut self, vcpu: usize, vector: u32) -> Answer<()> {
+        self.machine.select();
+        if self.vcpus[vcpu].is_null() {
+            return Ok(());
+        }
+        status(unsafe { x86vcpu_inject_interrupt(self.vcpus[vcpu], vector) })
     }
 
     fn inject(&mut self, vector: u32, level: bool) -> Answer<()> {
         self.machine.select();
-        status(unsafe { x86vcpu_inject_interrupt_with_trigger(self.vcpu, vector, level.into()) })
+        status(unsafe { x86vcpu_inject_interrupt_with_trigger(self.vcpu(), vector, level.into()) })
     }
 
-    fn flush_nested(&mut self) {
+    fn flush_nested_of_all(&mut self) {
         self.machine.select();
-        unsafe { x86vcpu_flush_nested(self.vcpu) };
+        for vcpu in self.vcpus.into_iter().filter(|vcpu| !vcpu.is_null()) {
+            unsafe { x86vcpu_flush_nested(vcpu) };
+        }
     }
 
     fn give_back(&mut self) {
-        self.destroy();
+        for vcpu in 0..VCPUS {
+            self.choose(vcpu);
+            self.destroy();
+        }
         for number in 0..4 {
             if self.percpu[number].is_null() {
                 continue;
@@ -267,7 +319,7 @@ impl Drop for Ours {
 
 impl Moves for Ours {
     fn on_cpu(&mut self, number: u32) {
-        self.cpu = number as usize;
+        self.cpus[self.at] = number as usize;
         self.machine.on_cpu(number);
     }
 }

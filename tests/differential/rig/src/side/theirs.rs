@@ -7,17 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use x86_vcpu as upstream;
 
-use super::{Answer, Exit, Failure, Moves, Setup, Side};
+use super::{Answer, Exit, Failure, Moves, Setup, Side, VCPUS};
 use crate::machine::{Backend, Host, Machine};
 
 pub struct Theirs {
-    /// In a box: it must not move once it has been launched (U-04).
-    vcpu: Option<Box<upstream::X86Vcpu<Host>>>,
+    /// In boxes: one must not move once it has been launched (U-04).
+    vcpus: [Option<Box<upstream::X86Vcpu<Host>>>; VCPUS],
+    at: usize,
+    cpus: [usize; VCPUS],
     percpu: [Option<upstream::X86PerCpuState<Host>>; 4],
     string: Option<upstream::X86PortIoStringExit>,
     byte: Option<upstream::X86ByteRegister>, // of the last read
     machine: Machine,                        // last: the others free their frames before it goes
-    cpu: usize,
 }
 
 fn message(panic: Box<dyn Any + Send>) -> String {
@@ -43,7 +44,7 @@ pub fn quiet_panics() {
     }));
 }
 
-fn guarded<T>(call: impl FnOnce() -> upstream::X86VcpuResult<T>) -> Answer<T> {
+pub fn guarded<T>(call: impl FnOnce() -> upstream::X86VcpuResult<T>) -> Answer<T> {
     GUARDED.set(true);
     let result = catch_unwind(AssertUnwindSafe(call));
     GUARDED.set(false);
@@ -76,17 +77,18 @@ impl Theirs {
     pub fn new(backend: Backend, features: u32) -> Self {
         let machine = Machine::new(backend, features, true);
         Self {
-            vcpu: None,
+            vcpus: [const { None }; VCPUS],
+            at: 0,
+            cpus: [0; VCPUS],
             percpu: [const { None }; 4],
             string: None,
             byte: None,
             machine,
-            cpu: 0,
         }
     }
 
     fn vcpu(&mut self) -> &mut upstream::X86Vcpu<Host> {
-        self.vcpu.as_mut().expect("create comes first")
+        self.vcpus[self.at].as_mut().expect("create comes first")
     }
 
     fn translate(&mut self, exit: upstream::X86VmExit) -> Exit {
@@ -176,7 +178,7 @@ impl Theirs {
         } else {
             value
         };
-        let vcpu = self.vcpu.as_mut().expect("create comes first");
+        let vcpu = self.vcpus[self.at].as_mut().expect("create comes first");
         match (byte, reg_width) {
             (Some(_), _) => vcpu.set_gpr_byte(self.byte.expect("of the same exit"), value as u8),
             (None, _) if reg == 4 => vcpu.set_gpr_rsp(access_width(reg_width), value),
@@ -196,9 +198,18 @@ impl Side for Theirs {
         &self.machine
     }
 
+    fn choose(&mut self, vcpu: usize) {
+        self.at = vcpu;
+        self.machine.on_cpu(self.cpus[vcpu] as u32);
+    }
+
+    fn cpu_of(&self, vcpu: usize) -> usize {
+        self.cpus[vcpu]
+    }
+
     fn enable(&mut self) -> Answer<()> {
         self.machine.select();
-        let cpu = self.cpu;
+        let cpu = self.cpus[self.at];
         guarded(|| {
             upstream::initialize_hardware_support()?;
             let mut state = upstream::X86PerCpuState::new(cpu)?;
@@ -209,13 +220,14 @@ impl Side for Theirs {
     }
 
     fn is_enabled(&self) -> bool {
-        self.percpu[self.cpu].is_some()
+        self.percpu[self.cpus[self.at]].is_some()
     }
 
     fn create(&mut self) -> Answer<()> {
         self.machine.select();
-        let vcpu = guarded(|| upstream::X86Vcpu::new_with_config(1, 0, upstream::X86VcpuCreateConfig))?;
-        self.vcpu = Some(Box::new(vcpu));
+        let number = self.at;
+        let vcpu = guarded(|| upstream::X86Vcpu::new_with_config(1, number, upstream::X86VcpuCreateConfig))?;
+        self.vcpus[number] = Some(Box::new(vcpu));
         Ok(())
     }
 
@@ -259,7 +271,7 @@ impl Side for Theirs {
 
     fn destroy(&mut self) {
         self.machine.select();
-        let vcpu = self.vcpu.take();
+        let vcpu = self.vcpus[self.at].take();
         let _ = guarded(|| {
             drop(vcpu);
             Ok(())
@@ -306,19 +318,64 @@ impl Side for Theirs {
         })
     }
 
+    fn set_gpr_part(&mut self, index: u32, width: u8, value: u64) -> Answer<()> {
+        self.machine.select();
+        let vcpu = self.vcpu();
+        guarded(|| {
+            match (index, width) {
+                (4, _) => vcpu.set_gpr_rsp(access_width(width), value),
+                (_, 2) => vcpu.set_gpr_word(index as usize, value as u16),
+                (_, 4) => vcpu.set_gpr(index as usize, value as u32 as usize),
+                _ => vcpu.set_gpr(index as usize, value as usize),
+            }
+            Ok(())
+        })
+    }
+
+    fn set_return_value(&mut self, value: u64) -> Answer<()> {
+        self.machine.select();
+        let vcpu = self.vcpu();
+        guarded(|| {
+            vcpu.set_return_value(value as usize);
+            Ok(())
+        })
+    }
+
+    fn has_pending_event(&mut self) -> bool {
+        self.machine.select();
+        self.vcpu().has_pending_event()
+    }
+
+    fn handle_eoi(&mut self) -> Answer<Option<u8>> {
+        self.machine.select();
+        let vcpu = self.vcpu();
+        guarded(|| Ok(vcpu.handle_eoi()))
+    }
+
+    fn send(&mut self, vcpu: usize, vector: u32) -> Answer<()> {
+        self.machine.select();
+        let Some(vcpu) = self.vcpus[vcpu].as_mut() else {
+            return Ok(());
+        };
+        guarded(|| vcpu.inject_interrupt(vector as usize))
+    }
+
     fn inject(&mut self, vector: u32, level: bool) -> Answer<()> {
         self.machine.select();
         let vcpu = self.vcpu();
         guarded(|| vcpu.inject_interrupt_with_trigger(vector as usize, level))
     }
 
-    fn flush_nested(&mut self) {}
+    fn flush_nested_of_all(&mut self) {}
 
     fn give_back(&mut self) {
-        self.destroy();
+        for vcpu in 0..VCPUS {
+            self.choose(vcpu);
+            self.destroy();
+        }
         for number in 0..4 {
             if let Some(mut state) = self.percpu[number].take() {
-                self.on_cpu(number as u32);
+                self.machine.on_cpu(number as u32);
                 let _ = guarded(|| state.hardware_disable());
                 drop(state);
             }
@@ -334,7 +391,7 @@ impl Drop for Theirs {
 
 impl Moves for Theirs {
     fn on_cpu(&mut self, number: u32) {
-        self.cpu = number as usize;
+        self.cpus[self.at] = number as usize;
         self.machine.on_cpu(number);
     }
 }

@@ -3,7 +3,9 @@
 
 use cpu::field;
 
-use super::{Mode, PAGE_DIRECTORY, PML4, Step};
+use crate::apic;
+
+use super::{DIRECTORY_POINTERS, Mode, PAGE_DIRECTORY, PML4, Step};
 
 fn put64(memory: &mut [u8], at: u64, value: u64) {
     memory[at as usize..at as usize + 8].copy_from_slice(&value.to_le_bytes());
@@ -11,16 +13,18 @@ fn put64(memory: &mut [u8], at: u64, value: u64) {
 
 /// Page tables for Mode::Paged and Mode::Long: RAM, the device and the local APIC at their own addresses.
 pub fn write_page_tables(memory: &mut [u8]) {
-    put64(memory, PML4, PML4 + 0x1003);
-    put64(memory, PML4 + 0x1000, PML4 + 0x2003);
-    put64(memory, PML4 + 0x1018, PML4 + 0x3003);
+    put64(memory, PML4, PML4 + 0x1007);
+    put64(memory, PML4 + 0x1000, PML4 + 0x2007);
+    put64(memory, PML4 + 0x1018, PML4 + 0x3007);
     for i in 0..512 {
-        put64(memory, PML4 + 0x2000 + 8 * i, (i << 21) | 0x83);
-        put64(memory, PML4 + 0x3000 + 8 * i, (3 << 30 | i << 21) | 0x83);
+        put64(memory, PML4 + 0x2000 + 8 * i, (i << 21) | 0x87);
+        put64(memory, PML4 + 0x3000 + 8 * i, (3 << 30 | i << 21) | 0x87);
     }
+    put64(memory, DIRECTORY_POINTERS, PML4 + 0x2001);
+    put64(memory, DIRECTORY_POINTERS + 24, PML4 + 0x3001);
     for i in 0..1024u64 {
         let at = (PAGE_DIRECTORY + 4 * i) as usize;
-        memory[at..at + 4].copy_from_slice(&((i << 22) as u32 | 0x83).to_le_bytes());
+        memory[at..at + 4].copy_from_slice(&((i << 22) as u32 | 0x87).to_le_bytes());
     }
 }
 
@@ -60,7 +64,16 @@ pub fn way_into(mode: Mode) -> (Vec<Step>, Vec<(u32, u64)>) {
             ],
             flat(0xc09b),
         ),
-        Mode::Long => (
+        Mode::Pae => (
+            vec![
+                cr(0, 0x10),
+                cr(4, 0x20),
+                cr(3, DIRECTORY_POINTERS),
+                cr(0, 0x8000_0011),
+            ],
+            flat(0xc09b),
+        ),
+        Mode::Long | Mode::Compatibility => (
             vec![
                 cr(0, 0x10),
                 cr(4, 0x20),
@@ -68,7 +81,26 @@ pub fn way_into(mode: Mode) -> (Vec<Step>, Vec<(u32, u64)>) {
                 Step::Wrmsr(0xc000_0080, 0x100),
                 cr(0, 0x8000_0011),
             ],
-            flat(0xa09b),
+            flat(mode.code_rights()),
         ),
+    }
+}
+
+/// What the guest has loaded into CS and SS to be at CPL 3, or at 0.
+pub fn privilege(mode: Mode, user: bool) -> [(u32, u64); 4] {
+    let (rpl, dpl) = if user { (3, 0x60) } else { (0, 0) };
+    [
+        (field::SELECTOR + 1, if user { 0x1b } else { 8 }),
+        (field::RIGHTS + 1, mode.code_rights() | dpl),
+        (field::SELECTOR + 2, if user { 0x20 } else { 0x10 } | rpl),
+        (field::RIGHTS + 2, 0xc093 | dpl),
+    ]
+}
+
+/// How a guest turns its local APIC on: to x2APIC mode where its registers are out of reach in memory.
+pub fn way_to_apic(mode: Mode) -> Vec<Step> {
+    match mode {
+        Mode::Protected => vec![Step::ApicWrite(0xf0, 0x1ff)],
+        _ => vec![Step::Wrmsr(0x1b, apic::X2APIC), Step::Wrmsr(0x80f, 0x1ff)],
     }
 }

@@ -4,7 +4,7 @@
 use cpu::{field, model_op, op};
 
 use super::forms::{FORMS, REFUSED, REFUSED_SVM};
-use super::{HOLE, Mode, Registers, Step};
+use super::{APIC, HOLE, Mode, Registers, Step};
 use crate::machine::{Backend, Machine};
 
 fn mov_cr(opcode: u8, number: u8, reg: u8) -> Vec<u8> {
@@ -71,6 +71,14 @@ fn string(kind: u32, opcode: u8, port: u16, width: u8, address: u64, count: Opti
     with(kind, &bytes, [port.into(), width.into(), c], &sets)
 }
 
+/// MOV between EAX and a register.
+fn local_apic(form: usize, offset: u16, value: u32) -> Told {
+    let (form, address) = (&FORMS[form], APIC + u64::from(offset));
+    let access = form.write.into();
+    let sets = [(field::RBX, address), (field::RAX, value.into())];
+    with(op::MMIO, form.bytes, [address, access, address], &sets)
+}
+
 impl Step {
     pub fn told(&self, backend: Backend, mode: Mode) -> Told {
         let vmx = backend == Backend::Vmx;
@@ -80,6 +88,12 @@ impl Step {
             | Step::Move { .. }
             | Step::Unmap
             | Step::SetGpr { .. }
+            | Step::SetPart { .. }
+            | Step::SetReturn(_)
+            | Step::HostEoi
+            | Step::Pass(_)
+            | Step::PassUnbound { .. }
+            | Step::Switch { .. }
             | Step::SetupAgain
             | Step::OutOfMemory => told(op::NONE, &[], &[]),
             Step::Inject2 { .. } => told(op::NONE, &[], &[]),
@@ -148,7 +162,7 @@ impl Step {
                 )
             }
             Step::Xgetbv => told(op::XGETBV, &[0x0f, 0x01, 0xd0], &[(field::RCX, 0)]),
-            Step::Hlt { .. } => told(op::HLT, &[0xf4], &[]),
+            Step::Hlt { .. } | Step::HltFor { .. } => told(op::HLT, &[0xf4], &[]),
             Step::Invd => told(op::INVD, &[0x0f, 0x08], &[]),
             Step::Wbinvd => told(op::WBINVD, &[0x0f, 0x09], &[]),
             Step::Rdtsc => told(op::RDTSC, &[0x0f, 0x31], &[]),
@@ -189,6 +203,8 @@ impl Step {
                     &[(field::RBX, address)],
                 )
             }
+            Step::ApicRead(offset) => local_apic(1, offset, 0),
+            Step::ApicWrite(offset, value) => local_apic(0, offset, value),
             Step::Fault { gpa, access } => with(op::MMIO, &[0x90], [gpa, access, gpa], &[]),
             Step::Exception { vector, code } => with(
                 op::EXCEPTION,
@@ -197,11 +213,17 @@ impl Step {
                 &[],
             ),
             Step::TripleFault => told(op::TRIPLE_FAULT, &[], &[]),
+            Step::PassInside(_) => with(op::INTERRUPT, &[], [0x51, 0, 0], &[]),
             Step::HostInterrupt(vector) => with(op::INTERRUPT, &[], [vector.into(), 0, 0], &[]),
             Step::HostNmi => told(op::NMI, &[], &[]),
             Step::Timer => told(op::TIMER, &[], &[]),
             Step::TaskSwitch => with(op::TASK_SWITCH, &[0xcf], [0x28, 0, 0], &[]),
             Step::BadEntry => told(op::BAD_ENTRY, &[], &[]),
+            Step::Shown(ref shown) => Told {
+                bytes: shown.bytes.clone(),
+                op: shown.op(),
+                sets: shown.sets.clone(),
+            },
             Step::CutShort { .. } => with(op::CUT_SHORT, &[], [HOLE, 0, 0], &[]),
         }
     }
@@ -212,6 +234,11 @@ impl Step {
         let at = registers.rip as usize;
         machine.guest_memory()[at..at + 15].fill(0x90);
         machine.guest_memory()[at..at + told.bytes.len()].copy_from_slice(&told.bytes);
+        if let Step::Shown(shown) = self {
+            for (at, bytes) in &shown.memory {
+                machine.guest_memory()[*at as usize..][..bytes.len()].copy_from_slice(bytes);
+            }
+        }
         for (index, &value) in registers.gpr.iter().enumerate() {
             machine.guest_sets(index as u32, value);
         }

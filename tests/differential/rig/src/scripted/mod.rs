@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Cases that chance does not bring about.
 
+mod guest;
+mod state;
+
 use cpu::feature;
 
 use crate::compare::Case;
 use crate::machine::Backend;
+use crate::shown::Shown;
 use crate::step::*;
 
 pub struct Script {
@@ -25,12 +29,33 @@ fn script(name: &'static str, backend: Option<Backend>, mode: Mode, steps: Vec<S
     }
 }
 
+const VMX: Option<Backend> = Some(Backend::Vmx);
+const SVM: Option<Backend> = Some(Backend::Svm);
+
+fn script_for(name: &'static str, backend: Option<Backend>, mode: Mode, shown: Shown) -> Script {
+    script(name, backend, mode, vec![Step::Shown(Box::new(shown))])
+}
+
 fn cr(number: u8, value: u64) -> Step {
     Step::MovToCr {
         number,
         reg: 0,
         value,
     }
+}
+
+/// What steps are there to show.
+pub fn rows(backend: Backend) -> Vec<&'static str> {
+    let of = |script: &Script| script.backend.is_none_or(|only| only == backend);
+    scripts()
+        .iter()
+        .filter(|script| of(script))
+        .flat_map(|script| &script.steps)
+        .filter_map(|step| match step {
+            Step::Shown(shown) => Some(shown.row),
+            _ => None,
+        })
+        .collect()
 }
 
 pub fn scripts() -> Vec<Script> {
@@ -156,9 +181,10 @@ pub fn scripts() -> Vec<Script> {
             "an exit reason that nobody knows",
             vmx,
             Mode::Real,
-            vec![Step::Reason(70)],
+            vec![Step::Reason(71)],
         ),
         script("SEAMCALL", vmx, Mode::Real, vec![Step::Reason(76)]),
+        script("ENCLV", vmx, Mode::Real, vec![Step::Reason(70)]),
         script(
             "the local APIC's registers in memory",
             None,
@@ -323,6 +349,59 @@ pub fn scripts() -> Vec<Script> {
                 .collect(),
         ),
         script("reading PAT", None, Mode::Long, vec![Step::Rdmsr(0x277)]),
+        script(
+            "what chance brings about most of the time",
+            None,
+            Mode::Long,
+            vec![
+                Step::In {
+                    port: 0x3f8,
+                    width: 1,
+                },
+                Step::Rdmsr(0x4000_0000),
+                Step::Rdmsr(0x179),
+                Step::Rdmsr(0xe1),
+                Step::Rdtsc,
+                Step::Monitor,
+                Step::Wbinvd,
+                Step::Rdpmc,
+                Step::Pause,
+                Step::Mmio {
+                    form: 19,
+                    address: DEVICE,
+                },
+                Step::Unmap,
+                Step::Hypercall,
+                Step::MovToDr {
+                    number: 0,
+                    value: 0x1234,
+                },
+                Step::MovFromDr { number: 0, reg: 3 },
+                Step::HostNmi,
+                Step::Ud2,
+                Step::Invd,
+                Step::Clts,
+            ],
+        ),
+        script(
+            "device memory with 32-bit paging",
+            None,
+            Mode::Paged,
+            vec![Step::Mmio {
+                form: 0,
+                address: DEVICE,
+            }],
+        ),
+        script("CR0.NW without CD", None, Mode::Long, vec![cr(0, 0xa000_0011)]),
+        script(
+            "an interrupt with a vector that exceptions have",
+            None,
+            Mode::Long,
+            vec![Step::Inject {
+                vector: 0x1e,
+                level: false,
+            }],
+        ),
     ];
     // It is the host's state that is unusual here.
     list.push(Script {
@@ -392,10 +471,24 @@ pub fn scripts() -> Vec<Script> {
             value: 0x20,
         }],
     ));
+    list.extend(guest::scripts());
+    list.extend(state::scripts());
     list
 }
 
 impl Script {
+    fn lacking(self, features: u32) -> Self {
+        Self {
+            features: self.features & !features,
+            ..self
+        }
+    }
+
+    fn behind(mut self, steps: Vec<Step>) -> Self {
+        self.steps.splice(0..0, steps);
+        self
+    }
+
     /// The interrupt flag is on in all of them, but behind the last entry of the way into the mode.
     pub fn case(&self) -> Case {
         let mut registers = Registers {
@@ -409,6 +502,8 @@ impl Script {
             features: self.features,
             memory: true,
             mode: self.mode,
+            vcpus: 1,
+            apic: false,
             steps: self
                 .steps
                 .iter()

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The host of the C library.
+
+use std::ffi::c_void;
+
+use library::{X86VCPU_ABI_VERSION, x86vcpu_host_ops, x86vcpu_timer, x86vcpu_timer_function};
+
+use super::clock::{self, Callback};
+use super::{CPU, called, sent};
+
+unsafe extern "C" fn alloc_frame(ctx: *mut c_void) -> u64 {
+    unsafe { cpu::model_alloc(ctx.cast(), 1, 4096) }
+}
+
+unsafe extern "C" fn free_frame(ctx: *mut c_void, hpa: u64) {
+    unsafe { cpu::model_free(ctx.cast(), hpa, 1) }
+}
+
+unsafe extern "C" fn alloc_frames(ctx: *mut c_void, count: u64, align: u64) -> u64 {
+    unsafe { cpu::model_alloc(ctx.cast(), count, align) }
+}
+
+unsafe extern "C" fn free_frames(ctx: *mut c_void, hpa: u64, count: u64) {
+    unsafe { cpu::model_free(ctx.cast(), hpa, count) }
+}
+
+unsafe extern "C" fn phys_to_virt(ctx: *mut c_void, hpa: u64) -> *mut c_void {
+    unsafe { cpu::model_memory(ctx.cast(), hpa) }
+}
+
+unsafe extern "C" fn read_guest(ctx: *mut c_void, gpa: u64, to: *mut c_void, len: u64) -> i32 {
+    super::reads(len);
+    if gpa >= cpu::MODEL_GUEST_SIZE as u64 {
+        return library::X86VCPU_ERR_INVALID_INPUT;
+    }
+    unsafe {
+        let from = cpu::model_guest_memory(ctx.cast()).add(gpa as usize);
+        std::ptr::copy_nonoverlapping(from, to.cast(), len as usize);
+    }
+    0
+}
+
+unsafe extern "C" fn nanos_to_ticks(_: *mut c_void, nanos: u64) -> u64 {
+    nanos
+}
+
+unsafe extern "C" fn dispatch(_: *mut c_void, vector: u32) {
+    called(format!("dispatch {vector:#x}"));
+    clock::current().interrupt();
+}
+
+unsafe extern "C" fn service(_: *mut c_void) {
+    called("service pending interrupt".into());
+    clock::current().interrupt();
+}
+
+unsafe extern "C" fn time_ns(_: *mut c_void) -> u64 {
+    clock::current().now()
+}
+
+unsafe extern "C" fn timer_start(
+    _: *mut c_void,
+    deadline: u64,
+    function: x86vcpu_timer_function,
+    argument: *mut c_void,
+    timer: *mut x86vcpu_timer,
+) -> i32 {
+    let callback = Callback::Ours(function.expect("a timer has a function"), argument);
+    unsafe { (*timer).opaque = [clock::current().start(deadline, callback), 0] };
+    0
+}
+
+unsafe extern "C" fn timer_cancel(_: *mut c_void, timer: *const x86vcpu_timer) -> i32 {
+    clock::current().cancel(unsafe { (*timer).opaque[0] });
+    0
+}
+
+unsafe extern "C" fn current_cpu(_: *mut c_void) -> u32 {
+    CPU.with(|c| *c.borrow())
+}
+
+unsafe extern "C" fn read_msr(_: *mut c_void, msr: u32, value: *mut u64) -> i32 {
+    if unsafe { cpu::model_try_rdmsr(msr, value) } == 0 {
+        0
+    } else {
+        library::X86VCPU_ERR_UNSUPPORTED
+    }
+}
+
+unsafe extern "C" fn send_interrupt(_: *mut c_void, vm: u64, vcpu: u32, vector: u32) {
+    sent(vm, vcpu, vector);
+}
+
+pub static OPS: x86vcpu_host_ops = x86vcpu_host_ops {
+    size: size_of::<x86vcpu_host_ops>() as u32,
+    abi_version: X86VCPU_ABI_VERSION,
+    alloc_frame: Some(alloc_frame),
+    free_frame: Some(free_frame),
+    alloc_contiguous_frames: Some(alloc_frames),
+    free_contiguous_frames: Some(free_frames),
+    phys_to_virt: Some(phys_to_virt),
+    read_guest: Some(read_guest),
+    nanos_to_ticks: Some(nanos_to_ticks),
+    dispatch_external_interrupt: Some(dispatch),
+    service_pending_interrupt: Some(service),
+    current_cpu: Some(current_cpu),
+    read_msr: Some(read_msr),
+    log: None,
+    time_ns: Some(time_ns),
+    timer_start: Some(timer_start),
+    timer_cancel: Some(timer_cancel),
+    notify: None,
+    send_interrupt: Some(send_interrupt),
+    acknowledge_interrupt: None,
+};
