@@ -337,3 +337,36 @@ METAL_TEST(user_msr, "msr.user_mode_is_gp")
 	guest_start_user(&g, GUEST_LONG, &user_msr_code);
 	guest_run_trap(&g, 13, 0, GUEST_CODE + 5);
 }
+
+/* ---- The host's own ------------------------------------------------------------------------------------------ */
+
+/* What CPUID does not announce is an error, and no #GP in the host; what it announces is there. */
+METAL_TEST(host_msrs, "msr.hosts_that_are_not_there_are_an_error",
+	   .models = "corei7_skylake_x corei7_sandy_bridge_2600k core2_penryn_t9600")
+{
+	static const uint32_t firsts[] = {0, 0x40000000, 0xc0000000, 0xc0010000};
+	static const uint32_t everywhere[] = {0x10, 0x1b, 0x174, 0x277, 0xc0000080, 0xc0000082, 0xc0000102};
+	uint64_t value;
+	unsigned there = 0;
+
+	for (unsigned i = 0; i < sizeof(firsts) / sizeof(firsts[0]); i++) {
+		for (uint32_t msr = firsts[i]; msr < firsts[i] + 0x1fff; msr++) {
+			const int32_t exists = x86vcpu_msr_exists(msr);
+
+			/* Bochs announces MCA and SVM without IA32_MCG_CAP, IA32_MCG_STATUS and VM_CR. */
+			if (msr == 0x179 || msr == 0x17a || msr == 0xc0010114)
+				continue;
+			CHECK_STATUS(x86vcpu_msr_read(msr, &value), exists ? X86VCPU_OK : X86VCPU_ERR_UNSUPPORTED);
+			there += (unsigned)exists;
+		}
+	}
+	CHECK(there > 20);
+	for (unsigned i = 0; i < sizeof(everywhere) / sizeof(everywhere[0]); i++)
+		CHECK_EQ(x86vcpu_msr_exists(everywhere[i]), 1);
+	CHECK_STATUS(x86vcpu_msr_write(0x40000000, 0), X86VCPU_ERR_UNSUPPORTED);
+	CHECK_STATUS(x86vcpu_msr_read(0x10, NULL), X86VCPU_ERR_INVALID_INPUT);
+	CHECK_OK(x86vcpu_msr_read(0xc0000102, &value));
+	CHECK_OK(x86vcpu_msr_write(0xc0000102, 0x12345000));
+	CHECK_EQ(rdmsr(0xc0000102), 0x12345000);
+	wrmsr(0xc0000102, value);
+}

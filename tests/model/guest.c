@@ -40,6 +40,11 @@ void model_guest_sets(struct model *m, uint32_t number, uint64_t value)
 		m->sets[m->set_count++] = (struct pending_set){number, value};
 }
 
+void model_guest_sets_nothing(struct model *m)
+{
+	m->set_count = 0;
+}
+
 void model_guest_does(struct model *m, const struct model_op *op)
 {
 	m->op = *op;
@@ -53,6 +58,17 @@ void model_guest_does(struct model *m, const struct model_op *op)
 		m->armed = false;
 	memset(&m->outcome, 0, sizeof(m->outcome));
 	m->entries = 0;
+}
+
+void model_guest_exits(struct model *m, const struct model_raw_exit *raw)
+{
+	m->raw = *raw;
+}
+
+void model_guest_source(struct model *m, bool (*next)(void *arg, struct model_op *op), void *arg)
+{
+	m->next = next;
+	m->next_arg = arg;
 }
 
 const struct model_outcome *model_outcome(const struct model *m)
@@ -152,6 +168,14 @@ static bool comes_again(const struct guest_view *view, const uint64_t gpr[16])
 	return op->kind == MODEL_OP_MOV_DR || (string && view->get(gpr, MODEL_RCX));
 }
 
+static bool has_op(const struct guest_view *view, const uint64_t gpr[16])
+{
+	if (model->armed || comes_again(view, gpr))
+		return true;
+	model->armed = model->next && model->next(model->next_arg, &model->op);
+	return model->armed;
+}
+
 void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 {
 	apply_sets(view, gpr);
@@ -163,7 +187,7 @@ void guest_runs(const struct guest_view *view, uint64_t gpr[16])
 	}
 	if (view->window(gpr))
 		return;
-	if (model->armed || comes_again(view, gpr)) {
+	if (has_op(view, gpr)) {
 		if (model->armed)
 			model->outcome.before = model->outcome.event_count;
 		model->armed = false;

@@ -8,6 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Frames that nobody has are out of bounds for AddressSanitizer. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define POISON_FRAMES(at, count) ASAN_POISON_MEMORY_REGION(at, (size_t)(count) * 4096)
+#define UNPOISON_FRAMES(at, count) ASAN_UNPOISON_MEMORY_REGION(at, (size_t)(count) * 4096)
+#else
+#define POISON_FRAMES(at, count) ((void)(at))
+#define UNPOISON_FRAMES(at, count) ((void)(at))
+#endif
+
 struct model *model;
 struct cpu *cpu;
 
@@ -67,26 +82,32 @@ static void reset_cpu(struct model *m, struct cpu *c, uint32_t number)
 		msr_set(c, X86VCPU_MSR_IA32_DEBUGCTL, DEBUGCTL_BTF);
 }
 
-struct model *model_create(enum model_backend backend, uint32_t features)
+static void begin(struct model *m, uint32_t features)
 {
-	struct model *m = calloc(1, sizeof(*m));
-
-	m->backend = backend;
 	m->features = features;
-	m->memory = aligned_alloc(4096, MODEL_FRAMES * 4096);
-	m->guest = aligned_alloc(4096, MODEL_GUEST_SIZE);
-	memset(m->memory, 0x5a, MODEL_FRAMES * 4096);
-	memset(m->guest, 0, MODEL_GUEST_SIZE);
 	m->fail_after = UINT32_MAX;
 	for (uint32_t i = 0; i < MODEL_FRAMES; i++)
 		m->vmcb_cpu[i] = -1;
 	for (uint32_t i = 0; i < MODEL_CPUS; i++)
 		reset_cpu(m, &m->cpus[i], i);
+	POISON_FRAMES(m->memory, MODEL_FRAMES);
 	model_use(m, 0);
+}
+
+struct model *model_create(enum model_backend backend, uint32_t features)
+{
+	struct model *m = calloc(1, sizeof(*m));
+
+	m->backend = backend;
+	m->memory = aligned_alloc(4096, MODEL_FRAMES * 4096);
+	m->guest = aligned_alloc(4096, MODEL_GUEST_SIZE);
+	memset(m->memory, 0x5a, MODEL_FRAMES * 4096);
+	memset(m->guest, 0, MODEL_GUEST_SIZE);
+	begin(m, features);
 	return m;
 }
 
-void model_destroy(struct model *m)
+static void free_structures(struct model *m)
 {
 	for (uint32_t i = 0; i < MODEL_FRAMES; i++) {
 		free(m->vmcs[i]);
@@ -94,6 +115,21 @@ void model_destroy(struct model *m)
 	}
 	for (uint32_t i = 0; i < MODEL_PICTURES; i++)
 		free(m->pictures[i]);
+}
+
+void model_reset(struct model *m, uint32_t features)
+{
+	struct model new = {.backend = m->backend, .memory = m->memory, .guest = m->guest};
+
+	free_structures(m);
+	*m = new;
+	begin(m, features);
+}
+
+void model_destroy(struct model *m)
+{
+	free_structures(m);
+	UNPOISON_FRAMES(m->memory, MODEL_FRAMES);
 	free(m->memory);
 	free(m->guest);
 	if (model == m)
@@ -146,6 +182,7 @@ uint64_t model_alloc(struct model *m, uint64_t count, uint64_t align)
 
 		if (hpa % align || !is_free(m, i, count))
 			continue;
+		UNPOISON_FRAMES(m->memory + i * 4096, count);
 		memset(m->memory + i * 4096, 0x5a, count * 4096);
 		memset(&m->used[i], true, count);
 		return hpa;
@@ -164,6 +201,7 @@ void model_free(struct model *m, uint64_t hpa, uint64_t count)
 		}
 		vmcs_forget(m, frame);
 		m->used[frame] = false;
+		POISON_FRAMES(m->memory + frame * 4096, 1);
 	}
 }
 

@@ -99,6 +99,9 @@ struct model {
 	uint32_t faults, op_faults; /* exceptions so far, and before the op */
 	uint64_t cut_short_at;
 	struct model_op op;
+	struct model_raw_exit raw;
+	bool (*next)(void *arg, struct model_op *op);
+	void *next_arg;
 	struct model_outcome outcome;
 
 	struct model_picture *pictures[MODEL_PICTURES];

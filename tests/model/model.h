@@ -68,6 +68,9 @@ struct model;
 struct model *model_create(enum model_backend backend, uint32_t features);
 void model_destroy(struct model *m);
 
+/* As model_create makes it, but for guest RAM, which stays as it is; for tests that need thousands of machines a second. */
+void model_reset(struct model *m, uint32_t features);
+
 /* The current machine, and its CPU from now on. */
 void model_use(struct model *m, uint32_t cpu);
 
@@ -136,6 +139,7 @@ enum model_op_kind {
 	MODEL_OP_CUT_SHORT, /* the delivery of the next injected event meets a nested fault at a */
 	MODEL_OP_STORM,     /* exception a, whose delivery raises it again, b times, or until the host has an interrupt */
 	MODEL_OP_DELIVERY,  /* exception a with error code b: its delivery meets a nested fault at c */
+	MODEL_OP_RAW,       /* the exit that model_guest_exits told */
 };
 
 /* `length` bytes at RIP; natively it moves RIP. */
@@ -143,6 +147,18 @@ struct model_op {
 	uint32_t kind;
 	uint32_t length;
 	uint64_t a, b, c;
+};
+
+/* What the CPU tells of an exit, be it something that no CPU would tell. SVM has it in the words of the second name. */
+struct model_raw_exit {
+	uint64_t reason;        /* exit code */
+	uint64_t qualification; /* EXITINFO1 */
+	uint64_t physical;      /* EXITINFO2 */
+	uint64_t vectoring;     /* the error code in bits 63:32; EXITINTINFO */
+	uint64_t linear;        /* next RIP */
+	uint32_t length, instruction; /* VT-x */
+	uint64_t interruption;  /* VT-x; the error code in bits 63:32 */
+	uint8_t fetched, bytes[15]; /* SVM */
 };
 
 /* What the guest sees of its CPU. */
@@ -169,9 +185,17 @@ const char *model_field_name(uint32_t field);
 
 /* Before its next op the guest has natively given `field` this value. */
 void model_guest_sets(struct model *m, uint32_t field, uint64_t value);
+/* Nothing of that, if it was not entered since. */
+void model_guest_sets_nothing(struct model *m);
 
 /* The op comes next, once. When it is over the guest is stopped by an interrupt of the host. */
 void model_guest_does(struct model *m, const struct model_op *op);
+
+/* The exit of ops MODEL_OP_RAW. */
+void model_guest_exits(struct model *m, const struct model_raw_exit *raw);
+
+/* Asked for another op each time that one is over, until it answers false: then the guest is stopped. NULL: none. */
+void model_guest_source(struct model *m, bool (*next)(void *arg, struct model_op *op), void *arg);
 
 struct model_event {
 	uint32_t type; /* as VT-x numbers them */

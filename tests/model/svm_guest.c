@@ -381,6 +381,14 @@ static bool write_cr0(uint64_t value)
 	return true;
 }
 
+static bool write_cr3(uint64_t value)
+{
+	if (vmcb->efer & EFER_LMA && value >> 52)
+		return false;
+	vmcb->cr3 = value;
+	return true;
+}
+
 static bool mov_to_cr(const struct model_op *op, uint64_t gpr[16])
 {
 	const uint64_t value = in_64bit_mode() ? get(gpr, op->b & 15) : (uint32_t)get(gpr, op->b & 15);
@@ -394,7 +402,7 @@ static bool mov_to_cr(const struct model_op *op, uint64_t gpr[16])
 	if (op->a == 0)
 		ok = write_cr0(value);
 	else if (op->a == 3)
-		vmcb->cr3 = value & ~CR3_NO_FLUSH;
+		ok = write_cr3(value & ~CR3_NO_FLUSH);
 	else if (op->a == 8)
 		vmcb->virtual_interrupt = (vmcb->virtual_interrupt & ~V_TPR) | (value & 15);
 	else
@@ -648,6 +656,16 @@ static bool plain(const struct model_op *op, uint64_t gpr[16])
 	}
 }
 
+static bool raw_exit(const struct model_raw_exit *raw)
+{
+	leave(raw->reason, raw->qualification, raw->physical);
+	vmcb->exit_int_info = raw->vectoring;
+	vmcb->next_rip = raw->linear;
+	vmcb->fetched_bytes = raw->fetched;
+	memcpy(vmcb->instruction_bytes, raw->bytes, sizeof(raw->bytes));
+	return true;
+}
+
 static bool exits(const struct model_op *op, uint64_t gpr[16])
 {
 	const bool own = op->kind == MODEL_OP_REFUSED && op->a >= EXIT_VMRUN && op->a != EXIT_VMMCALL;
@@ -657,6 +675,8 @@ static bool exits(const struct model_op *op, uint64_t gpr[16])
 	if (refused)
 		return faults(refused, refused == VECTOR_GP, 0, 0);
 	switch (op->kind) {
+	case MODEL_OP_RAW:
+		return raw_exit(&model->raw);
 	case MODEL_OP_IN:
 	case MODEL_OP_OUT:
 		return port(op, gpr);

@@ -742,6 +742,20 @@ static bool controlled(const struct model_op *op, uint64_t gpr[16])
 	}
 }
 
+static bool raw_exit(const struct model_raw_exit *raw)
+{
+	leave((uint32_t)raw->reason, raw->qualification);
+	set_field(VMCS_EXIT_INSTRUCTION_LENGTH, raw->length);
+	set_field(VMCS_EXIT_INSTRUCTION_INFO, raw->instruction);
+	set_field(VMCS_GUEST_LINEAR_ADDRESS, raw->linear);
+	set_field(VMCS_GUEST_PHYSICAL_ADDRESS, raw->physical);
+	set_field(VMCS_EXIT_INTERRUPTION_INFO, raw->interruption);
+	set_field(VMCS_EXIT_INTERRUPTION_ERROR_CODE, raw->interruption >> 32);
+	set_field(VMCS_IDT_VECTORING_INFO, raw->vectoring);
+	set_field(VMCS_IDT_VECTORING_ERROR_CODE, raw->vectoring >> 32);
+	return true;
+}
+
 static uint32_t cpl(void)
 {
 	if (!(field(VMCS_GUEST_CR0) & CR0_PE))
@@ -756,6 +770,8 @@ static bool exits(const struct model_op *op, uint64_t gpr[16])
 	if (refused)
 		return faults(refused, refused == VECTOR_GP, 0, 0);
 	switch (op->kind) {
+	case MODEL_OP_RAW:
+		return raw_exit(&model->raw);
 	case MODEL_OP_CPUID:
 		return exit_for(X86VCPU_VMX_EXIT_CPUID, 0, op->length);
 	case MODEL_OP_HYPERCALL:

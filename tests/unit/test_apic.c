@@ -133,6 +133,9 @@ START_TEST(exception_is_checked)
 	}
 	ck_assert_int_eq(x86vcpu_inject_exception(unbound(), vector, has_code, 0), X86VCPU_ERR_BAD_STATE);
 	vcpu = bound();
+	/* SDM 27.2.1.3. */
+	if (has_code)
+		ck_assert_int_eq(x86vcpu_inject_exception(vcpu, vector, true, 0x10000), INVALID);
 	ck_assert_int_eq(x86vcpu_inject_exception(vcpu, vector, has_code, 0x18), X86VCPU_OK);
 	ck_assert_int_eq(x86vcpu_inject_exception(vcpu, vector, has_code, 0x18), X86VCPU_ERR_RESOURCE_BUSY);
 	ck_assert_uint_eq(vcpu->guest->events.exception.vector, vector);

@@ -315,6 +315,39 @@ static struct guest *debugged(int i)
 	return g;
 }
 
+/* VM entry injects no interrupt with IF clear (SDM 27.3.1.4), not even one that was on its way. */
+START_TEST(interrupt_under_way_waits_for_if)
+{
+	struct guest *g = guest_with(0, 0);
+
+	guest_reinject(g, event_of(GUEST_EVENT_EXTERNAL, 0x40));
+	assert_none(g);
+	assert_windows(true, false);
+	guest_reinject(g, event_of(GUEST_EVENT_NMI, VECTOR_NMI));
+	assert_next(g, GUEST_EVENT_NMI, VECTOR_NMI);
+	fixture_set((struct guest_fixture *)g, G_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+	assert_next(g, GUEST_EVENT_EXTERNAL, 0x40);
+	assert_none(g);
+}
+END_TEST
+
+/* Nor what is blocked (SDM 27.3.1.5): x86vcpu_set_events brings both. */
+START_TEST(event_under_way_waits_while_it_is_blocked)
+{
+	static const unsigned blocking[] = {GUEST_BLOCKING_STI, GUEST_BLOCKING_MOV_SS, GUEST_BLOCKING_NMI};
+	struct guest *g = guest_with(RFLAGS_IF, blocking[_i]);
+
+	guest_reinject(g, event_of(GUEST_EVENT_NMI, VECTOR_NMI));
+	assert_none(g);
+	assert_windows(false, true);
+	if (blocking[_i] == GUEST_BLOCKING_NMI)
+		return;
+	guest_reinject(g, event_of(GUEST_EVENT_EXTERNAL, 0x40));
+	assert_none(g);
+	assert_windows(true, true);
+}
+END_TEST
+
 START_TEST(debug_trap_comes_before_nmi_and_interrupt)
 {
 	struct guest *g = debugged(_i);
@@ -412,6 +445,8 @@ static void add_choice(Suite *suite)
 	tcase_add_loop_test(tc, nmi_and_interrupt_wait_for_what_blocks_each, 0, COUNT(blocks));
 	tcase_add_loop_test(tc, exceptions_are_never_blocked, 0, COUNT(blocks));
 	tcase_add_test(tc, interrupt_goes_in_when_the_window_opens);
+	tcase_add_test(tc, interrupt_under_way_waits_for_if);
+	tcase_add_loop_test(tc, event_under_way_waits_while_it_is_blocked, 0, 3);
 	tcase_add_loop_test(tc, debug_trap_comes_before_nmi_and_interrupt, 0, COUNT(debug));
 	tcase_add_loop_test(tc, debug_trap_lets_exceptions_pass, 0, COUNT(debug));
 	tc = add_tcase(suite, "halted");

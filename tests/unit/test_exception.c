@@ -47,6 +47,20 @@ START_TEST(real_mode_has_no_error_codes)
 }
 END_TEST
 
+/* And elsewhere every exception has its own: x86vcpu_set_state may have left real mode in between. */
+START_TEST(protected_mode_has_error_codes)
+{
+	struct guest *g = guest_in(protected_modes[_i]);
+	struct guest_event event;
+
+	guest_reinject(g, event_of(GUEST_EVENT_EXCEPTION, VECTOR_SS));
+	event = next(g);
+	ck_assert(event.valid && event.has_error_code && event.error_code == 0);
+	guest_reinject(g, event_of(GUEST_EVENT_SOFTWARE_INTERRUPT, VECTOR_SS));
+	ck_assert(!next(g).has_error_code);
+}
+END_TEST
+
 START_TEST(page_fault_sets_cr2)
 {
 	struct guest *g = guest_in(FIXTURE_LONG);
@@ -340,6 +354,7 @@ Suite *exception_suite(void)
 
 	tcase_add_loop_test(tc, exception_carries_its_code, 0, COUNT(protected_modes));
 	tcase_add_loop_test(tc, real_mode_has_no_error_codes, 0, 2);
+	tcase_add_loop_test(tc, protected_mode_has_error_codes, 0, COUNT(protected_modes));
 	tcase_add_test(tc, page_fault_sets_cr2);
 	tcase_add_loop_test(tc, reinjected_event_stays_as_it_was, 0, 6);
 	tc = add_tcase(suite, "during another");

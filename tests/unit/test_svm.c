@@ -389,6 +389,7 @@ START_TEST(other_nested_faults_are_the_vmms)
 	};
 
 	start_mmio();
+	vcpu.vmcb->rflags |= RFLAGS_IF;
 	machine_run(&exit, 1);
 	ck_assert_uint_eq(reported.kind, X86VCPU_EXIT_NESTED_PAGE_FAULT);
 	ck_assert_uint_eq(reported.u.nested_page_fault.gpa, nested_faults[_i].gpa);

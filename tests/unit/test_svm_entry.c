@@ -151,6 +151,7 @@ START_TEST(event_cut_short_goes_in_again)
 	const struct fake_exit list[] = {{.code = EXIT_SMI, .vectoring = cut_short[_i].vectoring}, {.code = EXIT_SMI}};
 
 	machine_start_protected(0);
+	vcpu.vmcb->rflags = RFLAGS_ON;
 	machine_run(list, 2);
 	ck_assert_uint_eq(entries[0].event, 0);
 	ck_assert_uint_eq(entries[1].event, cut_short[_i].event);

@@ -43,7 +43,7 @@ int32_t x86vcpu_inject_nmi(struct x86vcpu *vcpu);
 /*
  * Makes the guest take exception `vector` (0 to 31, not 2) before its next instruction, as if the
  * instruction at RIP had caused it. `has_error_code` must be what the vector has in the manual's
- * table (SDM 6.3.1); the code is dropped in real mode. Bound here; between two runs.
+ * table (SDM 6.3.1); the code, of 16 bits, is dropped in real mode. Bound here; between two runs.
  * 0; INVALID_INPUT; BAD_STATE: not bound here; RESOURCE_BUSY: another exception is waiting.
  */
 int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t has_error_code,

@@ -65,7 +65,7 @@ struct x86vcpu_event {
 	uint32_t type;           /* 0 interrupt, 2 NMI, 3 exception, 4 INT n, 5 INT1, 6 INT3 and INTO */
 	uint32_t vector;
 	uint32_t has_error_code; /* 0 or 1 */
-	uint32_t error_code;
+	uint32_t error_code;     /* 16 bits */
 	uint32_t length;         /* of the instruction in bytes, for types 4 to 6 */
 };
 
@@ -89,8 +89,8 @@ struct x86vcpu_events {
 
 /*
  * set after x86vcpu_set_state, which ends HLT and the blocking of RIP's instruction. Nothing is changed when a
- * member is none of the values above, an exception is not one (SDM table 6-1), or STI blocks or an interrupt's delivery
- * goes on with RFLAGS.IF = 0.
+ * member is none of the values above, an exception is not one (SDM table 6-1), STI blocks or an interrupt's delivery
+ * goes on with RFLAGS.IF = 0, or STI or MOV SS blocks with a single step pending and RFLAGS.TF = 0.
  * 0; INVALID_INPUT; ABI_MISMATCH: events->size; BAD_STATE: not bound here; get: also when the guest has shut down,
  * when a read, an MSR access or a string element is not answered, or the second half of an XCHG with a device is due.
  */

@@ -312,26 +312,46 @@ static struct guest_event take_asynchronous(struct guest *g)
 	return (struct guest_event){.valid = false};
 }
 
-/* DELIVER-EC must be 0 in real mode (SDM 27.2.1.3). */
-static struct guest_event without_real_mode_code(struct guest *g, struct guest_event event)
+/*
+ * An exception that has an error code has it in protected mode and not in real mode, or VM entry fails (SDM 27.2.1.3);
+ * x86vcpu_set_state may have changed the mode meanwhile.
+ */
+static struct guest_event with_code_of_mode(struct guest *g, struct guest_event event)
 {
-	if (event.has_error_code && !guest_in_protected_mode(g))
-		event.has_error_code = false;
+	if (event.type == GUEST_EVENT_EXCEPTION && guest_has_error_code(event.vector))
+		event.has_error_code = guest_in_protected_mode(g);
 	return event;
+}
+
+/*
+ * The VMM may have cleared RFLAGS.IF or set what blocks meanwhile: the event waits, or VM entry would fail (SDM 27.3.1.4,
+ * 27.3.1.5).
+ */
+static void hold_back(struct guest *g)
+{
+	struct guest_event *event = &g->events.reinject;
+
+	if (event->type == GUEST_EVENT_EXTERNAL ? interrupts_open(g) : event->type != GUEST_EVENT_NMI || nmis_open(g))
+		return;
+	event->valid = false;
+	put_back(g, event);
 }
 
 struct guest_event guest_next_event(struct guest *g, struct guest_window *window)
 {
 	struct guest_events *events = &g->events;
 	struct guest_event event;
+	bool declined;
 
 	/* Before the look: what is posted after it asks for another. */
 	guest_look(g);
+	if (events->reinject.valid)
+		hold_back(g);
 	if (events->reinject.valid) {
-		event = without_real_mode_code(g, events->reinject);
+		event = with_code_of_mode(g, events->reinject);
 		events->reinject.valid = false;
 	} else if (events->exception.valid) {
-		event = without_real_mode_code(g, events->exception);
+		event = with_code_of_mode(g, events->exception);
 		events->exception.valid = false;
 	} else {
 		event = take_asynchronous(g);
@@ -339,8 +359,12 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	window->nmi = nmi_pending(g);
 	window->interrupt = interrupt_waits(g);
 	window->task_priority = (uint8_t)lapic_held_by_tpr(g);
-	/* A second waiting exception cannot be asked a window for: look again after the next exit. */
-	if (events->exception.valid)
+	/* The 8259A had no vector after all: with the pin high a window would exit at once, again and again. */
+	declined = !event.valid && window->interrupt && interrupts_open(g) && !debug_trap_pending(g);
+	if (declined)
+		window->interrupt = false;
+	/* Nor can a second waiting exception be asked a window for: look again after the next exit. */
+	if (declined || events->exception.valid)
 		post(events);
 	return event;
 }

@@ -36,7 +36,8 @@ int32_t x86vcpu_inject_nmi(struct x86vcpu *vcpu)
 int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t with_error_code,
 				 uint32_t error_code)
 {
-	if (!vcpu || vector > 31 || vector == VECTOR_NMI || with_error_code != guest_has_error_code(vector))
+	if (!vcpu || vector > 31 || vector == VECTOR_NMI || with_error_code != guest_has_error_code(vector) ||
+	    (with_error_code && error_code >> 16))
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (vcpu_enter_here(vcpu))
 		return X86VCPU_ERR_BAD_STATE;

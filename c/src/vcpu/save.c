@@ -147,7 +147,8 @@ static struct guest_event event_of(const struct x86vcpu_event *event)
 
 static bool is_exception(const struct x86vcpu_event *event)
 {
-	if (event->vector > 31 || event->vector == VECTOR_NMI || event->length)
+	/* SDM 27.2.1.3: error codes have 16 bits. */
+	if (event->vector > 31 || event->vector == VECTOR_NMI || event->length || event->error_code >> 16)
 		return false;
 	/* Real mode has none of them. */
 	return !event->has_error_code || guest_has_error_code((uint8_t)event->vector);
@@ -198,12 +199,14 @@ static bool delivery_ok(struct guest *g, const struct x86vcpu_event *event)
 	return !event->valid || event->type != GUEST_EVENT_EXTERNAL || guest_get(g, G_RFLAGS) & RFLAGS_IF;
 }
 
-/* SDM 27.3.1.5: not both shadows, and STI's only with interrupts on. */
-static bool blocking_ok(struct guest *g, uint32_t blocking)
+/* SDM 27.3.1.5: not both shadows, STI's only with interrupts on, and in neither a single step that TF did not ask for. */
+static bool blocking_ok(struct guest *g, uint32_t blocking, uint64_t pending_debug)
 {
 	const uint32_t shadows = blocking & (GUEST_BLOCKING_STI | GUEST_BLOCKING_MOV_SS);
 
 	if (blocking & ~BLOCKING || shadows == (GUEST_BLOCKING_STI | GUEST_BLOCKING_MOV_SS))
+		return false;
+	if (shadows && pending_debug & PENDING_DB_BS && !(guest_get(g, G_RFLAGS) & RFLAGS_TF))
 		return false;
 	return !(blocking & GUEST_BLOCKING_STI) || guest_get(g, G_RFLAGS) & RFLAGS_IF;
 }
@@ -219,7 +222,7 @@ static bool events_ok(struct guest *g, const struct x86vcpu_events *events)
 		return false;
 	if (events->exception.valid && events->exception.type != GUEST_EVENT_EXCEPTION)
 		return false;
-	if (!blocking_ok(g, events->blocking) || events->pending_debug & ~PENDING_DEBUG)
+	if (!blocking_ok(g, events->blocking, events->pending_debug) || events->pending_debug & ~PENDING_DEBUG)
 		return false;
 	return events->nmi_pending <= 1 && events->halted <= 1 && events->waits_for_sipi <= 1 &&
 	       events->init_pending <= 1 && startup_ok(events->startup_pending) && !events->reserved;

@@ -51,5 +51,7 @@ const char *x86vcpu_exit_name(uint32_t kind)
 		[X86VCPU_EXIT_NOTHING] = "NOTHING",
 	};
 
+	if (kind == X86VCPU_EXIT_WAIT_FOR_SIPI)
+		return "WAIT_FOR_SIPI";
 	return kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "UNKNOWN";
 }

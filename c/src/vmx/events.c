@@ -98,7 +98,7 @@ void vmx_collect_vectoring(struct vmx_vcpu *v)
 	if (event.has_error_code)
 		event.error_code = vmcs_read32(VMCS_IDT_VECTORING_ERROR_CODE);
 	if (event.type >= GUEST_EVENT_SOFTWARE_INTERRUPT)
-		event.length = vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH);
+		event.length = vmx_instruction_length(v);
 	if (event.type == GUEST_EVENT_NMI)
 		guest_update(&v->guest, G_BLOCKING,
 			     guest_get(&v->guest, G_BLOCKING) & ~(uint64_t)GUEST_BLOCKING_NMI);

@@ -138,7 +138,7 @@ static int exception_or_nmi(struct vmx_vcpu *v)
 {
 	const uint32_t info = vmcs_read32(VMCS_EXIT_INTERRUPTION_INFO);
 
-	if (!(info & INFO_VALID))
+	if (!(info & INFO_VALID) || INFO_TYPE(info) == GUEST_EVENT_EXTERNAL)
 		return X86VCPU_ERR_INVALID_DATA;
 	if (INFO_TYPE(info) == GUEST_EVENT_NMI) {
 		insn_raise_nmi();

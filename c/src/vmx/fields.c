@@ -107,6 +107,21 @@ static void write_efer(struct vmx_vcpu *v, uint64_t value)
 	vmcs_write32(VMCS_ENTRY_CONTROLS, v->entry);
 }
 
+/*
+ * In a shadow VM entry wants the single step pending that TF asks for (SDM 27.3.1.5); a VMM that restores one from
+ * elsewhere need not know.
+ */
+static void write_blocking(struct guest *g, uint64_t value)
+{
+	const uint64_t shadows = GUEST_BLOCKING_STI | GUEST_BLOCKING_MOV_SS;
+
+	vmcs_write_field(encodings[G_BLOCKING], value);
+	if (!(value & shadows) || !(guest_get(g, G_RFLAGS) & RFLAGS_TF) || guest_get(g, G_PENDING_DB) & PENDING_DB_BS)
+		return;
+	guest_set(g, G_PENDING_DB, guest_get(g, G_PENDING_DB) | PENDING_DB_BS);
+	vmcs_write_field(encodings[G_PENDING_DB], g->field[G_PENDING_DB]);
+}
+
 static void write_field(struct vmx_vcpu *v, enum guest_field field)
 {
 	const uint64_t value = v->guest.field[field];
@@ -120,6 +135,9 @@ static void write_field(struct vmx_vcpu *v, enum guest_field field)
 		break;
 	case G_EFER:
 		write_efer(v, value);
+		break;
+	case G_BLOCKING:
+		write_blocking(&v->guest, value);
 		break;
 	default:
 		vmcs_write_field(encodings[field], value);

@@ -570,7 +570,7 @@ impl Pair {
         let (backend, mode) = (self.backend, self.vcpus[self.at].mode);
         let vcpu = &mut self.vcpus[self.at];
         let protected = vcpu.known[field::CR0 as usize].is_some_and(|(_, ours)| ours & 1 == 1);
-        let user = registers.user && protected;
+        let user = registers.user && protected && !vcpu.apic.init;
         let loads = std::mem::replace(&mut vcpu.user, user) != user;
         let hears = std::array::from_fn(|vcpu| self.vcpus[vcpu].apic.enabled());
         let sides: [&mut dyn Side; 2] = [&mut self.theirs, &mut self.ours];

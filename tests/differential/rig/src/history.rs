@@ -20,7 +20,8 @@ pub struct History {
 impl History {
     pub fn hears(&mut self, step: &Step, mode: Mode, ours: &Outcome) {
         self.before = ours.stopped.then_some(ours.fields);
-        if ours.events.iter().any(|e| e.kind == 3) {
+        // A single step's #DB comes behind the instruction.
+        if ours.events.iter().any(|e| e.kind == 3 && e.vector != 1) {
             return;
         }
         match *step {

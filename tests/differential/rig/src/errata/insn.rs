@@ -23,7 +23,8 @@ fn has_32_bits(c: &Context) -> bool {
     })
 }
 
-/// What the guest wrote last, or what a reset leaves (SDM table 10-1). Exceptions change the low bits of DR6.
+/// What the guest wrote last, or what a reset leaves (SDM table 10-1). Exceptions change the low bits of DR6; bus
+/// locks and RTM are bits of it as well.
 fn is_the_guests(c: &Context, number: u8, value: u64) -> bool {
     let written = match *c.step {
         Step::MovToDr { number: this, value } if this == number && c.mode == Mode::Long => Some(value),
@@ -31,7 +32,7 @@ fn is_the_guests(c: &Context, number: u8, value: u64) -> bool {
         _ => c.history.debug.get(&number).copied(),
     };
     if number == 6 {
-        return value & !0xe00f == 0xffff_0ff0;
+        return value & !0x1_e80f == 0xfffe_07f0;
     }
     value == written.unwrap_or(0)
 }

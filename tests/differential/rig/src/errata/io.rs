@@ -11,7 +11,18 @@ fn pages_are_gone(c: &Context) -> bool {
     ours(c).is_some_and(|o| o.fields[CR4 as usize] & bit == 0) && must::faults(c, 14)
 }
 
+/// A string's address outside 64-bit mode does not wrap.
+fn beyond_4g(outcome: Option<&Outcome>) -> bool {
+    outcome.is_some_and(|o| {
+        let high = |exit: &Exit| matches!(exit, Exit::PortString { gpa, .. } if gpa >> 32 != 0);
+        o.exits.iter().any(high) || o.failure == Some(Failure::Error("invalid data"))
+    })
+}
+
 pub const ROWS: &[Row] = &[
+    last("S-09b", |c, d| {
+        svm(c) && c.mode != Mode::Long && beyond_4g(theirs(c)) && !beyond_4g(ours(c)) && of_the_end(d)
+    }),
     // ---- Ports
     row("C-09b", |c, d| {
         is_field(d, &[RAX])
