@@ -45,6 +45,20 @@ pub fn scripts() -> Vec<Script> {
             vec![cr0(0x1ffa_ffe1), cr0(0x6000_0031), cr0(0x11)],
         ),
         shows(
+            "XCR0 of its own, on one CPU and on another",
+            Mode::Long,
+            vec![
+                Step::MovToCr {
+                    number: 4,
+                    reg: 0,
+                    value: 0x4_0020,
+                },
+                Step::Xsetbv { index: 0, value: 1 },
+                Step::Move { cpu: 1 },
+                Step::Hypercall,
+            ],
+        ),
+        shows(
             "every CPU in turn, again and again",
             Mode::Long,
             (0..40)

@@ -37,6 +37,16 @@ fn one_byte_short(c: &Context, d: &Difference) -> bool {
     rex && is_field(d, &[RIP]) && d.values.0 + 1 == d.values.1 && must::goes_on(c, &[])
 }
 
+/// The page of an instruction that the crate decodes, or takes for another, is gone.
+fn page_is_gone(c: &Context, d: &Difference) -> bool {
+    let constant = feature::NRIPS | feature::DECODE;
+    // The register of a MOV from CR is in its code, and so is what is no MOV.
+    let decoded = matches!(c.step, Step::MovFromCr { .. } | Step::Clts | Step::Lmsw(_));
+    (c.features & constant != constant || decoded)
+        && must::faults(c, 14)
+        && (of_control(d, "VMRUN: ") || matches!(d.kind, Kind::Field(number) if number < RIP || number == CR2))
+}
+
 pub const ROWS: &[Row] = &[
     // ---- Control registers
     last("V-04a", |c, d| {
@@ -91,15 +101,9 @@ pub const ROWS: &[Row] = &[
     }),
     row("S-04c", |_, d| reserved_bits_of_cr0(d)),
     row("S-04c", reads_reserved_bits_of_cr0),
-    row("S-12", |c, d| {
-        let constant = feature::NRIPS | feature::DECODE;
-        // The register of a MOV from CR is in its code, and so is what is no MOV.
-        let decoded = matches!(c.step, Step::MovFromCr { .. } | Step::Clts | Step::Lmsw(_));
-        (c.features & constant != constant || decoded)
-            && must::faults(c, 14)
-            && (of_control(d, "VMRUN: ")
-                || matches!(d.kind, Kind::Field(number) if number < RIP || number == CR2))
-    }),
+    // With S-04a behind it.
+    last("S-12", |c, d| matches!(c.step, Step::Clts | Step::Lmsw(_)) && page_is_gone(c, d)),
+    row("S-12", page_is_gone),
     last("S-18", |c, d| {
         theirs(c).is_some_and(|o| o.failure == Some(Failure::Error("stuck"))) && of_the_end(d)
     }),
