@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::rules;
 use crate::errata::{self, Tally};
 use crate::machine::Backend;
+use crate::rules;
 use crate::{life, scripted};
 
 struct Elsewhere {

@@ -521,8 +521,9 @@ impl Pair {
         found: &mut Vec<Difference>,
         tally: &mut Tally,
     ) {
-        let of_the_way =
-            |d: &Difference| matches!(d.kind, Kind::Exits | Kind::Failure | Kind::Stopped) || is_event(d.kind);
+        let of_the_way = |d: &Difference| {
+            matches!(d.kind, Kind::Exits | Kind::Failure | Kind::Stopped) || is_event(d.kind)
+        };
         // An event that the CPU does not take, too: C-03.
         let of_events = |d: &Difference| is_event(d.kind) || d.theirs.contains("injected event: ");
         // What waits is each one's own from where they have taken other events, until a drain.
@@ -600,8 +601,10 @@ impl Pair {
         when: When,
         tally: &mut Tally,
     ) -> Result<bool, Unexplained> {
-        let [(theirs, their_complaints, theirs_asked), (ours, our_complaints, ours_asked)] =
-            <[Answered; 2]>::try_from(results).ok().expect("two");
+        let [
+            (theirs, their_complaints, theirs_asked),
+            (ours, our_complaints, ours_asked),
+        ] = <[Answered; 2]>::try_from(results).ok().expect("two");
         let goes_on = theirs.is_ok() && ours.is_ok();
         let mut found = Vec::new();
         difference(&mut found, Kind::Failure, &theirs.err(), &ours.err());

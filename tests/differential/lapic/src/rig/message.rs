@@ -86,7 +86,12 @@ impl Rig<'_> {
         set
     }
 
-    pub(super) fn compare_signals(&mut self, before: &Before, message: &Message, reached: &BTreeSet<u32>) -> Step {
+    pub(super) fn compare_signals(
+        &mut self,
+        before: &Before,
+        message: &Message,
+        reached: &BTreeSet<u32>,
+    ) -> Step {
         let bits = match message.delivery {
             4 => 1,
             5 => 2,
@@ -111,7 +116,12 @@ impl Rig<'_> {
     }
 
     /// The crate leaves it to inject_interrupt: whoever gets something is told.
-    pub(super) fn compare_kicks(&mut self, before: &Before, message: &Message, reached: &BTreeSet<u32>) -> Step {
+    pub(super) fn compare_kicks(
+        &mut self,
+        before: &Before,
+        message: &Message,
+        reached: &BTreeSet<u32>,
+    ) -> Step {
         let told = |id: u32| {
             if message.is_fixed() {
                 id != message.sender && !self.ours.sends

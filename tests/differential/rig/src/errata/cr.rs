@@ -44,7 +44,8 @@ fn page_is_gone(c: &Context, d: &Difference) -> bool {
     let decoded = matches!(c.step, Step::MovFromCr { .. } | Step::Clts | Step::Lmsw(_));
     (c.features & constant != constant || decoded)
         && must::faults(c, 14)
-        && (of_control(d, "VMRUN: ") || matches!(d.kind, Kind::Field(number) if number < RIP || number == CR2))
+        && (of_control(d, "VMRUN: ")
+            || matches!(d.kind, Kind::Field(number) if number < RIP || number == CR2))
 }
 
 pub const ROWS: &[Row] = &[
@@ -102,7 +103,9 @@ pub const ROWS: &[Row] = &[
     row("S-04c", |_, d| reserved_bits_of_cr0(d)),
     row("S-04c", reads_reserved_bits_of_cr0),
     // With S-04a behind it.
-    last("S-12", |c, d| matches!(c.step, Step::Clts | Step::Lmsw(_)) && page_is_gone(c, d)),
+    last("S-12", |c, d| {
+        matches!(c.step, Step::Clts | Step::Lmsw(_)) && page_is_gone(c, d)
+    }),
     row("S-12", page_is_gone),
     last("S-18", |c, d| {
         theirs(c).is_some_and(|o| o.failure == Some(Failure::Error("stuck"))) && of_the_end(d)

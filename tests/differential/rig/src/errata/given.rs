@@ -10,7 +10,9 @@ use crate::machine::Backend;
 
 /// Interruptibility, as the guest's that it is.
 pub fn shadow(d: &Difference) -> Option<Difference> {
-    let (Kind::Given(Given::Word(Backend::Vmx, 0x4824)) | Kind::Given(Given::Word(Backend::Svm, 0x68))) = d.kind else {
+    let (Kind::Given(Given::Word(Backend::Vmx, 0x4824)) | Kind::Given(Given::Word(Backend::Svm, 0x68))) =
+        d.kind
+    else {
         return None;
     };
     Some(Difference {

@@ -250,7 +250,7 @@ fn event_bits(backend: Backend, word: u32) -> u64 {
         (Backend::Vmx, vmcs::TPR_THRESHOLD) => u64::MAX,
         (Backend::Svm, vmcb::EVENT) => u64::MAX,
         (Backend::Svm, vmcb::CR_INTERCEPTS) => 1 << 24, // CR8, below which something waits
-        (Backend::Svm, vmcb::INTERCEPTS) => 1 << 36, // VINTR
+        (Backend::Svm, vmcb::INTERCEPTS) => 1 << 36,    // VINTR
         (Backend::Svm, vmcb::VIRTUAL_INTERRUPT) => !0xff ^ 1 << 24, // all but V_TPR and V_INTR_MASKING
         _ => 0,
     }

@@ -21,7 +21,7 @@ pub struct Theirs {
     string: Option<upstream::X86PortIoStringExit>,
     byte: Option<upstream::X86ByteRegister>, // of the last read
     offsets: Vec<(fields::Span, &'static str)>,
-    machine: Machine,                        // last: the others free their frames before it goes
+    machine: Machine, // last: the others free their frames before it goes
 }
 
 fn message(panic: Box<dyn Any + Send>) -> String {
@@ -204,7 +204,9 @@ impl Side for Theirs {
 
     fn as_given(&self) -> fields::Side<'_> {
         static EXIT_POINT: OnceLock<u64> = OnceLock::new();
-        let vcpu = self.vcpus[self.at].as_deref().map_or(0, |vcpu| &raw const *vcpu as u64);
+        let vcpu = self.vcpus[self.at]
+            .as_deref()
+            .map_or(0, |vcpu| &raw const *vcpu as u64);
         fields::Side {
             machine: &self.machine,
             stack: (
