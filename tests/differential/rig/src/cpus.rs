@@ -39,6 +39,18 @@ fn cr0(value: u64) -> Step {
 pub fn scripts() -> Vec<Script> {
     vec![
         lacks("no RDTSCP", feature::RDTSCP),
+        lacks("no AMX", feature::AMX),
+        lacks("no VPID", feature::VPID),
+        shows(
+            "a TSC of its own",
+            Mode::Long,
+            vec![
+                Step::Wrmsr(0x10, 5),
+                Step::Hypercall,
+                Step::Wrmsr(0x3b, 7),
+                Step::Hypercall,
+            ],
+        ),
         shows(
             "reserved bits of CR0, and ET",
             Mode::Protected,
@@ -157,6 +169,7 @@ pub fn scripts_without_regions() -> Vec<Script> {
             vec![string(true, None)],
         ),
         shows("device memory with 32-bit paging", Mode::Paged, vec![mmio]),
+        shows("page-directory pointers", Mode::Pae, vec![cr0(0xc000_0011)]),
         without(
             old,
             shows("real mode without decode assists", Mode::Real, decoded()),

@@ -322,13 +322,15 @@ fn run(options: &Options) -> u64 {
         totals.differences
     );
     show_lengths(&totals, &tally);
+    // The scripts meet most rows and rules; chance takes some time for the rest.
+    let all_must_be_met = totals.exits >= 10_000;
     let never = accounts::show(options.backend, &tally);
-    let unmet = tally.given.show(options.backend, options.sequences != 1);
-    if options.sequences != 1 && never != 0 {
+    let unmet = tally.given.show(options.backend, all_must_be_met);
+    if all_must_be_met && never != 0 {
         println!("FAIL: {never} rows were never met");
         failed += 1;
     }
-    if options.sequences != 1 && unmet != 0 {
+    if all_must_be_met && unmet != 0 {
         println!(
             "FAIL: {unmet} rules of {} were not met, or not wholly",
             options.fields
