@@ -173,8 +173,8 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 /*
  * Makes the executing CPU the vCPU's. Pinned from here to unbind. In between, the host may not change
  * on this CPU: its GDT, IDT, TR and LDTR, segment registers and their bases, IA32_PAT, IA32_EFER,
- * IA32_DEBUGCTL, IA32_XSS, IA32_TSC_AUX, the SYSCALL and SYSENTER MSRs. It may change CR0, CR3, CR4, XCR0, the debug registers
- * and IA32_KERNEL_GS_BASE between runs.
+ * IA32_DEBUGCTL, IA32_XSS, IA32_TSC_AUX, the SYSCALL and SYSENTER MSRs. It may change CR0, CR3, CR4, XCR0, the
+ * debug registers and IA32_KERNEL_GS_BASE between runs; XCR0 and the last not with X86VCPU_SETUP_KEEP_CONTEXT.
  * 0; INVALID_INPUT; BAD_STATE: not set up, or the extension is off here; RESOURCE_BUSY: bound already.
  */
 int32_t x86vcpu_bind(struct x86vcpu *vcpu);

@@ -7,11 +7,6 @@
 #include "x86vcpu/msr.h"
 
 #define PAGE_BYTES UINT64_C(4096)
-/*
- * Components that a guest can change without enabling them: SSE needs CR4.OSFXSR alone, and PKRU CR4.PKE
- * (SDM Vol. 1, 13.3; Vol. 2 WRPKRU).
- */
-#define XCR0_ALWAYS (XCR0_X87 | XCR0_SSE)
 #define FCW_RESET 0x37fu     /* in an FXSAVE image: as FNINIT leaves it */
 #define MXCSR_RESET 0x1f80u
 #define MXCSR_OFFSET 24
@@ -96,7 +91,11 @@ void context_reset(struct guest *g)
 	area[MXCSR_OFFSET] = MXCSR_RESET & 0xff;
 	area[MXCSR_OFFSET + 1] = MXCSR_RESET >> 8;
 	g->xcr0 = XCR0_X87;
-	g->context.used = XCR0_ALWAYS | (g->limits.xcr0 & XCR0_PKRU);
+	/*
+	 * What a guest can change without enabling it: SSE needs CR4.OSFXSR alone, and PKRU CR4.PKE (SDM Vol. 1, 13.3;
+	 * Vol. 2 WRPKRU).
+	 */
+	g->context.used = XCR0_X87 | XCR0_SSE | (g->limits.xcr0 & XCR0_PKRU);
 	for (unsigned i = 0; i < 4; i++)
 		g->dr[i] = 0;
 	g->dr6 = DR6_RESET;
@@ -253,7 +252,7 @@ void context_load_xcr0(struct guest *g)
 
 void context_use_everything(struct guest *g)
 {
-	g->context.used = XCR0_ALWAYS | g->limits.xcr0;
+	g->context.used |= g->limits.xcr0;
 }
 
 void context_read_xcr0(struct guest *g)
