@@ -504,6 +504,11 @@ static bool execute(greg_t *regs)
 	return true;
 }
 
+int model_trap_execute(void *context)
+{
+	return execute(((ucontext_t *)context)->uc_mcontext.gregs);
+}
+
 /* ---- Signals ------------------------------------------------------------------------------------------------------ */
 
 /* Not ours: as if we had never been there, the instruction faults again. */

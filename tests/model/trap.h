@@ -20,6 +20,9 @@ int model_trap_replace(uintptr_t address);
 
 uint64_t model_trap_count(void);
 
+/* Executes the instruction at RIP of a ucontext_t on the model, RIP included; 0: it is none of the model's. */
+int model_trap_execute(void *context);
+
 #ifdef __cplusplus
 }
 #endif

@@ -24,6 +24,10 @@
 
 #ifdef __ASSEMBLER__
 
+#ifdef __CET__
+#include <cet.h>
+#endif
+
 /* Every register but RAX and RSP, from the struct at RDI. Leaves the flags alone. */
 .macro load_guest_registers
 	mov	REGS_RCX(%rdi), %rcx
@@ -57,6 +61,32 @@
 	mov	%r13, REGS_R13(\base)
 	mov	%r14, REGS_R14(\base)
 	mov	%r15, REGS_R15(\base)
+.endm
+
+/*
+ * Zero in every register but RAX, RBX, RDI and RSP. The guest chose their values, and the code that runs next could
+ * use one speculatively, those that the epilogue loads from the stack included.
+ */
+.macro clear_guest_registers
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+	xor	%ebp, %ebp
+	xor	%esi, %esi
+	xor	%r8d, %r8d
+	xor	%r9d, %r9d
+	xor	%r10d, %r10d
+	xor	%r11d, %r11d
+	xor	%r12d, %r12d
+	xor	%r13d, %r13d
+	xor	%r14d, %r14d
+	xor	%r15d, %r15d
+.endm
+
+/* For a call through a pointer: some code models have no other, and IBT wants ENDBR64 at its target. */
+.macro entry_point
+#ifdef __CET__
+	_CET_ENDBR
+#endif
 .endm
 
 /* What the System V calling convention lets a function use only if it puts it back. */

@@ -15,6 +15,7 @@
 	.hidden	svm_enter
 	.type	svm_enter, @function
 svm_enter:
+	entry_point
 	push_callee_saved
 	push	%rdx
 	push	%rsi
@@ -30,6 +31,9 @@ svm_enter:
 	mov	(%rsp), %rax
 	store_guest_registers %rax
 	mov	%rdi, REGS_RDI(%rax)
+	xor	%edi, %edi
+	xor	%ebx, %ebx
+	clear_guest_registers
 	mov	8(%rsp), %rax
 	vmsave	%rax
 	mov	16(%rsp), %rax

@@ -18,6 +18,7 @@
 	.hidden	vmx_enter
 	.type	vmx_enter, @function
 vmx_enter:
+	entry_point
 	push_callee_saved
 	push	%rdi
 	cmp	%rsp, VMX_HOST_RSP(%rdi)
@@ -36,10 +37,10 @@ vmx_enter:
 2:
 	vmlaunch
 .Lfailed:
-	mov	$VMX_ENTRY_FAIL_INVALID_VALUE, %eax
-	mov	$VMX_ENTRY_FAIL_VALID_VALUE, %ecx
-	cmovnc	%ecx, %eax
-	pop	%rdi
+	mov	$VMX_ENTRY_FAIL_INVALID_VALUE, %ebx
+	mov	$VMX_ENTRY_FAIL_VALID_VALUE, %eax
+	cmovnc	%eax, %ebx
+	mov	(%rsp), %rdi
 	jmp	.Lreturn
 
 	.globl	vmx_exit_point
@@ -50,9 +51,11 @@ vmx_exit_point:
 	mov	%rax, REGS_RAX(%rdi)
 	store_guest_registers %rdi
 	popq	REGS_RDI(%rdi)
-	pop	%rdi
-	xor	%eax, %eax
+	xor	%ebx, %ebx
 .Lreturn:
+	clear_guest_registers
+	mov	%ebx, %eax
+	pop	%rdi
 	pop_callee_saved
 	ret
 	.size	vmx_enter, . - vmx_enter

@@ -31,6 +31,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "state.two_guests_do_not_see_each_other",
     ),
     elsewhere(
+        "C-60",
+        "what a register holds after the last instruction that writes it is not compared",
+        "switch: no_value_of_the_guest_is_left",
+    ),
+    elsewhere(
         "V-04f",
         "CLTS, LMSW and MOV to CR3 and CR8 do not exit with the crate's controls",
         "vmx_tables: decodes_cr_access",
