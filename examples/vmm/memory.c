@@ -70,13 +70,17 @@ void memory_describe(const struct vm *vm, struct x86vcpu_setup_config *config)
 	static struct x86vcpu_mmio_range hole;
 	uint32_t count = 0;
 
-	regions[count++] = (struct x86vcpu_memory_region){ 0, vm->ram, vm->ram_size };
+	regions[count++] = (struct x86vcpu_memory_region){ 0, vm->ram, vm->ram_size, 0 };
 	if (vm->rom)
-		regions[count++] = (struct x86vcpu_memory_region){ FOUR_GIB - vm->rom_size, vm->rom,
-								   vm->rom_size };
+		regions[count++] = (struct x86vcpu_memory_region){
+			.gpa = FOUR_GIB - vm->rom_size,
+			.hva = (void *)(uintptr_t)vm->rom,
+			.size = vm->rom_size,
+			.flags = X86VCPU_MEMORY_READ_ONLY,
+		};
 	if (vm->job->flags & JOB_TESTDEV)
 		regions[count++] = (struct x86vcpu_memory_region){ TESTDEV_MEMORY, test_memory,
-								   TESTDEV_MEMORY_SIZE };
+								   TESTDEV_MEMORY_SIZE, 0 };
 	hole = (struct x86vcpu_mmio_range){ vm->ram_size, (UINT64_C(1) << 48) - vm->ram_size };
 
 	config->memory = regions;

@@ -49,9 +49,12 @@ pub struct x86vcpu_mmio_range {
 #[derive(Clone, Copy, Debug)]
 pub struct x86vcpu_memory_region {
     pub gpa: u64,
-    pub hva: *const c_void,
+    pub hva: *mut c_void,
     pub size: u64,
+    pub flags: u64,
 }
+
+pub const X86VCPU_MEMORY_READ_ONLY: u64 = 1;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

@@ -100,6 +100,7 @@ fn memory(config: &X86VcpuSetupConfig) -> Vec<ffi::x86vcpu_memory_region> {
                 gpa,
                 hva: region.hva.as_ptr(),
                 size: size.saturating_add(1),
+                flags: 0,
             })
         })
         .take(ffi::X86VCPU_MAX_MEMORY_REGIONS as usize)

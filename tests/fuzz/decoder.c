@@ -123,8 +123,8 @@ static void make_guest(struct input *in)
 
 	f.ram = calloc(1, RAM_SIZE);
 	f.high = calloc(1, 0x801);
-	f.regions[0] = (struct x86vcpu_memory_region){0, f.ram, RAM_SIZE};
-	f.regions[1] = (struct x86vcpu_memory_region){UINT64_C(0x7ffffffff7ff), f.high, 0x801};
+	f.regions[0] = (struct x86vcpu_memory_region){0, f.ram, RAM_SIZE, 0};
+	f.regions[1] = (struct x86vcpu_memory_region){UINT64_C(0x7ffffffff7ff), f.high, 0x801, 0};
 	memset(&f.g, 0, sizeof(f.g));
 	f.g.host = &ops;
 	f.g.read_field = read_field;

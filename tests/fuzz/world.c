@@ -60,10 +60,10 @@ void world_setup_config(const struct world *w, uint32_t n, struct x86vcpu_setup_
 	static const struct x86vcpu_msr_range msrs[] = {{0x600, 0x6ff}, {0xc0010000, 0xc001ffff}}, all[] = {{0, UINT32_MAX}};
 	static struct x86vcpu_memory_region memory[4];
 
-	memory[0] = (struct x86vcpu_memory_region){0, model_guest_memory(w->m), 0x20000};
-	memory[1] = (struct x86vcpu_memory_region){0x30000, model_guest_memory(w->m) + 0x30000, 0x10000};
-	memory[2] = (struct x86vcpu_memory_region){WORLD_FAR, world_memory.far, WORLD_FAR_SIZE};
-	memory[3] = (struct x86vcpu_memory_region){WORLD_TOP, world_memory.top, 0x1000};
+	memory[0] = (struct x86vcpu_memory_region){0, model_guest_memory(w->m), 0x20000, 0};
+	memory[1] = (struct x86vcpu_memory_region){0x30000, model_guest_memory(w->m) + 0x30000, 0x10000, 0};
+	memory[2] = (struct x86vcpu_memory_region){WORLD_FAR, world_memory.far, WORLD_FAR_SIZE, 0};
+	memory[3] = (struct x86vcpu_memory_region){WORLD_TOP, world_memory.top, 0x1000, X86VCPU_MEMORY_READ_ONLY};
 	*config = (struct x86vcpu_setup_config){
 		.size = sizeof(*config),
 		.ports = ports,

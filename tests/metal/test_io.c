@@ -343,6 +343,28 @@ METAL_TEST(missing_page, "io.page_fault_in_the_middle_of_rep")
 	guest_run_call(&g, 1);
 }
 
+GUEST_CODE_BLOB(marking_code, 64,
+	"movl $0x12345678, 0x14000; mov $0x13ffe, %edi; mov $0x60, %edx; insw; mov $0x15fff, %edi; insw; mov $2, %eax; vmcall");
+
+/* The guest's own store shows what the CPU does (SDM 4.8). */
+METAL_TEST(ins_marks, "io.ins_marks_the_page_accessed_and_dirty")
+{
+	const uint64_t both = 0x60;
+
+	guest_boot(&g, GUEST_LONG, &marking_code);
+	commit(string_element(true, X86VCPU_WIDTH_WORD));
+	guest_set_pte(&g, 0x16000, 0);
+	guest_run_trap(&g, 14, 2, 0);
+	CHECK_EQ(guest_load(&g, GUEST_PT + 0x14 * 8, 8) & both, both);
+	CHECK_EQ(guest_load(&g, GUEST_PT + 0x13 * 8, 8) & both, both);
+	CHECK_EQ(guest_load(&g, GUEST_PT + 0x15 * 8, 8) & both, 0);
+	guest_set_pte(&g, 0x16000, 0x16000 | PTE_P | PTE_W);
+	commit(string_element(true, X86VCPU_WIDTH_WORD));
+	guest_run_call(&g, 2);
+	CHECK_EQ(guest_load(&g, GUEST_PT + 0x15 * 8, 8) & both, both);
+	CHECK_EQ(guest_load(&g, GUEST_PT + 0x16 * 8, 8) & both, both);
+}
+
 GUEST_CODE_BLOB(user_ins_code, 64, "mov $0x60, %edx; mov $0x13000, %edi; insb; ud2");
 
 static void start_user_ins(uint64_t pte)

@@ -103,7 +103,7 @@ static void set_limits(struct guest_limits *limits)
 
 static void set_memory(struct guest_fixture *f)
 {
-	f->regions[0] = (struct x86vcpu_memory_region){0, f->ram, FIXTURE_RAM_SIZE};
+	f->regions[0] = (struct x86vcpu_memory_region){0, f->ram, FIXTURE_RAM_SIZE, 0};
 	f->g.memory = f->regions;
 	f->g.memory_count = 1;
 	f->mmio[0] = (struct x86vcpu_mmio_range){FIXTURE_MMIO, FIXTURE_MMIO_SIZE};

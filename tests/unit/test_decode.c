@@ -628,8 +628,8 @@ START_TEST(fetch_goes_on_in_another_region)
 
 	memcpy(f->ram + 0x8000, mov_imm, sizeof(mov_imm));
 	f->regions[0].size = 0x8003;
-	f->regions[1] = (struct x86vcpu_memory_region){0x8003, f->ram + 0x8003, 2};
-	f->regions[2] = (struct x86vcpu_memory_region){0x8005, f->ram + 0x8005, 5}; /* nothing after it */
+	f->regions[1] = (struct x86vcpu_memory_region){0x8003, f->ram + 0x8003, 2, 0};
+	f->regions[2] = (struct x86vcpu_memory_region){0x8005, f->ram + 0x8005, 5, 0}; /* nothing after it */
 	f->g.memory_count = 3;
 	fixture_set(f, G_RIP, 0x8000);
 	ck_assert_int_eq(decode_at_rip(&f->g, &d, &fault), DECODE_OK);
@@ -675,7 +675,7 @@ START_TEST(fetch_wraps_in_32bit_mode)
 	struct paging_fault fault;
 	struct decode d;
 
-	f->regions[1] = (struct x86vcpu_memory_region){0xfffff000, top, sizeof(top)};
+	f->regions[1] = (struct x86vcpu_memory_region){0xfffff000, top, sizeof(top), 0};
 	f->g.memory_count = 2;
 	memcpy(top + 0xffe, mov_imm, 2);
 	memcpy(f->ram, mov_imm + 2, sizeof(mov_imm) - 2);

@@ -168,8 +168,8 @@ static struct guest_fixture *two_regions(void)
 
 	for (unsigned i = 0; i < 0x10000; i++)
 		f->ram[i] = (uint8_t)(i * 7 + (i >> 8));
-	f->regions[0] = (struct x86vcpu_memory_region){0x1000, f->ram + 0x1000, 0x1800};
-	f->regions[1] = (struct x86vcpu_memory_region){0x2800, f->ram + 0x2800, 0x800};
+	f->regions[0] = (struct x86vcpu_memory_region){0x1000, f->ram + 0x1000, 0x1800, 0};
+	f->regions[1] = (struct x86vcpu_memory_region){0x2800, f->ram + 0x2800, 0x800, 0};
 	f->g.memory_count = 2;
 	return f;
 }
@@ -228,7 +228,7 @@ START_TEST(memory_of_a_region_beats_the_host)
 	uint8_t buf[16];
 
 	memset(f->far, 0xaa, sizeof(f->far));
-	f->regions[1] = (struct x86vcpu_memory_region){FIXTURE_FAR + 0x104, f->ram, 4};
+	f->regions[1] = (struct x86vcpu_memory_region){FIXTURE_FAR + 0x104, f->ram, 4, 0};
 	ck_assert_int_eq(guest_read_physical(&f->g, FIXTURE_FAR + 0x100, buf, sizeof(buf)), X86VCPU_OK);
 	ck_assert_uint_eq(buf[3], 0xaa);
 	ck_assert_int_eq(memcmp(buf + 4, f->ram, 4), 0);

@@ -205,6 +205,75 @@ START_TEST(walk_changes_nothing)
 }
 END_TEST
 
+static uint64_t entry_at(const struct tables *t, unsigned level)
+{
+	uint64_t entry = 0;
+
+	memcpy(&entry, t->f->ram + t->at[level], t->format->entry_bytes);
+	return entry;
+}
+
+static void access_ok(struct tables *t, uint32_t access)
+{
+	struct paging_fault fault;
+	uint64_t gpa = 0;
+
+	ck_assert_int_eq(paging_access(&t->f->g, t->format->linear, access, &gpa, &fault), PAGING_OK);
+	ck_assert_uint_eq(gpa, PAGE | 0x456);
+}
+
+/* SDM 4.8. */
+START_TEST(access_marks_its_entries)
+{
+	struct tables t = map(_i, 12, PAGE | ALL);
+
+	access_ok(&t, 0);
+	for (unsigned level = 0; level < t.levels; level++)
+		ck_assert_uint_eq(entry_at(&t, level), t.entry[level] | PTE_A);
+	access_ok(&t, PF_WRITE);
+	for (unsigned level = 0; level < t.levels; level++)
+		ck_assert_uint_eq(entry_at(&t, level),
+				  t.entry[level] | PTE_A | (level == t.levels - 1 ? PTE_D : 0));
+}
+END_TEST
+
+START_TEST(large_page_is_marked)
+{
+	struct tables t = map(_i, _i == PAGING_32 ? 22 : 21, 0x400000 | PTE_PS | ALL);
+	struct paging_fault fault;
+	uint64_t gpa;
+
+	if (_i == PAGING_32)
+		fixture_set(t.f, G_CR4, CR4_PSE);
+	ck_assert_int_eq(paging_access(&t.f->g, t.format->linear, PF_WRITE, &gpa, &fault), PAGING_OK);
+	ck_assert_uint_eq(entry_at(&t, t.levels - 1), t.entry[t.levels - 1] | PTE_A | PTE_D);
+}
+END_TEST
+
+START_TEST(access_that_faults_marks_nothing)
+{
+	struct tables t = map(_i, 12, PAGE | (ALL & ~PTE_RW));
+	struct paging_fault fault;
+	uint64_t gpa;
+
+	ck_assert_int_eq(paging_access(&t.f->g, t.format->linear, PF_WRITE, &gpa, &fault), PAGING_FAULT);
+	for (unsigned level = 0; level < t.levels; level++)
+		ck_assert_uint_eq(entry_at(&t, level), t.entry[level]);
+}
+END_TEST
+
+START_TEST(read_only_memory_is_never_written)
+{
+	static uint8_t before[FIXTURE_RAM_SIZE];
+	struct tables t = map(_i, 12, PAGE | ALL);
+
+	t.f->regions[0].flags = X86VCPU_MEMORY_READ_ONLY;
+	memcpy(before, t.f->ram, sizeof(before));
+	access_ok(&t, PF_WRITE);
+	ck_assert_int_eq(memcmp(before, t.f->ram, sizeof(before)), 0);
+}
+END_TEST
+
 START_TEST(tables_may_be_in_odd_memory)
 {
 	static uint8_t odd[FIXTURE_RAM_SIZE + 1];
@@ -214,6 +283,7 @@ START_TEST(tables_may_be_in_odd_memory)
 	memset(t.f->ram, 0, FIXTURE_RAM_SIZE);
 	t.f->regions[0].hva = odd + 1;
 	expect_gpa(&t, 0, PAGE | 0x456, "unaligned host address");
+	access_ok(&t, PF_WRITE);
 }
 END_TEST
 
@@ -644,6 +714,10 @@ Suite *paging_suite(void)
 	tcase_add_loop_test(walk, low_bits_of_cr3_are_ignored, 0, PAGINGS);
 	tcase_add_test(walk, pdptes_are_registers);
 	tcase_add_loop_test(walk, walk_changes_nothing, 0, PAGINGS);
+	tcase_add_loop_test(walk, access_marks_its_entries, 0, PAGINGS);
+	tcase_add_loop_test(walk, large_page_is_marked, 0, PAGINGS);
+	tcase_add_loop_test(walk, access_that_faults_marks_nothing, 0, PAGINGS);
+	tcase_add_loop_test(walk, read_only_memory_is_never_written, 0, PAGINGS);
 	tcase_add_loop_test(walk, tables_may_be_in_odd_memory, 0, PAGINGS);
 	tcase_add_loop_test(walk, tables_may_be_behind_the_host, PAGING_PAE, PAGINGS);
 	tcase_add_loop_test(walk, missing_table_is_told, 0, PAGINGS);

@@ -57,14 +57,19 @@ struct x86vcpu_mmio_range {
 };
 
 /*
- * Guest RAM that the host has mapped. Instruction fetches and page walks read it directly;
- * anything else goes through host_ops.read_guest.
+ * Guest memory that the host has mapped. Instruction fetches and page walks read it directly. An emulated access sets the
+ * accessed and dirty flags in the guest's page tables there (SDM 4.8), atomically. Anything else goes through
+ * host_ops.read_guest, and those flags stay as they are.
  */
 struct x86vcpu_memory_region {
 	uint64_t gpa;
-	const void *hva;
-	uint64_t size; /* 1 or more; may not wrap */
+	void *hva;
+	uint64_t size;  /* 1 or more; may not wrap */
+	uint64_t flags; /* X86VCPU_MEMORY_* */
 };
+
+/* The library never writes to this region: ROM, or a host mapping without write permission. */
+#define X86VCPU_MEMORY_READ_ONLY UINT64_C(1)
 
 struct x86vcpu_msr_range {
 	uint32_t first;

@@ -435,6 +435,11 @@ bool guest_wake(struct guest *g);
 
 /* Copies guest-physical memory; ranges may cross pages. 0 or a negative status (nothing is there). */
 int32_t guest_read_physical(struct guest *g, uint64_t gpa, void *buf, uint64_t len);
+/*
+ * Replaces the `bytes` (4 or 8) bytes of guest memory at `gpa`, a multiple of `bytes`, by `desired` if they are
+ * `expected`. False: they are not. True too where nothing can be written: in no region, or in a read-only one.
+ */
+bool guest_update_physical(struct guest *g, uint64_t gpa, unsigned bytes, uint64_t expected, uint64_t desired);
 /* Where a memory region has `gpa`, and in *left how many bytes of the region follow from there. Or NULL. */
 const uint8_t *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *left);
 static inline bool guest_mmio_range_holds(const struct x86vcpu_mmio_range *range, uint64_t gpa, uint64_t bytes)

@@ -34,6 +34,24 @@ const uint8_t *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *left)
 	return (const uint8_t *)region->hva + (gpa - region->gpa);
 }
 
+bool guest_update_physical(struct guest *g, uint64_t gpa, unsigned bytes, uint64_t expected, uint64_t desired)
+{
+	const struct x86vcpu_memory_region *region = find_region(g, gpa);
+	uint8_t *at;
+
+	if (!region || region->flags & X86VCPU_MEMORY_READ_ONLY || region->size - (gpa - region->gpa) < bytes)
+		return true;
+	at = (uint8_t *)region->hva + (gpa - region->gpa);
+	/* A locked access across a cache line may fault in the host, which detects split locks. */
+	if ((uintptr_t)at % bytes)
+		return true;
+	if (bytes == 8)
+		return __atomic_compare_exchange_n((uint64_t *)(void *)at, &expected, desired, false, __ATOMIC_RELAXED,
+						   __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n((uint32_t *)(void *)at, &(uint32_t){(uint32_t)expected}, (uint32_t)desired,
+					   false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 /* How much of [gpa, gpa + len) the host may be asked for at once: one page, and no region's bytes. */
 static uint64_t host_chunk(const struct guest *g, uint64_t gpa, uint64_t len)
 {

@@ -15,6 +15,7 @@ struct walk {
 	uint64_t all, any; /* the AND and the OR of the entries that were used */
 	struct paging_fault *fault;
 	struct paging_path *path; /* may be NULL */
+	bool memo; /* the path is kept: a kind of paging of which it does not have all is left out */
 };
 
 /* The memory region that the tables are expected in: entries are read there without a search. */
@@ -130,6 +131,12 @@ static enum paging_status check_permissions(struct guest *g, const struct walk *
 	return allowed ? PAGING_OK : page_fault(w, PF_PRESENT);
 }
 
+static inline void add_to_path(struct paging_path *path, uint64_t at, uint64_t entry)
+{
+	path->at[path->levels] = at;
+	path->entry[path->levels++] = entry;
+}
+
 /* ---- 32-bit paging (SDM 4.3) ------------------------------------------------------------------------ */
 
 /* A 4 MiB page: PSE-36 keeps bits 39:32 of its address in bits 20:13; bit 21 is reserved. */
@@ -146,23 +153,31 @@ static enum paging_status map_4m(struct guest *g, const struct walk *w, uint64_t
 static enum paging_status walk_32bit(struct guest *g, struct walk *w, uint64_t *gpa)
 {
 	const uint64_t directory = guest_get(g, G_CR3) & 0xfffff000;
+	const uint64_t pde_at = directory + (w->linear >> 22) * 4;
 	const struct window window = open_window(g);
-	uint64_t pde, pte;
+	uint64_t pde, pte, pte_at;
 	enum paging_status status;
 
-	status = read_entry(g, w, &window, directory + (w->linear >> 22) * 4, 4, &pde);
+	if (w->memo)
+		w->path = NULL;
+	status = read_entry(g, w, &window, pde_at, 4, &pde);
 	if (status != PAGING_OK)
 		return status;
 	if (!(pde & PTE_P))
 		return page_fault(w, 0);
+	if (w->path)
+		add_to_path(w->path, pde_at, pde);
 	w->all = pde;
 	if (pde & PTE_PS && w->cr4 & CR4_PSE)
 		return map_4m(g, w, pde, gpa);
-	status = read_entry(g, w, &window, (pde & 0xfffff000) + (w->linear >> 12 & 0x3ff) * 4, 4, &pte);
+	pte_at = (pde & 0xfffff000) + (w->linear >> 12 & 0x3ff) * 4;
+	status = read_entry(g, w, &window, pte_at, 4, &pte);
 	if (status != PAGING_OK)
 		return status;
 	if (!(pte & PTE_P))
 		return page_fault(w, 0);
+	if (w->path)
+		add_to_path(w->path, pte_at, pte);
 	w->all &= pte;
 	*gpa = (pte & 0xfffff000) | (w->linear & 0xfff);
 	return check_permissions(g, w);
@@ -176,12 +191,6 @@ static bool large_page_reserved(const struct guest *g, uint64_t entry, unsigned 
 	if (shift > 30 || (shift == 30 && !g->limits.has_1g_pages))
 		return true;
 	return entry & ((UINT64_C(1) << shift) - 1) & ENTRY_ADDRESS & ~PTE_PAT_LARGE;
-}
-
-static void add_to_path(struct paging_path *path, uint64_t at, uint64_t entry)
-{
-	path->at[path->levels] = at;
-	path->entry[path->levels++] = entry;
 }
 
 bool paging_path_holds(const struct guest *g, const struct paging_path *path)
@@ -245,7 +254,8 @@ static enum paging_status walk_pae(struct guest *g, struct walk *w, uint64_t *gp
 {
 	const uint64_t pdpte = guest_get(g, G_PDPTE0 + (w->linear >> 30 & 3));
 
-	w->path = NULL;
+	if (w->memo)
+		w->path = NULL;
 	w->reserved |= UINT64_C(0x7ff) << 52; /* 62:52, which the other modes ignore */
 	if (!(pdpte & PTE_P))
 		return page_fault(w, 0);
@@ -271,7 +281,7 @@ static enum paging_status walk_long(struct guest *g, struct walk *w, uint64_t *g
 }
 
 static enum paging_status translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
-				    struct paging_fault *fault, struct paging_path *path)
+				    struct paging_fault *fault, struct paging_path *path, bool memo)
 {
 	struct walk w;
 
@@ -283,6 +293,7 @@ static enum paging_status translate(struct guest *g, uint64_t linear, uint32_t a
 	w.access = access & PAGING_IMPLICIT ? access & ~PF_USER : access;
 	w.fault = fault;
 	w.path = path;
+	w.memo = memo;
 	w.any = 0;
 	w.efer = 0;
 	w.cr4 = guest_get(g, G_CR4);
@@ -303,7 +314,7 @@ static enum paging_status translate(struct guest *g, uint64_t linear, uint32_t a
 enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
 				    struct paging_fault *fault)
 {
-	return translate(g, linear, access, gpa, fault, NULL);
+	return translate(g, linear, access, gpa, fault, NULL, false);
 }
 
 enum paging_status paging_translate_path(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
@@ -311,7 +322,42 @@ enum paging_status paging_translate_path(struct guest *g, uint64_t linear, uint3
 {
 	if (path)
 		path->levels = 0;
-	return translate(g, linear, access, gpa, fault, path);
+	return translate(g, linear, access, gpa, fault, path, true);
+}
+
+/* ---- Accessed and dirty flags (SDM 4.8) --------------------------------------------------------------- */
+
+/* False: another CPU has changed an entry since the walk. */
+static bool set_flags(struct guest *g, const struct paging_path *path, bool write)
+{
+	const unsigned bytes = guest_get(g, G_CR4) & CR4_PAE ? 8 : 4;
+
+	for (unsigned i = 0; i < path->levels; i++) {
+		const uint64_t dirty = write && i == path->levels - 1 ? PTE_D : 0;
+		const uint64_t entry = path->entry[i], marked = entry | PTE_A | dirty;
+
+		if (marked != entry && !guest_update_physical(g, path->at[i], bytes, entry, marked))
+			return false;
+	}
+	return true;
+}
+
+/* A guest that keeps changing its entries may find them unmarked, but it cannot keep the CPU here. */
+#define MARK_ATTEMPTS 8
+
+enum paging_status paging_access(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
+				 struct paging_fault *fault)
+{
+	struct paging_path path;
+	enum paging_status status;
+
+	for (unsigned i = 0; i < MARK_ATTEMPTS; i++) {
+		path.levels = 0;
+		status = translate(g, linear, access, gpa, fault, &path, false);
+		if (status != PAGING_OK || set_flags(g, &path, access & PF_WRITE))
+			break;
+	}
+	return status;
 }
 
 /* ---- Segmentation --------------------------------------------------------------------------------------- */

@@ -26,14 +26,20 @@ struct paging_fault {
 };
 
 /*
- * Where `linear` leads with `access`, in *gpa. Memory of the paging structures is only read: accessed
- * and dirty bits stay as they are, because the library may not write to guest memory. Protection keys
+ * Where `linear` leads with `access`, in *gpa. Memory of the paging structures is only read. Protection keys
  * and shadow stacks are not checked: the guest is offered neither.
  */
 enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
 				    struct paging_fault *fault);
 
-/* The same, and which entries led there, in *path unless that is NULL. */
+/*
+ * The same for an access that is about to be made: the entries that led there become accessed, and the last one dirty
+ * by a write (SDM 4.8). They stay as they are where the library cannot write to guest memory; see x86vcpu_memory_region.
+ */
+enum paging_status paging_access(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
+				 struct paging_fault *fault);
+
+/* The same as paging_translate, and which entries led there, in *path unless that is NULL. */
 enum paging_status paging_translate_path(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
 					 struct paging_fault *fault, struct paging_path *path);
 /* Whether the entries of `path`, of one level or more, are what they were. */

@@ -106,33 +106,49 @@ static bool alignment_checked(struct guest *g)
 	return guest_get(g, G_RFLAGS) & RFLAGS_AC && guest_get(g, G_CR0) & CR0_AM && guest_cpl(g) == 3;
 }
 
-static int translate(struct guest *g, uint64_t linear, bool write, uint64_t *gpa)
+/* EMUL_NEXT, or what becomes of an access that a page walk ended. */
+static int walked(struct guest *g, enum paging_status status, const struct paging_fault *fault)
 {
-	struct paging_fault fault;
-
-	switch (paging_translate(g, linear, paging_user(g) | (write ? PF_WRITE : 0), gpa, &fault)) {
+	switch (status) {
 	case PAGING_OK:
 		return EMUL_NEXT;
 	case PAGING_FAULT:
-		return paging_raise(g, &fault);
+		return paging_raise(g, fault);
 	default:
-		return paging_report_absent(g, &fault);
+		return paging_report_absent(g, fault);
 	}
 }
 
-/* Both pages of an element that crosses into another. EMUL_NEXT: go on. */
-static int translate_element(struct guest *g, struct element *e, bool write)
+static int access_page(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa)
 {
+	struct paging_fault fault;
+
+	return walked(g, paging_access(g, linear, access, gpa, &fault), &fault);
+}
+
+/* An element that crosses into another page: neither page becomes dirty when one of the two faults. */
+static int access_both(struct guest *g, struct element *e, uint64_t second, uint32_t access)
+{
+	struct paging_fault fault;
+	int result = walked(g, paging_translate(g, e->linear, access, &e->gpa, &fault), &fault);
+
+	if (result == EMUL_NEXT)
+		result = access_page(g, second, access, &e->gpa2);
+	return result == EMUL_NEXT ? access_page(g, e->linear, access, &e->gpa) : result;
+}
+
+static int access_element(struct guest *g, struct element *e, bool write)
+{
+	const uint32_t access = paging_user(g) | (write ? PF_WRITE : 0);
 	const unsigned offset = e->linear & 0xfff;
 	uint64_t second = e->linear - offset + 0x1000;
-	int result = translate(g, e->linear, write, &e->gpa);
 
 	e->gpa2 = 0;
-	if (result != EMUL_NEXT || offset + e->bytes <= 0x1000)
-		return result;
+	if (offset + e->bytes <= 0x1000)
+		return access_page(g, e->linear, access, &e->gpa);
 	if (!guest_in_64bit_mode(g))
 		second = (uint32_t)second;
-	return translate(g, second, write, &e->gpa2);
+	return access_both(g, e, second, access);
 }
 
 /* The exit comes before any check of the memory operand (SDM 26.1.1), so these are all made here. */
@@ -150,7 +166,7 @@ static int locate(struct guest *g, const struct pio *io, struct element *e)
 		guest_raise(g, VECTOR_AC, true, 0);
 		return EMUL_RESUME;
 	}
-	return translate_element(g, e, io->in);
+	return access_element(g, e, io->in);
 }
 
 /* A 16-bit register keeps its other bits, a 32-bit one loses them (SDM Vol. 1, 3.4.1.1). */

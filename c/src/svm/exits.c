@@ -209,7 +209,7 @@ static int lmsw(struct guest *g, const struct decode *instruction)
 		uint8_t byte;
 
 		if (!paging_check_segment(g, instruction->segment, offset + i, linear + i, 1, false, &fault) ||
-		    paging_translate(g, linear + i, paging_user(g), &gpa, &fault) == PAGING_FAULT) {
+		    paging_access(g, linear + i, paging_user(g), &gpa, &fault) == PAGING_FAULT) {
 			paging_raise(g, &fault);
 			return EMUL_RESUME;
 		}

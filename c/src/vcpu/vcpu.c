@@ -194,7 +194,8 @@ static bool memory_ok(const struct x86vcpu_setup_config *config)
 	if (config->memory_count > X86VCPU_MAX_MEMORY_REGIONS || (config->memory_count && !config->memory))
 		return false;
 	for (uint32_t i = 0; i < config->memory_count; i++)
-		if (!config->memory[i].hva || !range_ok(config->memory[i].gpa, config->memory[i].size))
+		if (!config->memory[i].hva || !range_ok(config->memory[i].gpa, config->memory[i].size) ||
+		    config->memory[i].flags & ~X86VCPU_MEMORY_READ_ONLY)
 			return false;
 	return true;
 }

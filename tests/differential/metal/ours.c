@@ -12,7 +12,7 @@ static void start(uint64_t root_hpa, uint8_t *ram)
 	const struct x86vcpu_nested_paging paging = {.root_hpa = root_hpa};
 	const struct x86vcpu_port_range ports[] = {{LAYOUT_PORT, LAYOUT_PORTS}};
 	const struct x86vcpu_mmio_range mmio[] = {{LAYOUT_MMIO, LAYOUT_MMIO_SIZE}};
-	const struct x86vcpu_memory_region memory[] = {{0, ram, LAYOUT_RAM}};
+	const struct x86vcpu_memory_region memory[] = {{0, ram, LAYOUT_RAM, 0}};
 	const struct x86vcpu_setup_config config = {
 		.size = sizeof(config),
 		.ports = ports, .port_count = 1,

@@ -191,8 +191,9 @@ impl Side for Ours {
         let memory = self.machine.guest_memory();
         let region = x86vcpu_memory_region {
             gpa: 0,
-            hva: memory.as_ptr().cast(),
+            hva: memory.as_mut_ptr().cast(),
             size: memory.len() as u64,
+            flags: 0,
         };
         let mut config: x86vcpu_setup_config = unsafe { std::mem::zeroed() };
         config.size = size_of::<x86vcpu_setup_config>() as u32;
