@@ -89,6 +89,45 @@ GUEST_CODE_BLOB(tsc_code, 64,
 	"mov $0x3b, %ecx; mov $0x500, %eax; xor %edx, %edx; wrmsr;"
 	"1: rdtsc; shl $32, %rdx; or %rdx, %rax; mov %rax, %rdi; mov $0x3b, %ecx; rdmsr; mov %rax, %rsi; mov $1, %eax; vmcall; jmp 1b");
 
+static void take_init(struct guest *guest)
+{
+	static const struct x86vcpu_message init = { .size = sizeof(init), .delivery = X86VCPU_DELIVERY_INIT };
+
+	CHECK_OK(x86vcpu_deliver_message(guest->vcpu, &init, NULL));
+	/* A run takes it, and there is no code at the reset vector. */
+	CHECK_OK(x86vcpu_request_exit(guest->vcpu));
+	CHECK_OK(x86vcpu_run(guest->vcpu, &guest->exit));
+}
+
+/* SDM table 10-1: INIT leaves MSRs, XCR0 and the extended registers alone, and resets the rest. */
+METAL_TEST(init, "save.init_keeps_msrs_and_extended_registers",
+	   .models = "corei7_skylake_x")
+{
+	uint64_t offset, offset_after;
+
+	guest_boot(&g, GUEST_LONG, &busy_code);
+	guest_run_call(&g, 1);
+	save(&g, &saved);
+	CHECK_OK(x86vcpu_get_msr(g.vcpu, X86VCPU_TSC_OFFSET, &offset));
+	take_init(&g);
+	save(&g, &again);
+	CHECK_OK(x86vcpu_get_msr(g.vcpu, X86VCPU_TSC_OFFSET, &offset_after));
+	CHECK_EQ(offset_after, offset);
+	CHECK_EQ(again.msr_count, saved.msr_count);
+	for (uint32_t i = 0; i < saved.msr_count; i++)
+		CHECK_EQ(again.value[i], saved.value[i]);
+	CHECK_EQ(again.image_size, saved.image_size);
+	CHECK_EQ(memcmp(again.image, saved.image, saved.image_size), 0);
+	CHECK_EQ(again.state.xcr0, saved.state.xcr0);
+	CHECK_EQ(again.state.efer, 0);
+	CHECK_EQ(again.state.cr0, 0x10);
+	CHECK_EQ(again.state.cr2 | again.state.cr3 | again.state.cr4, 0);
+	CHECK_EQ(again.state.dr0 | again.state.dr3, 0);
+	CHECK_EQ(again.state.dr6, 0xffff0ff0);
+	CHECK_EQ(again.state.dr7, 0x400);
+	CHECK_EQ(again.state.rip, 0xfff0);
+}
+
 METAL_TEST(tsc, "save.time_stamp_counter")
 {
 	uint64_t offset, value;

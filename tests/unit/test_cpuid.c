@@ -35,15 +35,20 @@ static struct cpuid_config everything(struct host *host)
 	};
 }
 
-static struct guest *guest_with(const struct cpuid_config *config)
+static struct guest *guest_in_mode(enum fixture_mode mode, const struct cpuid_config *config)
 {
-	struct guest *g = &fixture_reset(FIXTURE_LONG)->g;
+	struct guest *g = &fixture_reset(mode)->g;
 
 	table_count = cpuid_build(table, CPUID_TABLE_SIZE, config, &g->limits);
 	ck_assert_uint_gt(table_count, 0);
 	cpuid_attach(g, table, table_count);
 	lapic_reset(g);
 	return g;
+}
+
+static struct guest *guest_with(const struct cpuid_config *config)
+{
+	return guest_in_mode(FIXTURE_LONG, config);
 }
 
 static struct guest *guest_on(struct host host)
@@ -717,6 +722,53 @@ START_TEST(physical_bits_are_the_smaller)
 }
 END_TEST
 
+struct mode_row {
+	enum fixture_mode mode;
+	bool syscall;
+};
+
+static const struct mode_row mode_rows[] = {
+	{FIXTURE_REAL, false}, {FIXTURE_PROTECTED32, false}, {FIXTURE_COMPATIBILITY, false}, {FIXTURE_LONG, true},
+};
+
+/* SDM Vol. 2, CPUID: on Intel's CPUs the flag of SYSCALL is 0 outside 64-bit mode. */
+START_TEST(syscall_follows_the_mode)
+{
+	const struct mode_row *row = &mode_rows[_i / 2];
+	const bool amd = _i & 1;
+	struct host host = amd ? ryzen : skylake_x;
+	const struct cpuid_config config = everything(&host);
+	struct guest *g = guest_in_mode(row->mode, &config);
+
+	ck_assert_uint_eq(word(g, 0x80000001, 0, D) >> 11 & 1, amd || row->syscall);
+	ck_assert(g->limits.efer & EFER_SCE);
+}
+END_TEST
+
+/* SDM Vol. 4, table 2-2, IA32_MISC_ENABLE, bits 22 and 34. */
+START_TEST(misc_enable_limits_and_hides)
+{
+	struct guest *g = guest_on(skylake_x);
+	uint64_t last[4], two[4];
+
+	ck_assert_uint_eq(word(g, 0x80000001, 0, D) >> 20 & 1, 1);
+	g->msrs.misc_enable = UINT64_C(1) << 34;
+	ck_assert_uint_eq(word(g, 0x80000001, 0, D) >> 20 & 1, 0);
+	g->msrs.misc_enable = 1 << 22;
+	cpuid_follow_limit(g);
+	ck_assert_uint_eq(word(g, 0, 0, A), 2);
+	cpuid(g, 2, 0, two);
+	cpuid(g, 7, 0, last);
+	ck_assert_mem_eq(last, two, sizeof(two));
+	ck_assert_uint_ne(word(g, 0x80000001, 0, D), 0);
+	ck_assert_uint_ne(word(g, 0x40000000, 0, A), 0);
+	g->msrs.misc_enable = 0;
+	cpuid_follow_limit(g);
+	ck_assert_uint_eq(word(g, 0, 0, A), 0x16);
+	ck_assert_uint_ne(word(g, 7, 0, B), 0);
+}
+END_TEST
+
 /* A read of CPUID costs no field of hardware but the one that decides. */
 START_TEST(cpuid_reads_little)
 {
@@ -725,8 +777,11 @@ START_TEST(cpuid_reads_little)
 
 	fixture_next_exit(f);
 	word(g, 0, 0, A);
-	word(g, 0x80000001, 0, A);
+	word(g, 0x80000002, 0, A);
 	ck_assert_uint_eq(fixture_reads(f), 0);
+	word(g, 0x80000001, 0, A);
+	ck_assert_uint_eq(fixture_reads(f), 2);
+	fixture_next_exit(f);
 	word(g, 1, 0, A);
 	ck_assert_uint_eq(fixture_reads(f), 1);
 	ck_assert_uint_eq(f->g.dirty, 0);
@@ -755,6 +810,8 @@ static void add_leaf_tests(Suite *suite)
 	tcase_add_loop_test(tc, apic_id_is_the_vcpus, 0, ROWS(apic_ids));
 	tcase_add_loop_test(tc, frequency_is_never_zero, 0, ROWS(frequency_rows));
 	tcase_add_test(tc, frequency_on_a_host_without_the_leaf);
+	tcase_add_loop_test(tc, syscall_follows_the_mode, 0, 2 * ROWS(mode_rows));
+	tcase_add_test(tc, misc_enable_limits_and_hides);
 	tcase_add_test(tc, cpuid_reads_little);
 	suite_add_tcase(suite, tc);
 }

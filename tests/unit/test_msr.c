@@ -119,6 +119,7 @@ static const uint32_t dangerous[] = {
 	0x309, 0x30b, 0x345,    /* FIXED_CTR, PERF_CAPABILITIES */
 	0x38d, 0x38f, 0x390,    /* PMU control */
 	0x3f1,                  /* PEBS_ENABLE */
+	0x400, 0x401, 0x404, 0x47f, /* MC0_CTL, MC0_STATUS, MC1_CTL: banks beyond MCG_CAP's count */
 	0x480, 0x48b, 0x491,    /* VMX capabilities */
 	0x500,                  /* SGX_SVN_STATUS */
 	0x560, 0x561, 0x570, 0x571, 0x572, 0x580, 0x587, /* RTIT */
@@ -167,13 +168,11 @@ static const struct constant_row constants[] = {
 	{0xce, 0, EMUL_GP},                  /* PLATFORM_INFO */
 	{0xe1, 0, EMUL_NEXT},                /* UMWAIT_CONTROL */
 	{0xfe, 0x508, EMUL_GP},              /* MTRRCAP: 8 variable, fixed, WC */
-	{0x140, 0, EMUL_NEXT},               /* MISC_FEATURES_ENABLES */
+	{0x140, 0, EMUL_GP},                 /* MISC_FEATURES_ENABLES */
 	{0x179, 0, EMUL_GP},                 /* MCG_CAP: no banks */
-	{0x1a0, 0x1801, EMUL_NEXT},          /* MISC_ENABLE: fast strings, no BTS, no PEBS */
+	{0x1a0, 0x1801, EMUL_GP},            /* MISC_ENABLE: fast strings, no BTS, no PEBS; bit 1 is reserved */
 	{0x1d9, 0, EMUL_NEXT},               /* DEBUGCTL */
 	{0x1db, 0, EMUL_GP},
-	{0x400, 0, EMUL_NEXT},               /* MC0_CTL */
-	{0x47f, 0, EMUL_NEXT},
 	{0xc0010010, 0, EMUL_NEXT},          /* SYSCFG */
 	{0xc0010015, 1 << 24, EMUL_NEXT},    /* HWCR: TscFreqSel */
 	{0xc001001a, 0, EMUL_NEXT},          /* TOP_MEM */
@@ -194,6 +193,44 @@ START_TEST(constant_msr)
 	ck_assert_int_eq(wrmsr(g, row->msr, 3), row->write);
 	assert_reads(g, row->msr, row->value);
 	ck_assert_uint_eq(g->dirty, 0);
+}
+END_TEST
+
+/* SDM Vol. 4, table 2-2: kept; read-only or of a feature that CPUID hides; reserved. */
+START_TEST(misc_enable)
+{
+	static const uint64_t kept = 0x400400009, ignored = 0x4000851880;
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		struct guest *g = new_guest();
+		const uint64_t value = UINT64_C(1) << bit;
+		uint64_t read;
+
+		ck_assert_int_eq(wrmsr(g, 0x1a0, value), (kept | ignored) & value ? EMUL_NEXT : EMUL_GP);
+		ck_assert_int_eq(rdmsr(g, 0x1a0, &read), EMUL_NEXT);
+		ck_assert_uint_eq(read, !((kept | ignored) & value) ? 0x1801 : (value & kept) | 0x1800);
+	}
+}
+END_TEST
+
+START_TEST(xd_disable_needs_xd)
+{
+	struct guest *g = new_guest();
+
+	ck_assert_int_eq(wrmsr(g, 0xc0000080, EFER_LME | EFER_LMA), EMUL_NEXT);
+	ck_assert_int_eq(wrmsr(g, 0x1a0, UINT64_C(1) << 34), EMUL_NEXT);
+	ck_assert_int_eq(wrmsr(g, 0xc0000080, EFER_LME | EFER_LMA | EFER_NXE), EMUL_GP);
+	g = new_guest();
+	g->limits.has_nx = false;
+	ck_assert_int_eq(wrmsr(g, 0x1a0, UINT64_C(1) << 34), EMUL_GP);
+}
+END_TEST
+
+/* SDM 16.3.1.2: RIPV, EIPV, MCIP. */
+START_TEST(mcg_status)
+{
+	for (unsigned bit = 0; bit < 64; bit++)
+		ck_assert_int_eq(wrmsr(new_guest(), 0x17a, UINT64_C(1) << bit), bit < 3 ? EMUL_NEXT : EMUL_GP);
 }
 END_TEST
 
@@ -719,6 +756,9 @@ Suite *msr_suite(void)
 	tcase_add_loop_test(tc, dangerous_msr_is_refused, 0, ROWS(dangerous));
 	tcase_add_loop_test(tc, constant_msr, 0, ROWS(constants));
 	tcase_add_test(tc, debugctl);
+	tcase_add_test(tc, misc_enable);
+	tcase_add_test(tc, xd_disable_needs_xd);
+	tcase_add_test(tc, mcg_status);
 	tcase_add_test(tc, every_msr_reads_safely);
 	suite_add_tcase(suite, tc);
 	add_value_tests(suite);

@@ -10,7 +10,8 @@
 _Static_assert(SLOT_OTHER + 1 == GUEST_CPUID_SLOTS, "one slot for each value of slot_of");
 _Static_assert(CPUID_TABLE_SIZE < NO_ENTRY, "an index is a byte");
 
-#define GUEST_CPUID_COMPUTED 0x3fu /* all of GUEST_CPUID_*, INDEXED not */
+#define HIGHEST_LIMITED 2u /* under IA32_MISC_ENABLE's limit (SDM Vol. 2, CPUID) */
+#define GUEST_CPUID_COMPUTED 0x1ffu /* all of GUEST_CPUID_*, INDEXED not */
 
 static uint32_t slot_of(uint32_t leaf)
 {
@@ -24,39 +25,61 @@ static uint32_t slot_of(uint32_t leaf)
 }
 
 /* Leaves within the two ranges that have no entry are zero. */
-static bool in_range(const struct guest_cpuid_entry *table, uint32_t count, uint32_t slot)
+static bool in_range(const struct guest *g, uint32_t slot, uint32_t highest_basic)
 {
 	uint32_t highest = 0;
 
 	if (slot < SLOT_EXTENDED)
-		return slot <= table[0].eax;
-	for (uint32_t i = 0; i < count; i++)
-		if (table[i].leaf == LEAF_EXTENDED)
-			highest = table[i].eax;
+		return slot <= highest_basic && slot <= g->cpuid[0].eax;
+	for (uint32_t i = 0; i < g->cpuid_count; i++)
+		if (g->cpuid[i].leaf == LEAF_EXTENDED)
+			highest = g->cpuid[i].eax;
 	return slot < SLOT_HYPERVISOR && slot - SLOT_EXTENDED + LEAF_EXTENDED <= highest;
 }
 
 void cpuid_attach(struct guest *g, const struct guest_cpuid_entry *table, uint32_t count)
 {
-	struct guest_cpuid_slot other = {NO_ENTRY, 0};
-
 	g->cpuid = table;
 	g->cpuid_count = count;
+	cpuid_follow_limit(g);
+}
+
+static void clear_slots(struct guest *g)
+{
 	for (uint32_t i = 0; i < GUEST_CPUID_SLOTS; i++)
 		g->cpuid_slot[i] = (struct guest_cpuid_slot){NO_ENTRY, 0};
-	for (uint32_t i = 0; i < count; i++) {
-		struct guest_cpuid_slot *slot = &g->cpuid_slot[slot_of(table[i].leaf)];
+}
 
+/* Basic leaves above `highest` are left out. */
+static void fill_slots(struct guest *g, uint32_t highest)
+{
+	for (uint32_t i = 0; i < g->cpuid_count; i++) {
+		const struct guest_cpuid_entry *entry = &g->cpuid[i];
+		struct guest_cpuid_slot *slot = &g->cpuid_slot[slot_of(entry->leaf)];
+
+		if (entry->leaf > highest && entry->leaf < LEAF_HYPERVISOR)
+			continue;
 		if (slot->first == NO_ENTRY)
 			slot->first = (uint8_t)i;
-		if (table[i].flags & GUEST_CPUID_INDEXED)
+		if (entry->flags & GUEST_CPUID_INDEXED)
 			slot->count++;
 	}
+}
+
+void cpuid_follow_limit(struct guest *g)
+{
+	struct guest_cpuid_slot other = {NO_ENTRY, 0};
+	const uint32_t highest = g->msrs.misc_enable & MISC_ENABLE_LIMIT_CPUID ? HIGHEST_LIMITED : HIGHEST_BASIC;
+
+	if (!g->cpuid)
+		return;
+	clear_slots(g);
+	fill_slots(g, highest);
 	/* Beyond the ranges Intel answers with its highest basic leaf (SDM Vol. 2, CPUID), AMD with zeros. */
 	if (g->limits.intel)
-		other = g->cpuid_slot[HIGHEST_BASIC];
+		other = g->cpuid_slot[highest];
 	for (uint32_t i = 0; i < GUEST_CPUID_SLOTS; i++)
-		if (g->cpuid_slot[i].first == NO_ENTRY && !in_range(table, count, i))
+		if (g->cpuid_slot[i].first == NO_ENTRY && !in_range(g, i, highest))
 			g->cpuid_slot[i] = other;
 }
 
@@ -102,6 +125,12 @@ __attribute__((noinline)) static int answer_computed(struct guest *g,
 		g->regs.rbx = cpuid_xsavec_size(entry - 1, g->xcr0 & g->limits.xcr0);
 	if (entry->flags & GUEST_CPUID_APIC && !lapic_globally_enabled(&g->lapic))
 		g->regs.rdx &= ~(uint64_t)CPUID_1_EDX_APIC;
+	if (entry->flags & GUEST_CPUID_SYSCALL && !guest_in_64bit_mode(g))
+		g->regs.rdx &= ~(uint64_t)CPUID_80000001_EDX_SYSCALL;
+	if (entry->flags & GUEST_CPUID_XD && g->msrs.misc_enable & MISC_ENABLE_XD_DISABLE)
+		g->regs.rdx &= ~(uint64_t)CPUID_80000001_EDX_NX;
+	if (entry->flags & GUEST_CPUID_LIMIT && g->msrs.misc_enable & MISC_ENABLE_LIMIT_CPUID)
+		g->regs.rax = HIGHEST_LIMITED;
 	if (entry->flags & GUEST_CPUID_TOPOLOGY)
 		answer_topology(g, subleaf);
 	return EMUL_NEXT;

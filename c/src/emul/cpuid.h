@@ -36,6 +36,9 @@ struct cpuid_config {
 #define GUEST_CPUID_XSAVEC_SIZE (1u << 3)  /* leaf 0xd.1: EBX for the current XCR0 and IA32_XSS */
 #define GUEST_CPUID_TOPOLOGY (1u << 4)     /* leaf 0xb: ECX and the levels by subleaf */
 #define GUEST_CPUID_APIC (1u << 5)         /* EDX: no APIC while IA32_APIC_BASE disables it */
+#define GUEST_CPUID_SYSCALL (1u << 6)      /* leaf 0x80000001, Intel: EDX has SYSCALL in 64-bit mode only */
+#define GUEST_CPUID_XD (1u << 7)           /* leaf 0x80000001: no XD while IA32_MISC_ENABLE disables it */
+#define GUEST_CPUID_LIMIT (1u << 8)        /* leaf 0: EAX while IA32_MISC_ENABLE limits it */
 
 /* Fills `table` and `limits`; returns the number of entries, 0 when `capacity` is too small. */
 uint32_t cpuid_build(struct guest_cpuid_entry *table, uint32_t capacity, const struct cpuid_config *config,
@@ -43,6 +46,9 @@ uint32_t cpuid_build(struct guest_cpuid_entry *table, uint32_t capacity, const s
 
 /* Makes `table` the guest's. It is not copied. */
 void cpuid_attach(struct guest *g, const struct guest_cpuid_entry *table, uint32_t count);
+
+/* After a change of IA32_MISC_ENABLE: which basic leaves answer. */
+void cpuid_follow_limit(struct guest *g);
 
 /* The entry that answers, without its computed part; never NULL. After cpuid_attach. */
 const struct guest_cpuid_entry *cpuid_lookup(const struct guest *g, uint32_t leaf, uint32_t subleaf);

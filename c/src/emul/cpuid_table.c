@@ -317,6 +317,11 @@ static uint32_t physical_bits(const struct builder *b)
 	return bits < 32 ? 32 : bits;
 }
 
+static bool is_intel(const struct guest_cpuid_entry *vendor)
+{
+	return vendor->ebx == 0x756e6547 && vendor->edx == 0x49656e69 && vendor->ecx == 0x6c65746e;
+}
+
 /* AMD's CPUs repeat in leaf 80000001H that there is a local APIC (APM Vol. 3, E.4.2). */
 static void repeat_apic(const struct builder *b, struct guest_cpuid_entry *entry)
 {
@@ -327,6 +332,15 @@ static void repeat_apic(const struct builder *b, struct guest_cpuid_entry *entry
 		return;
 	entry->edx |= CPUID_1_EDX_APIC;
 	entry->flags |= GUEST_CPUID_APIC;
+}
+
+/* Intel's CPUs have SYSCALL in 64-bit mode only, and its flag is 0 elsewhere (SDM Vol. 2, CPUID). */
+static void add_extended_flags(const struct builder *b, struct guest_cpuid_entry *entry)
+{
+	repeat_apic(b, entry);
+	entry->flags |= GUEST_CPUID_XD;
+	if (is_intel(&b->table[0]))
+		entry->flags |= GUEST_CPUID_SYSCALL;
 }
 
 /* Linear addresses have 48 bits: LA57 is hidden. */
@@ -341,7 +355,7 @@ static void add_extended(struct builder *b)
 		struct guest_cpuid_entry *entry = add(b, leaf, 0, 0);
 
 		if (leaf == LEAF_EXTENDED + 1)
-			repeat_apic(b, entry);
+			add_extended_flags(b, entry);
 		if (leaf == HIGHEST_EXTENDED)
 			entry->eax = 48u << 8 | physical_bits(b);
 	}
@@ -349,7 +363,7 @@ static void add_extended(struct builder *b)
 
 static void add_all(struct builder *b, struct guest_limits *limits)
 {
-	add(b, 0, 0, 0)->eax = HIGHEST_BASIC;
+	add(b, 0, 0, GUEST_CPUID_LIMIT)->eax = HIGHEST_BASIC;
 	add_features(b);
 	add(b, 2, 0, 0);
 	add_caches(b);
@@ -380,11 +394,6 @@ static uint64_t existing_bits(const struct builder *b, const struct enable_bit *
 		if (has(b, &bits[i].feature))
 			mask |= bits[i].bits;
 	return mask;
-}
-
-static bool is_intel(const struct guest_cpuid_entry *vendor)
-{
-	return vendor->ebx == 0x756e6547 && vendor->edx == 0x49656e69 && vendor->ecx == 0x6c65746e;
 }
 
 static void derive_limits(const struct builder *b, struct guest_limits *limits)

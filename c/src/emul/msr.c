@@ -4,6 +4,7 @@
 
 #include "cpu/libc.h"
 #include "cpu/x86.h"
+#include "emul/cpuid.h"
 #include "emul/msr_rule.h"
 #include "x86vcpu/msr.h"
 
@@ -146,6 +147,7 @@ void guest_reset_msrs(struct guest *g)
 		.bios_sign_id = BIOS_REVISION,
 	};
 	g->msrs_changed = true;
+	cpuid_follow_limit(g);
 }
 
 /* ---- Pass-through ------------------------------------------------------------------------------------ */

@@ -10,6 +10,7 @@
 #include "emul/msr_rule.h"
 
 #include "cpu/x86.h"
+#include "emul/cpuid.h"
 #include "emul/cr.h"
 #include "x86vcpu/msr.h"
 
@@ -97,13 +98,15 @@ static bool write_field_address(struct guest *g, const struct msr_rule *rule, ui
 	return true;
 }
 
-/* LMA is read-only; NXE decides what a translation allows. */
+/* LMA is read-only; NXE decides what a translation allows, and does not exist under XD disable. */
 static bool write_efer(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
 {
 	const uint64_t old = guest_get(g, G_EFER);
 
 	(void)rule;
 	(void)msr;
+	if (value & ~old & EFER_NXE && g->msrs.misc_enable & MISC_ENABLE_XD_DISABLE)
+		return false;
 	if (!efer_write_valid(&g->limits, old, value, guest_get(g, G_CR0)))
 		return false;
 	guest_update(g, G_EFER, (value & ~EFER_LMA) | (old & EFER_LMA));
@@ -186,6 +189,40 @@ static bool write_tsc_adjust(struct guest *g, const struct msr_rule *rule, uint3
 	return true;
 }
 
+/* A register of a feature that the guest does not have: it takes 0. */
+static bool write_zero(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+	(void)g;
+	(void)rule;
+	(void)msr;
+	return value == 0;
+}
+
+static bool write_mcg_status(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+	return !(value & ~MCG_STATUS_DEFINED) && write_slot(g, rule, msr, value);
+}
+
+/* Bits that are read-only, or belong to a feature that CPUID hides: SpeedStep, MONITOR, xTPR, turbo. */
+#define MISC_ENABLE_IGNORED                                                                                 \
+	(MISC_ENABLE_PERFMON_AVAILABLE | MISC_ENABLE_BTS_UNAVAILABLE | MISC_ENABLE_PEBS_UNAVAILABLE |      \
+	 MISC_ENABLE_SPEEDSTEP | MISC_ENABLE_MONITOR | MISC_ENABLE_XTPR_DISABLE | MISC_ENABLE_TURBO_DISABLE)
+
+/* SDM Vol. 4, table 2-2. CPUID follows two of the bits. */
+static bool write_misc_enable(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+	const uint64_t kept = MISC_ENABLE_FAST_STRINGS | MISC_ENABLE_THERMAL_CONTROL | MISC_ENABLE_LIMIT_CPUID |
+			      (g->limits.has_nx ? MISC_ENABLE_XD_DISABLE : 0);
+
+	(void)rule;
+	(void)msr;
+	if (value & ~(kept | MISC_ENABLE_IGNORED))
+		return false;
+	g->msrs.misc_enable = (g->msrs.misc_enable & ~kept) | (value & kept);
+	cpuid_follow_limit(g);
+	return true;
+}
+
 /* No branch records, no single-stepping on branches: both bits read as 0 (SDM 18.4.1). */
 static bool write_debugctl(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
 {
@@ -259,7 +296,7 @@ static const struct msr_rule rules[] = {
 	{ONE(X86VCPU_MSR_IA32_ARCH_CAPABILITIES), ZERO, .gate = MSR_WITH_ARCH_CAPABILITIES},
 	{ONE(X86VCPU_MSR_IA32_FLUSH_CMD), REFUSED},
 	{ONE(X86VCPU_MSR_IA32_TSX_CTRL), REFUSED},
-	{ONE(0x140), ZERO, IGNORED},                     /* MISC_FEATURES_ENABLES */
+	{ONE(0x140), ZERO, .write = write_zero},         /* MISC_FEATURES_ENABLES */
 	{ONE(X86VCPU_MSR_IA32_SYSENTER_CS), .read = read_field, .write = write_field32, .owned = true,
 	 .where = G_SYSENTER_CS, .saved = true},
 	{ONE(X86VCPU_MSR_IA32_SYSENTER_ESP), .read = read_field, .write = write_field_address, .owned = true,
@@ -267,12 +304,13 @@ static const struct msr_rule rules[] = {
 	{ONE(X86VCPU_MSR_IA32_SYSENTER_EIP), .read = read_field, .write = write_field_address, .owned = true,
 	 .where = G_SYSENTER_EIP, .saved = true},
 	{ONE(X86VCPU_MSR_IA32_MCG_CAP), ZERO},           /* no banks */
-	{ONE(X86VCPU_MSR_IA32_MCG_STATUS), .read = read_slot, .write = write_slot, .where = SLOT(mcg_status),
+	{ONE(X86VCPU_MSR_IA32_MCG_STATUS), .read = read_slot, .write = write_mcg_status, .where = SLOT(mcg_status),
 	 .saved = true},
 	{ONE(X86VCPU_MSR_IA32_MCG_CTL), REFUSED},
 	{RANGE(X86VCPU_MSR_IA32_PERFEVTSEL0, 0x18d), REFUSED},
 	{RANGE(X86VCPU_MSR_IA32_PERF_STATUS, 0x19f), REFUSED}, /* P-states, clock modulation, thermal */
-	{ONE(X86VCPU_MSR_IA32_MISC_ENABLE), .read = read_slot, IGNORED, .where = SLOT(misc_enable)},
+	{ONE(X86VCPU_MSR_IA32_MISC_ENABLE), .read = read_slot, .write = write_misc_enable, .where = SLOT(misc_enable),
+	 .saved = true},
 	{RANGE(0x1a6, 0x1a7), REFUSED},                  /* OFFCORE_RSP */
 	{RANGE(X86VCPU_MSR_IA32_XFD, X86VCPU_MSR_IA32_XFD_ERR), REFUSED},
 	{ONE(X86VCPU_MSR_IA32_DEBUGCTL), ZERO, .write = write_debugctl},
@@ -296,7 +334,7 @@ static const struct msr_rule rules[] = {
 	{ONE(X86VCPU_MSR_IA32_PERF_CAPABILITIES), REFUSED},
 	{RANGE(X86VCPU_MSR_IA32_FIXED_CTR_CTRL, 0x396), REFUSED}, /* and uncore counters */
 	{RANGE(X86VCPU_MSR_IA32_PEBS_ENABLE, 0x3ff), REFUSED},    /* and residency counters */
-	{RANGE(X86VCPU_MSR_IA32_MC0_CTL, 0x47f), ZERO, IGNORED},
+	{RANGE(X86VCPU_MSR_IA32_MC0_CTL, 0x47f), REFUSED}, /* banks that MCG_CAP does not count */
 	{RANGE(X86VCPU_MSR_IA32_VMX_BASIC, X86VCPU_MSR_IA32_VMX_EXIT_CTLS2), REFUSED},
 	{RANGE(0x4c1, 0x4c8), REFUSED},                  /* full-width performance counters */
 	{ONE(X86VCPU_MSR_IA32_MCG_EXT_CTL), REFUSED},

@@ -47,10 +47,6 @@ static void reset_registers(struct guest *g)
 	guest_set(g, G_CR4, 0);
 	guest_set(g, G_EFER, 0);
 	guest_set(g, G_DR7, DR7_RESET);
-	guest_set(g, G_PAT, PAT_RESET);
-	guest_set(g, G_SYSENTER_CS, 0);
-	guest_set(g, G_SYSENTER_ESP, 0);
-	guest_set(g, G_SYSENTER_EIP, 0);
 	guest_set(g, G_BLOCKING, 0);
 	guest_set(g, G_ACTIVITY, 0);
 	guest_set(g, G_PENDING_DB, 0);
@@ -59,10 +55,20 @@ static void reset_registers(struct guest *g)
 	g->cr2 = 0;
 }
 
+/* Those that the backend keeps, and INIT does not change. */
+static void reset_msr_fields(struct guest *g)
+{
+	guest_set(g, G_PAT, PAT_RESET);
+	guest_set(g, G_SYSENTER_CS, 0);
+	guest_set(g, G_SYSENTER_ESP, 0);
+	guest_set(g, G_SYSENTER_EIP, 0);
+}
+
 void guest_reset(struct guest *g, uint64_t entry)
 {
 	reset_segments(g, entry);
 	reset_registers(g);
+	reset_msr_fields(g);
 	guest_reset_msrs(g);
 	g->msrs.tsc_offset = g->machine ? g->machine->tsc_offset : 0 - g->host_tsc();
 	lapic_reset(g);
@@ -70,16 +76,15 @@ void guest_reset(struct guest *g, uint64_t entry)
 
 /* ---- INIT and start-up IPI (SDM 9.4) --------------------------------------------------------------------- */
 
-/* MSRs, extended state and the TSC stay as they are; so do CR0's cache bits. */
+/* MSRs but EFER, extended state and the TSC stay as they are (SDM table 10-1). So do CR0's cache bits. */
 static void init(struct guest *g)
 {
-	const uint64_t cache_bits = guest_get(g, G_CR0) & (CR0_CD | CR0_NW), pat = guest_get(g, G_PAT);
+	const uint64_t cache_bits = guest_get(g, G_CR0) & (CR0_CD | CR0_NW);
 	struct guest_events *events = &g->events;
 
 	reset_segments(g, RESET_VECTOR);
 	reset_registers(g);
 	guest_set(g, G_CR0, CR0_ET | cache_bits);
-	guest_set(g, G_PAT, pat);
 	for (unsigned i = 0; i < 4; i++) {
 		g->dr[i] = 0;
 		__atomic_store_n(&events->interrupts[i], 0, __ATOMIC_RELAXED);

@@ -41,6 +41,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "io.ins_marks_the_page_accessed_and_dirty",
     ),
     elsewhere(
+        "C-101",
+        "INIT ends a sequence",
+        "save.init_keeps_msrs_and_extended_registers",
+    ),
+    elsewhere(
         "V-04f",
         "CLTS, LMSW and MOV to CR3 and CR8 do not exit with the crate's controls",
         "vmx_tables: decodes_cr_access",

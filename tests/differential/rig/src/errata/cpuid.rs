@@ -108,6 +108,8 @@ const BITS: &[Bits] = &[
         mask([1, 2, 3, 4, 9, 10, 12, 13, 15, 17, 22, 23, 24, 26, 27, 28, 29]),
     ),
     bits("C-13d", Theirs, 0x8000_0001, 0, RDX, mask([7, 14])), // MCE, MCA
+    bits("V-60", Theirs, 0x8000_0001, 0, RDX, mask([11])),     // SYSCALL
+    bits("C-103", Theirs, 0x8000_0001, 0, RDX, mask([20])),    // NX
 ];
 
 /// The bit means that the guest's CR4 has `cr4`.
@@ -117,9 +119,22 @@ fn follows_cr4(c: &Context, b: &Bits, d: &Difference) -> bool {
     d.values.1 & u64::from(b.mask) == if enabled == 1 { b.mask.into() } else { 0 }
 }
 
+/// What the guest wrote there.
+fn misc_enable(c: &Context) -> u64 {
+    c.history.written.get(&0x1a0).copied().unwrap_or(0)
+}
+
+fn in_64bit_mode(c: &Context) -> bool {
+    c.outcomes.is_some_and(|(_, _, ours)| {
+        ours.fields[EFER as usize] >> 10 & 1 == 1 && ours.fields[RIGHTS as usize + 1] >> 13 & 1 == 1
+    })
+}
+
 fn is_possible(c: &Context, b: &Bits, d: &Difference) -> bool {
     match (b.row, b.leaf) {
         ("C-13b", _) => follows_cr4(c, b, d),
+        ("V-60", _) => vmx(c) && !in_64bit_mode(c),
+        ("C-103", _) => misc_enable(c) >> 34 & 1 == 1,
         ("V-27", _) => c.features & feature::BARE_CONTROLS != 0,
         ("CPUID", 1 | 0x8000_0001) if b.register == RDX => c
             .history
@@ -190,6 +205,14 @@ fn value(c: &Context, leaf: u32, subleaf: u32, register: u32) -> Option<(&'stati
     } else {
         7
     };
+    if misc_enable(c) >> 22 & 1 == 1 {
+        match (leaf, register) {
+            (0, RAX) => return Some(("C-103", 2)),
+            // The model's leaf 2, the highest that is left, is empty.
+            (3..=0x3fff_ffff | 0x5000_0000..=0x7fff_ffff | 0x8000_0009.., _) => return Some(("C-103", 0)),
+            _ => {}
+        }
+    }
     Some(match (leaf, subleaf, register) {
         // The APIC ID is the vCPU's; one logical processor, lines of 64 bytes.
         (1, _, RBX) => ("C-13", u64::from(c.apic.id) << 24 | 0x1_0800),
@@ -265,6 +288,8 @@ pub const ROWS: &[&str] = &[
     "C-13e",
     "C-01c",
     "C-01f",
+    "C-103",
+    "V-60",
     "CPUID",
     "V-27",
     "IA32_SPEC_CTRL, PRED_CMD",

@@ -56,6 +56,8 @@ pub const ROWS: &[Row] = &[
         by_table(c, d, Some("IA32_SPEC_CTRL, PRED_CMD"))
     }),
     row("C-13e", |c, d| by_table(c, d, Some("C-13e"))),
+    row("C-102", |c, d| by_table(c, d, Some("C-102"))),
+    row("C-103", |c, d| by_table(c, d, Some("C-103"))),
     row("V-01", |c, d| by_table(c, d, None)),
     row("S-01", |c, d| by_table(c, d, None)),
     last("S-01", |_, d| complains(d, "VMRUN without a host save area")),

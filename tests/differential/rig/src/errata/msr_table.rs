@@ -13,6 +13,8 @@ pub enum Is {
     Ignored(u64),
     /// It keeps what is written, and has this before. A value that it cannot have is #GP(0).
     Kept(u64, fn(u64) -> bool),
+    /// It has the first before, keeps bits of the second, and ignores those of the third. Others are #GP(0).
+    Masked(u64, u64, u64),
     /// IA32_DEBUGCTL: reads 0, and takes only what can be taken for 0.
     Debugctl,
     /// It counts on, and a write sets it.
@@ -48,8 +50,21 @@ fn physical_mask(value: u64) -> bool {
     value >> 40 == 0 && value & 0x7ff == 0
 }
 
+/// SDM Vol. 4, table 2-2. Fast strings, thermal control, the limit on CPUID, XD disable.
+const MISC_ENABLE: u64 = 1 | 1 << 3 | 1 << 22 | 1 << 34;
 const BTS_AND_PEBS_UNAVAILABLE: u64 = 1 << 11 | 1 << 12;
 const FAST_STRINGS: u64 = 1;
+/// Performance monitoring available; SpeedStep, MONITOR, xTPR, turbo.
+const OF_HIDDEN_FEATURES: u64 = 1 << 7 | 1 << 16 | 1 << 18 | 1 << 23 | 1 << 38;
+
+fn nothing(value: u64) -> bool {
+    value == 0
+}
+
+/// RIPV, EIPV, MCIP.
+fn mcg_status(value: u64) -> bool {
+    value & !7 == 0
+}
 
 /// First, last.
 const TABLE: &[(u32, u32, Is)] = &[
@@ -74,13 +89,21 @@ const TABLE: &[(u32, u32, Is)] = &[
     (0xfe, 0xfe, Constant(0x508)),     // MTRRCAP: WC, fixed ranges, eight variable ones
     (0x10a, 0x10b, Refused),           // ARCH_CAPABILITIES, FLUSH_CMD: not in CPUID
     (0x122, 0x122, Refused),           // TSX_CTRL
-    (0x140, 0x140, Ignored(0)),        // MISC_FEATURES_ENABLES
+    (0x140, 0x140, Kept(0, nothing)),  // MISC_FEATURES_ENABLES
     (0x179, 0x179, Constant(0)),       // MCG_CAP: no banks
-    (0x17a, 0x17a, Kept(0, anything)), // MCG_STATUS
+    (0x17a, 0x17a, Kept(0, mcg_status)),
     (0x17b, 0x17b, Refused),           // MCG_CTL: not in MCG_CAP
     (0x186, 0x18d, Refused),           // PERFEVTSEL
     (0x198, 0x19f, Refused),           // power, clock modulation, thermal
-    (0x1a0, 0x1a0, Ignored(FAST_STRINGS | BTS_AND_PEBS_UNAVAILABLE)),
+    (
+        0x1a0,
+        0x1a0,
+        Masked(
+            FAST_STRINGS | BTS_AND_PEBS_UNAVAILABLE,
+            MISC_ENABLE,
+            BTS_AND_PEBS_UNAVAILABLE | OF_HIDDEN_FEATURES,
+        ),
+    ),
     (0x1a6, 0x1a7, Refused), // OFFCORE_RSP
     (0x1c4, 0x1c5, Refused), // XFD
     (0x1d9, 0x1d9, Debugctl),
@@ -96,7 +119,7 @@ const TABLE: &[(u32, u32, Is)] = &[
     (0x345, 0x345, Refused),    // PERF_CAPABILITIES
     (0x38d, 0x396, Refused),    // performance monitoring
     (0x3f1, 0x3ff, Refused),    // PEBS
-    (0x400, 0x47f, Ignored(0)), // banks that there are not
+    (0x400, 0x47f, Refused),    // banks that there are not
     (0x480, 0x493, Refused),    // VMX
     (0x4c1, 0x4c8, Refused),    // counters
     (0x4d0, 0x4d0, Refused),    // MCG_EXT_CTL
@@ -156,6 +179,8 @@ pub fn row(index: u32) -> Option<&'static str> {
     match index {
         0xfe | 0x200..=0x20f | 0x250..=0x26f | 0x2ff => Some("MTRRs"),
         0x6e0 => Some("C-13e"),
+        0x140 | 0x17a | 0x400..=0x47f => Some("C-102"),
+        0x1a0 => Some("C-103"),
         0x48 | 0x49 => Some("IA32_SPEC_CTRL, PRED_CMD"),
         _ => None,
     }
@@ -170,6 +195,14 @@ pub fn is_met(c: &Context, index: u32, written: Option<u64>) -> bool {
         (Constant(value) | Ignored(value), None) => reads(value),
         (Counter, _) => must::goes_on(c, &[]),
         (Ignored(_), Some(_)) => must::goes_on(c, &[]),
+        (Masked(_, kept, ignored), Some(value)) if value & !(kept | ignored) == 0 => must::goes_on(c, &[]),
+        (Masked(..), Some(_)) => must::faults(c, 13),
+        (Masked(before, kept, _), None) => reads(
+            c.history
+                .written
+                .get(&index)
+                .map_or(before, |value| before & !kept | value & kept),
+        ),
         (Debugctl, None) => reads(0),
         (Debugctl, Some(value)) if value & !3 == 0 => must::goes_on(c, &[]),
         (Kept(_, valid), Some(value)) if valid(value) => must::goes_on(c, &[]),

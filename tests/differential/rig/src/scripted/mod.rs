@@ -348,6 +348,34 @@ pub fn scripts() -> Vec<Script> {
                 .map(|leaf| Step::Cpuid { leaf, subleaf: 0 })
                 .collect(),
         ),
+        script(
+            "IA32_MISC_ENABLE limits CPUID",
+            None,
+            Mode::Long,
+            vec![
+                Step::Wrmsr(0x1a0, 1 << 22 | 1 << 34),
+                Step::Rdmsr(0x1a0),
+                Step::Cpuid { leaf: 0, subleaf: 0 },
+                Step::Cpuid { leaf: 7, subleaf: 0 },
+                Step::Cpuid {
+                    leaf: 0x8000_0001,
+                    subleaf: 0,
+                },
+                Step::Wrmsr(0x1a0, 1),
+                Step::Cpuid { leaf: 7, subleaf: 0 },
+                Step::Wrmsr(0x400, u64::MAX),
+                Step::Wrmsr(0x17a, 8),
+            ],
+        ),
+        script(
+            "SYSCALL outside 64-bit mode",
+            None,
+            Mode::Protected,
+            vec![Step::Cpuid {
+                leaf: 0x8000_0001,
+                subleaf: 0,
+            }],
+        ),
         script("reading PAT", None, Mode::Long, vec![Step::Rdmsr(0x277)]),
         script(
             "what chance brings about most of the time",
