@@ -156,7 +156,8 @@ CHECKS = {LINUX: check_linux, MULTIBOOT: check_multiboot, REAL_MODE: check_real_
 
 # What to boot. files: (name, content) of initrd or modules.
 Job = collections.namedtuple(
-    "Job", "kind name data command_line files memory trace vcpus host_cpus testdev input", defaults=(1, 1, False, False)
+    "Job", "kind name data command_line files memory trace vcpus host_cpus testdev input la57",
+    defaults=(1, 1, False, False, False),
 )
 
 
@@ -166,7 +167,7 @@ JOB_ADDRESS = 0x2000000
 JOB_MAGIC = 0x31424F4A55504356
 JOB_VERSION = 2
 JOB_MAX_FILES = 32
-JOB_TRACE, JOB_TESTDEV, JOB_INPUT = 1, 2, 4
+JOB_TRACE, JOB_TESTDEV, JOB_INPUT, JOB_LA57 = 1, 2, 4, 8
 JOB_HEADER = "<QIIQQQIIIIQ"
 JOB_FILE = "<QQQQ"
 MACHINE_MEMORY_MAX = 2048 * MIB  # of Bochs
@@ -189,7 +190,8 @@ def pack_job(job):
         raise Failure(USAGE_ERROR, "images and guest memory together are more than the machine can have")
     header = struct.pack(
         JOB_HEADER, JOB_MAGIC, JOB_VERSION, job.kind, total, job.memory, host_memory,
-        JOB_TRACE * job.trace | JOB_TESTDEV * job.testdev | JOB_INPUT * job.input, 1 + len(job.files),
+        JOB_TRACE * job.trace | JOB_TESTDEV * job.testdev | JOB_INPUT * job.input | JOB_LA57 * job.la57,
+        1 + len(job.files),
         job.vcpus, job.host_cpus, 0,
     )
     return (header + table).ljust(header_size, b"\0") + body, host_memory // MIB

@@ -71,9 +71,10 @@ _start:
 
 /* EBX: stack top; EBP: where to go in 64-bit mode. Flat 32-bit segments. */
 enter_long_mode:
-	movl $CR4_PAE, %eax
+	movl %cr4, %eax
+	orl boot_cr4, %eax
 	movl %eax, %cr4
-	movl $page_pml4, %eax
+	movl boot_cr3, %eax
 	movl %eax, %cr3
 	movl $MSR_EFER, %ecx
 	rdmsr
@@ -130,6 +131,42 @@ ap_start32:
 	jmp enter_long_mode
 
 	.code64
+/*
+ * void long_mode_again(void): through 32-bit mode without paging, to boot_cr3 and with the bits of boot_cr4. There,
+ * the upper halves of registers, and R8 to R15, are not kept.
+ */
+	.globl long_mode_again
+long_mode_again:
+	pushfq
+	cli
+	pushq %rbx
+	pushq %rbp
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+	movl %esp, %ebx
+	movl $long_mode_returned, %ebp
+	pushq $0x18
+	leaq 1f(%rip), %rax
+	pushq %rax
+	lretq
+	.code32
+1:	movl %cr0, %eax
+	andl $0x7fffffff, %eax
+	movl %eax, %cr0
+	jmp enter_long_mode
+	.code64
+long_mode_returned:
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbp
+	popq %rbx
+	popfq
+	ret
+
 /* void gdt_load(const void *gdtr, uint16_t tss) */
 	.globl gdt_load
 gdt_load:
@@ -162,6 +199,11 @@ gdt_end:
 boot_gdtr:
 	.word 0x1f
 	.quad gdt
+	.globl boot_cr3, boot_cr4
+boot_cr3:
+	.long page_pml4
+boot_cr4:
+	.long CR4_PAE
 	.globl boot_magic, boot_info
 boot_magic:
 	.long 0
@@ -170,6 +212,9 @@ boot_info:
 
 	.bss
 	.balign 4096
+	.globl page_pml4, page_pml5
+page_pml5:
+	.skip 4096
 page_pml4:
 	.skip 4096
 page_pdpt:

@@ -105,6 +105,28 @@ void cpu_kick(unsigned index, bool nmi)
 		cpu_send_ipi(apic_ids[index], nmi ? ICR_NMI : ICR_FIXED | PLATFORM_KICK_VECTOR);
 }
 
+#define CPUID_7_ECX_LA57 (1u << 16)
+#define CR4_LA57 (1u << 12)
+
+bool platform_use_la57(void)
+{
+	uint32_t eax = 0, ebx, ecx = 0, edx;
+
+	__asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+	if (eax < 7)
+		return false;
+	eax = 7;
+	ecx = 0;
+	__asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+	if (!(ecx & CPUID_7_ECX_LA57))
+		return false;
+	page_pml5[0] = (uintptr_t)page_pml4 | 3;
+	boot_cr3 = (uint32_t)(uintptr_t)page_pml5;
+	boot_cr4 |= CR4_LA57;
+	long_mode_again();
+	return true;
+}
+
 static void wait_ticks(uint64_t ticks)
 {
 	const uint64_t begin = rdtsc();

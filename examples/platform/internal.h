@@ -38,6 +38,9 @@ void gdt_load(const void *gdtr, uint64_t tss_selector);
 extern uint64_t gdt[], gdt_end[];
 extern char ap_trampoline[], ap_trampoline_end[];
 extern char trap_entries[];
+void long_mode_again(void);
+extern uint32_t boot_cr3, boot_cr4;
+extern uint64_t page_pml4[], page_pml5[];
 
 /* GDT, TSS, IDT and local APIC of the executing CPU, the `index`th that was started. */
 void trap_init_cpu(unsigned index);

@@ -89,6 +89,12 @@ void cpu_kick(unsigned index, bool nmi);
 /* Writes the local APIC's interrupt command register (SDM 11.6.1): `command` is its low half. */
 void cpu_send_ipi(unsigned id, uint32_t command);
 
+/*
+ * 5-level paging (CR4.LA57) for this CPU and those that are started later, with the same one to one mapping; false where
+ * the CPU lacks it. Before anything that relies on staying in 64-bit mode: VMX operation, NMIs.
+ */
+bool platform_use_la57(void);
+
 /* ---- Host operations --------------------------------------------------------------------------------- */
 
 /* For x86vcpu_*_create; ctx is unused. read_guest answers INVALID_DATA for everything unless a

@@ -28,6 +28,7 @@ enum job_kind {
 
 #define JOB_TRACE (1u << 0)   /* print every exit */
 #define JOB_TESTDEV (1u << 1) /* the ports and the memory of QEMU's pc-testdev */
+#define JOB_LA57 (1u << 3)    /* the VMM itself runs with 5-level paging */
 #define JOB_INPUT (1u << 2)   /* what comes in at this machine's COM1 is the guest's console input */
 
 /* A file in the block. Offsets count from the block's first byte; files are 4 KiB aligned. */

@@ -33,7 +33,7 @@ static void create_vcpu(struct vm *vm, unsigned id, uint64_t entry)
 {
 	struct vcpu *vcpu = &vm->vcpu[id];
 	const struct x86vcpu_create_config create = { .size = sizeof(create), .vcpu_id = id, .vm_id = VM_ID };
-	const struct x86vcpu_nested_paging paging = { .root_hpa = vm->nested.root_hpa };
+	const struct x86vcpu_nested_paging paging = { .root_hpa = vm->nested.root_hpa, .levels = vm->nested.levels };
 	struct x86vcpu_setup_config setup = {
 		.size = sizeof(setup),
 		.time_slice_ns = TIME_SLICE_NS,

@@ -38,6 +38,8 @@ static void introduce(const struct vm *vm, const struct loader *loader)
 	say("%s, %u MHz; %u vCPU%s on %u CPU%s", x86vcpu_extension_name(x86vcpu_extension()),
 	    (unsigned)(platform_tsc_khz() / 1000), vm->vcpus, vm->vcpus == 1 ? "" : "s", vm->hosts,
 	    vm->hosts == 1 ? "" : "s");
+	if (vm->nested.levels == 5)
+		say("5-level paging, here and in the nested tables");
 	say("%lu MiB of memory, %s of %lu KiB", (unsigned long)(vm->ram_size >> 20), loader->name,
 	    (unsigned long)((vm->job->files[0].length + 1023) / 1024));
 }
@@ -74,6 +76,8 @@ _Noreturn void platform_main(void)
 	loader = find_loader(vm.job);
 	frames_init(((uintptr_t)platform_image_end + 4095) & ~UINT64_C(4095), JOB_ADDRESS);
 
+	if (vm.job->flags & JOB_LA57 && !platform_use_la57())
+		finish(VERDICT_BROKEN, "this CPU has no 5-level paging");
 	require(x86vcpu_percpu_create(&platform_host_ops, NULL, cpu_index(), &percpu), "x86vcpu_percpu_create");
 	require(x86vcpu_percpu_enable(percpu), "x86vcpu_percpu_enable");
 	run_guest(&vm, loader);

@@ -45,14 +45,17 @@ static int32_t map_test_memory(struct vm *vm)
 
 int32_t memory_create(struct vm *vm)
 {
-	uint32_t format;
+	uint32_t format, levels;
 	int32_t status = x86vcpu_nested_format(&format);
 
 	vm->nested.size = sizeof(vm->nested);
+	if (status == X86VCPU_OK)
+		status = x86vcpu_nested_levels(&levels);
 	if (status == X86VCPU_OK && !place_ram(vm))
 		status = X86VCPU_ERR_NO_MEMORY;
 	if (status == X86VCPU_OK)
-		status = x86vcpu_nested_init(&vm->nested, &platform_host_ops, NULL, format, X86VCPU_NESTED_2M);
+		status = x86vcpu_nested_init(&vm->nested, &platform_host_ops, NULL, format, levels,
+					     X86VCPU_NESTED_2M);
 	if (status == X86VCPU_OK)
 		status = x86vcpu_nested_map(&vm->nested, 0, (uintptr_t)vm->ram, vm->ram_size, RAM_PERMISSIONS,
 					    X86VCPU_MEMORY_WB);

@@ -23,6 +23,10 @@ pub struct x86vcpu_nested_tables {
     pub format: u32,
     pub page_sizes: u32,
     pub frames: u32,
+    pub levels: u32,
+    pub hpa_bits: u32,
+    pub large_executable: u32,
+    pub reserved: u32,
     pub ops: *const x86vcpu_host_ops,
     pub ctx: *mut c_void,
     pub root_hpa: u64,
@@ -35,6 +39,7 @@ unsafe extern "C" {
         ops: *const x86vcpu_host_ops,
         ctx: *mut c_void,
         format: u32,
+        levels: u32,
         page_sizes: u32,
     ) -> i32;
     pub fn x86vcpu_nested_map(

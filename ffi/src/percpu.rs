@@ -37,5 +37,7 @@ unsafe extern "C" {
     pub fn x86vcpu_extension() -> u32;
     pub fn x86vcpu_extension_name(extension: u32) -> *const c_char;
     pub fn x86vcpu_nested_format(format: *mut u32) -> i32;
+    pub fn x86vcpu_nested_levels(levels: *mut u32) -> i32;
+    pub fn x86vcpu_nested_large_executable(allowed: *mut u32) -> i32;
     pub fn x86vcpu_needs_apic_access_page(needed: *mut u32) -> i32;
 }

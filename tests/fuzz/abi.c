@@ -173,14 +173,11 @@ int32_t abi_setup(struct abi *a, uint32_t n, uint8_t how)
 		struct x86vcpu_nested_paging paging = {.root_hpa = w->root};
 
 		if (how & 4) {
-			paging.root_hpa |= in_value(w->in) & 0xfff0000000000fff;
+			paging.root_hpa |= in_value(w->in) & 0xffffff0000000fff;
 			paging.levels = in_8(w->in);
 			paging.gpa_bits = in_8(w->in);
 			paging.mode = in_8(w->in);
 		}
-		/* Above what the CPU has no check can be asked for. */
-		if (paging.root_hpa >> 40 && paging.root_hpa >> 52 == 0)
-			paging.root_hpa = w->root;
 		return x86vcpu_set_nested_page_table(w->vcpu[n], how & 8 ? NULL : &paging);
 	}
 	world_setup_config(w, n, &config);

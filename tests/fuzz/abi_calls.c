@@ -265,6 +265,9 @@ static int32_t global(struct abi *a, uint8_t how)
 			   x86vcpu_vmx_entry_failure(number, in_value(a->w->in))[0], "a number without a name");
 	x86vcpu_msr_name(number);
 	x86vcpu_extension();
+	if (how & 0x40)
+		return how & 4 ? x86vcpu_nested_levels(how & 8 ? NULL : &value)
+			       : x86vcpu_nested_large_executable(how & 8 ? NULL : &value);
 	switch (how & 3) {
 	case 0:
 		return x86vcpu_detect(how & 8 ? NULL : &value);
@@ -359,9 +362,9 @@ static int32_t nested(struct abi *a, uint8_t how)
 	switch (how & 7) {
 	case 0:
 		if (tables->root_hpa)
-			return x86vcpu_nested_init(NULL, &a->w->ops, a->w, 0, 0);
+			return x86vcpu_nested_init(NULL, &a->w->ops, a->w, 0, 4, 0);
 		tables->size = sizeof(*tables) + (how & 8);
-		return x86vcpu_nested_init(tables, &a->w->ops, a->w, how >> 4 & 1, type);
+		return x86vcpu_nested_init(tables, &a->w->ops, a->w, how >> 4 & 1, how & 0x20 ? 5 : 4, type);
 	case 1:
 		x86vcpu_nested_destroy(tables->root_hpa ? tables : NULL);
 		return 0;

@@ -247,7 +247,7 @@ static void create(struct guest *g, uint32_t id, uint64_t vm_id)
 
 void guest_init(struct guest *g, uint32_t id)
 {
-	uint32_t format;
+	uint32_t format, levels;
 
 	memset(g, 0, sizeof(*g));
 	host_enable();
@@ -255,8 +255,9 @@ void guest_init(struct guest *g, uint32_t id)
 	CHECK(g->ram);
 	memset(g->ram, 0, GUEST_MEMORY);
 	CHECK_OK(x86vcpu_nested_format(&format));
+	CHECK_OK(x86vcpu_nested_levels(&levels));
 	g->tables.size = sizeof(g->tables);
-	CHECK_OK(x86vcpu_nested_init(&g->tables, &platform_host_ops, NULL, format, 0));
+	CHECK_OK(x86vcpu_nested_init(&g->tables, &platform_host_ops, NULL, format, levels, 0));
 	CHECK_OK(x86vcpu_nested_map(&g->tables, 0, (uint64_t)g->ram, GUEST_MEMORY,
 				    X86VCPU_NESTED_READ | X86VCPU_NESTED_WRITE | X86VCPU_NESTED_EXECUTE,
 				    X86VCPU_MEMORY_WB));
@@ -279,7 +280,7 @@ void guest_set_gate(struct guest *g, unsigned vector, uint64_t rip)
 
 static void start(struct guest *g, enum guest_mode mode, const struct guest_code *code)
 {
-	const struct x86vcpu_nested_paging paging = { .root_hpa = g->tables.root_hpa };
+	const struct x86vcpu_nested_paging paging = { .root_hpa = g->tables.root_hpa, .levels = g->tables.levels };
 	struct x86vcpu_state state;
 
 	g->mode = mode;

@@ -441,8 +441,9 @@ METAL_TEST(bad_entry, "config.entry")
 METAL_TEST(bad_nested_table, "config.nested_table")
 {
 	static const struct x86vcpu_nested_paging refused[] = {
-		{ .root_hpa = 0x1001 }, { .root_hpa = 0x1000, .levels = 3 }, { .root_hpa = 0x1000, .levels = 5 },
-		{ .root_hpa = 0x1000, .gpa_bits = 57 }, { .root_hpa = 0x1000, .mode = 1 },
+		{ .root_hpa = 0x1001 }, { .root_hpa = 0x1000, .levels = 3 }, { .root_hpa = 0x1000, .levels = 6 },
+		{ .root_hpa = 0x1000, .gpa_bits = 31 }, { .root_hpa = 0x1000, .gpa_bits = 49 },
+		{ .root_hpa = 0x1000, .levels = 5, .gpa_bits = 53 }, { .root_hpa = 0x1000, .mode = 1 },
 		{ .root_hpa = UINT64_C(1) << 60 },
 	};
 	const struct x86vcpu_nested_paging good = { .root_hpa = 0x1000, .levels = 4, .gpa_bits = 48 };

@@ -45,7 +45,9 @@ static void leaf_7(uint32_t out[4])
 	if (has(MODEL_AVX512))
 		out[1] |= CPUID_7_EBX_AVX512F | CPUID_7_EBX_AVX512DQ | CPUID_7_EBX_AVX512CD | CPUID_7_EBX_AVX512BW |
 			  CPUID_7_EBX_AVX512VL;
-	out[2] = CPUID_7_ECX_UMIP | (model->backend == MODEL_VMX ? CPUID_7_ECX_WAITPKG : 0);
+	out[0] = has(MODEL_LAM) ? 1 : 0;
+	out[2] = CPUID_7_ECX_UMIP | (model->backend == MODEL_VMX ? CPUID_7_ECX_WAITPKG : 0) |
+		 (has(MODEL_LA57) ? CPUID_7_ECX_LA57 : 0);
 	out[3] = CPUID_7_EDX_FSRM | CPUID_7_EDX_MD_CLEAR;
 	if (model->backend == MODEL_VMX)
 		out[3] |= 1 << 26; /* IA32_SPEC_CTRL */
@@ -157,6 +159,8 @@ static void basic(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 	case 7:
 		if (subleaf == 0)
 			leaf_7(out);
+		else if (subleaf == 1 && has(MODEL_LAM))
+			out[0] = CPUID_7_1_EAX_LAM;
 		break;
 	case 0xa:
 		if (model->backend == MODEL_VMX)
@@ -200,7 +204,7 @@ void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 		out[3] = CPUID_80000007_EDX_INVARIANT_TSC;
 		break;
 	case 0x80000008:
-		out[0] = 0x3028;
+		out[0] = has(MODEL_LA57) ? 0x3928 : 0x3028;
 		out[1] = model->backend == MODEL_SVM ? 1 << 14 : 0; /* IA32_SPEC_CTRL */
 		break;
 	case 0x8000000a:

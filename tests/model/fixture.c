@@ -58,19 +58,31 @@ void fixture_on_cpu(struct fixture *f, uint32_t cpu)
 
 struct fixture *fixture_begin(enum model_backend backend, uint32_t features)
 {
+	return fixture_begin_nested(backend, features, 4);
+}
+
+int32_t fixture_set_nested(struct fixture *f, uint32_t levels, uint32_t gpa_bits)
+{
+	const struct x86vcpu_nested_paging paging = {.root_hpa = f->root, .levels = levels, .gpa_bits = gpa_bits};
+	const struct x86vcpu_setup_config setup = {.size = sizeof(setup), .time_slice_ns = UINT64_C(1) << 60};
+	const int32_t status = x86vcpu_set_nested_page_table(f->vcpu, &paging);
+
+	model_nested_levels(f->m, levels);
+	return status ? status : x86vcpu_setup(f->vcpu, &setup);
+}
+
+struct fixture *fixture_begin_nested(enum model_backend backend, uint32_t features, uint32_t levels)
+{
 	static struct fixture fixture;
 	struct fixture *f = &fixture;
 	const struct x86vcpu_create_config config = {.size = sizeof(config), .vm_id = 1};
-	const struct x86vcpu_setup_config setup = {.size = sizeof(setup), .time_slice_ns = UINT64_C(1) << 60};
 
 	*f = (struct fixture){.m = model_create(backend, features)};
 	fixture_on_cpu(f, 0);
 	f->root = model_alloc(f->m, 1, 4096);
 	ck_assert_int_eq(x86vcpu_create(&ops, f->m, &config, &f->vcpu), X86VCPU_OK);
 	ck_assert_int_eq(x86vcpu_set_entry(f->vcpu, 0x1000), X86VCPU_OK);
-	ck_assert_int_eq(x86vcpu_set_nested_page_table(
-				 f->vcpu, &(struct x86vcpu_nested_paging){.root_hpa = f->root}), X86VCPU_OK);
-	ck_assert_int_eq(x86vcpu_setup(f->vcpu, &setup), X86VCPU_OK);
+	ck_assert_int_eq(fixture_set_nested(f, levels, 0), X86VCPU_OK);
 	ck_assert_int_eq(x86vcpu_bind(f->vcpu), X86VCPU_OK);
 	ck_assert_str_eq(model_complaints(f->m), "");
 	return f;

@@ -17,6 +17,10 @@ struct fixture {
 
 /* VMX or SVM is on on CPU 0, and the vCPU is bound there, in real mode at 0x1000. */
 struct fixture *fixture_begin(enum model_backend backend, uint32_t features);
+/* With nested tables of so many levels, 4 or 5. */
+struct fixture *fixture_begin_nested(enum model_backend backend, uint32_t features, uint32_t levels);
+/* Other tables, and setup anew. The vCPU is not bound. */
+int32_t fixture_set_nested(struct fixture *f, uint32_t levels, uint32_t gpa_bits);
 void fixture_end(struct fixture *f); /* checks that the model has nothing to say, and that all frames are back */
 
 /* The current CPU; its extension is turned on if it is not. */

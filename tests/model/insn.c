@@ -48,10 +48,12 @@ static const char *cr_write_fault(uint32_t number, uint64_t value)
 		return "reserved bits, no paging or NW without CD";
 	if (number == 0 && cpu->vmxon && ~value & msr_value(X86VCPU_MSR_IA32_VMX_CR0_FIXED0))
 		return "a bit that VMX operation needs is 0";
-	if (number == 4 && value & ~(0x7f77ff | CR4_UMIP | CR4_VMXE))
+	if (number == 4 && value & ~(0x7f77ff | CR4_UMIP | CR4_VMXE | (has(MODEL_LA57) ? CR4_LA57 : 0)))
 		return "reserved bits";
 	if (number == 4 && !(value & CR4_PAE))
 		return "PAE is cleared in 64-bit mode";
+	if (number == 4 && (value ^ cpu->cr4) & CR4_LA57)
+		return "LA57 changes in 64-bit mode";
 	if (number == 4 && cpu->vmxon && !(value & CR4_VMXE))
 		return "VMXE is cleared in VMX operation";
 	if (number == 4 && value & CR4_OSXSAVE && !has(MODEL_XSAVE))

@@ -59,7 +59,8 @@ static void reset_cpu(struct model *m, struct cpu *c, uint32_t number)
 		.cr2 = UINT64_C(0x7fff00001234),
 		.cr3 = 0x7000,
 		.cr4 = CR4_PAE | CR4_MCE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT |
-		       (m->features & MODEL_XSAVE ? CR4_OSXSAVE : 0),
+		       (m->features & MODEL_XSAVE ? CR4_OSXSAVE : 0) |
+		       (m->features & MODEL_HOST_LA57 ? CR4_LA57 : 0),
 		.xcr0 = m->features & MODEL_AVX512 ? 0xe7 : 7,
 		.dr6 = DR6_RESET,
 		.dr7 = DR7_RESET,
@@ -86,6 +87,7 @@ static void begin(struct model *m, uint32_t features)
 {
 	m->features = features;
 	m->fail_after = UINT32_MAX;
+	m->nested_levels = 4;
 	for (uint32_t i = 0; i < MODEL_FRAMES; i++)
 		m->vmcb_cpu[i] = -1;
 	for (uint32_t i = 0; i < MODEL_CPUS; i++)
@@ -236,6 +238,11 @@ void model_fail_allocation(struct model *m, uint32_t after)
 uint8_t *model_guest_memory(struct model *m)
 {
 	return m->guest;
+}
+
+void model_nested_levels(struct model *m, uint32_t levels)
+{
+	m->nested_levels = levels;
 }
 
 void model_nested_changed(struct model *m)

@@ -90,6 +90,7 @@ struct model {
 	uint32_t fail_after;
 	uint8_t *guest;
 	uint64_t generation; /* of the nested tables */
+	uint32_t nested_levels;
 
 	struct pending_set sets[MODEL_FIELDS];
 	uint32_t set_count;
@@ -127,6 +128,17 @@ int frame_of(uint64_t hpa); /* -1: no frame that is in use */
 static inline bool has(uint32_t feature)
 {
 	return model->features & feature;
+}
+
+/*
+ * In the widest form that the CPU has: so it checks MSRs, bases of segments and tables, and VMCS fields, whatever CR4.LA57
+ * says.
+ */
+static inline bool canonical(uint64_t address)
+{
+	const unsigned unused = has(MODEL_LA57) ? 7 : 16;
+
+	return (uint64_t)((int64_t)(address << unused) >> unused) == address;
 }
 
 /* picture.c */

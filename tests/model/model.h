@@ -58,6 +58,10 @@ enum model_feature {
 	 * IA32_DEBUGCTL.
 	 */
 	MODEL_ODD_HOST = 1 << 20,
+	MODEL_LA57 = 1 << 21,         /* 57-bit linear addresses */
+	MODEL_HOST_LA57 = 1 << 22,    /* a host that uses them; with MODEL_LA57 */
+	MODEL_EPT_5 = 1 << 23,        /* VT-x: EPT with five levels */
+	MODEL_LAM = 1 << 24,          /* VT-x: linear-address masking, with its bits of CR3 */
 };
 #define MODEL_ALL 0x3ffffu
 
@@ -93,6 +97,9 @@ uint64_t model_physical(struct model *m, const void *memory);
 uint32_t model_frames_in_use(const struct model *m);
 void model_fail_allocation(struct model *m, uint32_t after); /* the one after so many; UINT32_MAX: none */
 uint8_t *model_guest_memory(struct model *m);
+
+/* How many levels the machine's nested tables have: 4, until this is called. */
+void model_nested_levels(struct model *m, uint32_t levels);
 
 /* The nested tables of the machine lost a mapping: what an entry may still use must be flushed. */
 void model_nested_changed(struct model *m);

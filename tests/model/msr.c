@@ -39,6 +39,8 @@ static uint64_t ept_vpid(uint32_t features)
 
 	if (features & MODEL_INVEPT_SINGLE)
 		cap |= EPT_CAP_INVEPT_SINGLE;
+	if (features & MODEL_EPT_5)
+		cap |= EPT_CAP_WALK_5;
 	if (features & MODEL_EPT_AD)
 		cap |= EPT_CAP_ACCESSED_DIRTY;
 	if (features & MODEL_VPID)
@@ -75,7 +77,8 @@ static void reset_vmx(struct model *m, struct cpu *c)
 	msr_set(c, X86VCPU_MSR_IA32_VMX_CR0_FIXED0, CR0_PE | CR0_NE | CR0_PG);
 	msr_set(c, X86VCPU_MSR_IA32_VMX_CR0_FIXED1, UINT32_MAX);
 	msr_set(c, X86VCPU_MSR_IA32_VMX_CR4_FIXED0, CR4_VMXE);
-	msr_set(c, X86VCPU_MSR_IA32_VMX_CR4_FIXED1, 0x7727ff | CR4_UMIP);
+	msr_set(c, X86VCPU_MSR_IA32_VMX_CR4_FIXED1,
+		0x7727ff | CR4_UMIP | (m->features & MODEL_LA57 ? CR4_LA57 : 0));
 	msr_set(c, X86VCPU_MSR_IA32_VMX_VMCS_ENUM, 0x2e);
 	msr_set(c, X86VCPU_MSR_IA32_VMX_EPT_VPID_CAP, ept_vpid(m->features));
 }
@@ -160,11 +163,6 @@ uint64_t msr_value(uint32_t index)
 }
 
 /* ---- What a write may not have (SDM Vol. 4) ------------------------------------------------------------------ */
-
-static bool canonical(uint64_t address)
-{
-	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
-}
 
 static bool pat_is_valid(uint64_t value)
 {

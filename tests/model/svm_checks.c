@@ -17,7 +17,7 @@ static const char *check_registers(const struct vmcb *b)
 		return "CR0: PG without PE";
 	if (b->efer & EFER_LMA && b->cr3 >> 52)
 		return "CR3: reserved bits";
-	if (b->cr4 & ~CR4_ALL)
+	if (b->cr4 & ~CR4_ALL || (b->cr4 & CR4_LA57 && !has(MODEL_LA57)))
 		return "CR4: reserved bits";
 	if (b->dr6 >> 32 || b->dr7 >> 32)
 		return "DR6 or DR7: bits above 31";
@@ -73,6 +73,10 @@ static const char *check_controls(const struct vmcb *b)
 		return "permission map addresses";
 	if (b->tlb_control > 1 && !(has(MODEL_FLUSH_ASID) && (b->tlb_control == 3 || b->tlb_control == 7)))
 		return "TLB_CONTROL";
+	/* No check of the CPU's: it walks them in the host's paging mode (APM 15.25.3). */
+	if (b->nested_control & NESTED_PAGING && model->nested_levels != (cpu->cr4 & CR4_LA57 ? 5 : 4))
+		complain("VMRUN: nested tables of %u levels under a host with CR4.LA57 %s", model->nested_levels,
+			 cpu->cr4 & CR4_LA57 ? "set" : "clear");
 	if (b->nested_control & NESTED_PAGING)
 		return b->nested_cr3 >> 40 || b->nested_cr3 & 0xfe7 ? "nested CR3" : check_pat(b->pat);
 	return NULL;

@@ -19,11 +19,6 @@ static void check(bool ok, const char *what)
 	}
 }
 
-static bool canonical(uint64_t address)
-{
-	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
-}
-
 static bool is_physical(uint64_t address, uint64_t alignment)
 {
 	return !(address & (alignment - 1)) && !(address >> 40);
@@ -92,7 +87,11 @@ static void check_ept(uint64_t cpu2)
 		return;
 	}
 	check((eptp & 7) == 6 || (eptp & 7) == 0, "EPTP memory type");
-	check((eptp >> 3 & 7) == 3, "EPTP page-walk length");
+	check((eptp >> 3 & 7) == 3 || ((eptp >> 3 & 7) == 4 && can & EPT_CAP_WALK_5), "EPTP page-walk length");
+	/* No check of the CPU's. */
+	if ((eptp >> 3 & 7) + 1 != model->nested_levels)
+		complain("VM entry: nested tables of %" PRIu32 " levels, and the EPTP says %u", model->nested_levels,
+			 (unsigned)(eptp >> 3 & 7) + 1);
 	check(!(eptp & BIT(6)) || can & EPT_CAP_ACCESSED_DIRTY, "EPTP accessed and dirty flags");
 	check(!(eptp & 0xf80) && !(eptp >> 40), "EPTP reserved bits");
 }
@@ -206,7 +205,7 @@ static void check_guest_registers(void)
 		      "guest debug controls");
 	check(!ia32e || (cr0 & CR0_PG && cr4 & CR4_PAE), "IA-32e mode guest without PG and PAE");
 	check(ia32e || !(cr4 & CR4_PCIDE), "guest CR4.PCIDE outside IA-32e mode");
-	check(!(field(VMCS_GUEST_CR3) >> 40), "guest CR3");
+	check(!((field(VMCS_GUEST_CR3) & ~(has(MODEL_LAM) ? BIT(61) | BIT(62) : 0)) >> 40), "guest CR3");
 	check(canonical(field(VMCS_GUEST_SYSENTER_ESP)) && canonical(field(VMCS_GUEST_SYSENTER_EIP)), "guest SYSENTER");
 	check(!(entry & ENTRY_LOAD_PAT) || pat_is_valid(field(VMCS_GUEST_PAT)), "guest PAT");
 	if (entry & ENTRY_LOAD_EFER) {
@@ -309,9 +308,10 @@ static void check_rip_and_rflags(bool ia32e)
 	const uint64_t rip = field(VMCS_GUEST_RIP), rflags = field(VMCS_GUEST_RFLAGS);
 	const uint64_t info = field(VMCS_ENTRY_INTERRUPTION_INFO);
 
-	/* Bit 47 may differ from those above it. */
+	/* Bit 47, with 57-bit addresses bit 56, may differ from those above it. */
 	if (ia32e && rights(1) & AR_L)
-		check(!(rip >> 48) || rip >> 48 == 0xffff, "RIP: bits 63:48");
+		check(has(MODEL_LA57) ? !(rip >> 57) || rip >> 57 == 0x7f : !(rip >> 48) || rip >> 48 == 0xffff,
+		      "RIP: bits 63:48 or 63:57");
 	else
 		check(!(rip >> 32), "RIP above 32 bits outside 64-bit mode");
 	check(!(rflags & ~RFLAGS_DEFINED) && rflags & RFLAGS_FIXED, "RFLAGS: reserved bits");

@@ -325,11 +325,6 @@ static bool rdmsr(const struct model_op *op, uint64_t gpr[16])
 	return done(gpr, op);
 }
 
-static bool canonical(uint64_t address)
-{
-	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
-}
-
 static bool write_efer(uint64_t value)
 {
 	const uint64_t old = field(VMCS_GUEST_EFER);
@@ -433,7 +428,7 @@ static bool write_cr4(uint64_t value)
 	const uint64_t new = (old & mask) | (value & ~mask);
 
 	if (new & ~msr_value(X86VCPU_MSR_IA32_VMX_CR4_FIXED1) ||
-	    (field(VMCS_GUEST_EFER) & EFER_LMA && !(value & CR4_PAE)) ||
+	    (field(VMCS_GUEST_EFER) & EFER_LMA && (!(value & CR4_PAE) || (value ^ old) & CR4_LA57)) ||
 	    (new & ~old & CR4_PCIDE && (!(field(VMCS_GUEST_EFER) & EFER_LMA) || field(VMCS_GUEST_CR3) & 0xfff)))
 		return false;
 	set_field(VMCS_GUEST_CR4, new);
@@ -450,7 +445,7 @@ static bool write_cr3(uint64_t value)
 
 	if (field(VMCS_GUEST_CR4) & CR4_PCIDE)
 		value &= ~CR3_NO_FLUSH;
-	if (field(VMCS_GUEST_EFER) & EFER_LMA && value >> 40)
+	if (field(VMCS_GUEST_EFER) & EFER_LMA && (value & ~(has(MODEL_LAM) ? BIT(61) | BIT(62) : 0)) >> 40)
 		return false;
 	set_field(VMCS_GUEST_CR3, value);
 	if (pae_paging() && !load_pdptes()) {

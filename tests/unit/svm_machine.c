@@ -108,7 +108,7 @@ static const struct x86vcpu_mmio_range device = {.base = DEVICE, .size = 0x1000}
 
 void machine_make_vcpu(struct svm_vcpu *v)
 {
-	const struct backend_setup setup = {.entry = CODE_AT, .nested_root = 0x5000, .time_slice_ns = 1000000};
+	const struct backend_setup setup = {.entry = CODE_AT, .nested_root = 0x5000, .nested_levels = 4, .time_slice_ns = 1000000};
 	struct cpuid_config config = {.host = host_cpuid_leaf, .physical_bits = 48};
 	struct guest *g = &v->guest;
 

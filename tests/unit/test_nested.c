@@ -4,6 +4,37 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "fake_cpu.h"
+
+/* The CPU that the builder asks. */
+static struct {
+	uint32_t vendor[3]; /* EBX, ECX, EDX of leaf 0 */
+	uint32_t signature, physical_bits;
+	bool has_capabilities;
+} host;
+
+static void host_leaf(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+	(void)subleaf;
+	memset(out, 0, 16);
+	if (leaf == 0) {
+		out[0] = 7;
+		memcpy(&out[1], host.vendor, sizeof(host.vendor));
+	} else if (leaf == 1) {
+		out[0] = host.signature;
+	} else if (leaf == 7) {
+		out[3] = host.has_capabilities ? 1u << 29 : 0;
+	} else if (leaf == 0x80000000) {
+		out[0] = 0x80000008;
+	} else if (leaf == 0x80000008) {
+		out[0] = host.physical_bits;
+	}
+}
+
+#define insn_cpuid host_leaf
+#include "vcpu/nested.c"
+#include "vcpu/nested_cpu.c"
+
 #include "x86vcpu/nested.h"
 #include "x86vcpu/percpu.h"
 #include "x86vcpu/status.h"
@@ -77,8 +108,16 @@ static void *phys_to_virt(void *ctx, uint64_t hpa)
 static struct x86vcpu_host_ops ops;
 static struct x86vcpu_nested_tables tables;
 
+#define INTEL {0x756e6547, 0x6c65746e, 0x49656e69}
+#define AMD {0x68747541, 0x444d4163, 0x69746e65}
+
 static void setup(void)
 {
+	memset(&fake_cpu, 0, sizeof(fake_cpu));
+	memcpy(host.vendor, (uint32_t[])AMD, sizeof(host.vendor));
+	host.signature = 0x00a20f10;
+	host.physical_bits = 52;
+	host.has_capabilities = false;
 	memset(frame_used, 0, sizeof(frame_used));
 	frames_used = 0;
 	allocations_left = UINT32_MAX;
@@ -102,7 +141,7 @@ static void teardown(void)
 
 static void init(uint32_t format, uint32_t page_sizes)
 {
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, format, page_sizes), X86VCPU_OK);
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, format, 4, page_sizes), X86VCPU_OK);
 }
 
 static void map(uint64_t gpa, uint64_t hpa, uint64_t size, uint32_t permissions)
@@ -145,7 +184,7 @@ static uint64_t walk(uint64_t gpa, unsigned *level)
 {
 	uint64_t table = tables.root_hpa;
 
-	for (unsigned l = 4;; l--) {
+	for (unsigned l = tables.levels;; l--) {
 		const uint64_t entry = frames[frame_of(table)][gpa >> (3 + 9 * l) & 511];
 
 		*level = l;
@@ -299,7 +338,7 @@ static const struct {
 	uint32_t page_sizes;
 	uint64_t hpa;
 	unsigned level;
-} fits[] = {
+} page_rows[] = {
 	{ 0, GB, 1 },
 	{ X86VCPU_NESTED_2M, GB, 2 },
 	{ BOTH, GB, 3 },
@@ -311,15 +350,15 @@ START_TEST(page_size_follows_alignment_and_permission)
 {
 	unsigned level;
 	/* 1 GiB of 4 KiB pages would take 512 tables. */
-	const uint64_t size = fits[_i].level == 1 ? 2 * MB : GB;
+	const uint64_t size = page_rows[_i].level == 1 ? 2 * MB : GB;
 
-	init(X86VCPU_NESTED_EPT, fits[_i].page_sizes);
-	map(0, fits[_i].hpa, size, RWX);
+	init(X86VCPU_NESTED_EPT, page_rows[_i].page_sizes);
+	map(0, page_rows[_i].hpa, size, RWX);
 	walk(0, &level);
-	ck_assert_uint_eq(level, fits[_i].level);
+	ck_assert_uint_eq(level, page_rows[_i].level);
 	walk(size - 4096, &level);
-	ck_assert_uint_eq(level, fits[_i].level);
-	assert_mapped(size - 1, fits[_i].hpa + size - 1, RWX);
+	ck_assert_uint_eq(level, page_rows[_i].level);
+	assert_mapped(size - 1, page_rows[_i].hpa + size - 1, RWX);
 }
 END_TEST
 
@@ -498,7 +537,7 @@ END_TEST
 START_TEST(init_without_memory)
 {
 	allocations_left = 0;
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, X86VCPU_NESTED_EPT, BOTH),
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, X86VCPU_NESTED_EPT, 4, BOTH),
 			 X86VCPU_ERR_NO_MEMORY);
 	ck_assert_uint_eq(tables.root_hpa, 0);
 	ck_assert_uint_eq(tables.frames, 0);
@@ -601,12 +640,16 @@ END_TEST
 START_TEST(init_arguments)
 {
 	tables.root_hpa = 0; /* for teardown: init touches nothing that it refuses */
-	ck_assert_int_eq(x86vcpu_nested_init(NULL, &ops, frames, 0, 0), X86VCPU_ERR_INVALID_INPUT);
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, NULL, frames, 0, 0), X86VCPU_ERR_INVALID_INPUT);
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 4), X86VCPU_ERR_INVALID_INPUT);
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, X86VCPU_NESTED_1G), X86VCPU_ERR_INVALID_INPUT);
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 2, 0), X86VCPU_ERR_UNSUPPORTED);
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, UINT32_MAX, 0), X86VCPU_ERR_UNSUPPORTED);
+	ck_assert_int_eq(x86vcpu_nested_init(NULL, &ops, frames, 0, 4, 0), X86VCPU_ERR_INVALID_INPUT);
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, NULL, frames, 0, 4, 0), X86VCPU_ERR_INVALID_INPUT);
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 4, 4), X86VCPU_ERR_INVALID_INPUT);
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 4, X86VCPU_NESTED_1G), X86VCPU_ERR_INVALID_INPUT);
+	for (uint32_t levels = 0; levels < 8; levels++)
+		if (levels != 4 && levels != 5)
+			ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, levels, 0),
+					 X86VCPU_ERR_INVALID_INPUT);
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 2, 4, 0), X86VCPU_ERR_UNSUPPORTED);
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, UINT32_MAX, 4, 0), X86VCPU_ERR_UNSUPPORTED);
 	ck_assert_uint_eq(frames_used, 0);
 }
 END_TEST
@@ -615,13 +658,13 @@ START_TEST(init_checks_the_abi)
 {
 	tables.root_hpa = 0;
 	tables.size--;
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 0), X86VCPU_ERR_ABI_MISMATCH);
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 4, 0), X86VCPU_ERR_ABI_MISMATCH);
 	tables.size++;
 	ops.size--;
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 0), X86VCPU_ERR_ABI_MISMATCH);
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 4, 0), X86VCPU_ERR_ABI_MISMATCH);
 	ops.size++;
 	ops.abi_version++;
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 0), X86VCPU_ERR_ABI_MISMATCH);
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 4, 0), X86VCPU_ERR_ABI_MISMATCH);
 }
 END_TEST
 
@@ -634,7 +677,7 @@ START_TEST(init_needs_its_slots)
 		ops.free_frame = NULL;
 	if (_i == 2)
 		ops.phys_to_virt = NULL;
-	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 0), X86VCPU_ERR_INVALID_INPUT);
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, 0, 4, 0), X86VCPU_ERR_INVALID_INPUT);
 }
 END_TEST
 
@@ -736,6 +779,107 @@ START_TEST(agrees_with_an_array)
 }
 END_TEST
 
+/* ---- Five levels, widths ---------------------------------------------------------------------------- */
+
+#define BEYOND_48 (UINT64_C(1) << 48)
+#define BEYOND_52 (UINT64_C(1) << 52)
+
+START_TEST(five_levels)
+{
+	unsigned level;
+
+	ck_assert_int_eq(x86vcpu_nested_init(&tables, &ops, frames, (uint32_t)_i, 5, BOTH), X86VCPU_OK);
+	ck_assert_uint_eq(tables.levels, 5);
+	map(0, 0x1000, 4096, RWX);
+	ck_assert_uint_eq(tables.frames, 5);
+	map(BEYOND_48, 2 * MB, 2 * MB, RW);
+	map(BEYOND_52 - 4096, 0x3000, 4096, R);
+	assert_mapped(0x123, 0x1123, RWX);
+	assert_mapped(BEYOND_48 + 0x123456, 2 * MB + 0x123456, RW);
+	assert_mapped(BEYOND_52 - 1, 0x3fff, R);
+	ck_assert_uint_ne(walk(BEYOND_48, &level), 0);
+	ck_assert_uint_eq(level, 2);
+	assert_unmapped(BEYOND_48 - 4096);
+	ck_assert_int_eq(x86vcpu_nested_map(&tables, BEYOND_52 - 4096, 0, 8192, R, WB), X86VCPU_ERR_INVALID_INPUT);
+	ck_assert_int_eq(x86vcpu_nested_unmap(&tables, BEYOND_52, 4096), X86VCPU_ERR_INVALID_INPUT);
+	unmap(0, BEYOND_52);
+	ck_assert_uint_eq(tables.frames, 1);
+}
+END_TEST
+
+START_TEST(host_addresses_end_with_the_cpus_width)
+{
+	host.physical_bits = (uint32_t)_i;
+	init(X86VCPU_NESTED_EPT, 0);
+	map(0, (UINT64_C(1) << _i) - 4096, 4096, RWX);
+	ck_assert_int_eq(x86vcpu_nested_map(&tables, 0, UINT64_C(1) << _i, 4096, RWX, WB), X86VCPU_ERR_INVALID_INPUT);
+	ck_assert_int_eq(x86vcpu_nested_map(&tables, 0, (UINT64_C(1) << _i) - 4096, 8192, RWX, WB),
+			 X86VCPU_ERR_INVALID_INPUT);
+}
+END_TEST
+
+/* ---- Executable large pages (CVE-2018-12207) --------------------------------------------------------- */
+
+static const struct {
+	uint32_t vendor[3], signature;
+	bool has_capabilities;
+	uint64_t capabilities;
+	uint32_t allowed;
+} executable_rows[] = {
+	{INTEL, 0x50654, false, 0, 0},          /* Skylake-SP */
+	{INTEL, 0x50654, true, 0x2b, 0},        /* with microcode that says more, but not this */
+	{INTEL, 0x606a6, true, 1 << 6, 1},      /* Ice Lake */
+	{INTEL, 0x606a6, false, 1 << 6, 0},     /* behind a hypervisor that hides the MSR */
+	{INTEL, 0x406f1, true, ~(UINT64_C(1) << 6), 0},
+	{INTEL, 0x30678, false, 0, 1},          /* Silvermont */
+	{INTEL, 0x506c9, false, 0, 1},          /* Goldmont */
+	{INTEL, 0x90661, false, 0, 1},          /* Tremont */
+	{INTEL, 0x50671, false, 0, 1},          /* Knights Landing */
+	{INTEL, 0x00f7a, false, 0, 0},          /* another family with a number of that list */
+	{AMD, 0x30678, false, 0, 1},
+	{AMD, 0x00a20f10, false, 0, 1},
+};
+
+static void use_cpu(int i)
+{
+	memcpy(host.vendor, executable_rows[i].vendor, sizeof(host.vendor));
+	host.signature = executable_rows[i].signature;
+	host.has_capabilities = executable_rows[i].has_capabilities;
+	*fake_msr(X86VCPU_MSR_IA32_ARCH_CAPABILITIES) = executable_rows[i].capabilities;
+}
+
+START_TEST(cpu_is_known_to_be_safe)
+{
+	uint32_t allowed = 99;
+
+	tables.root_hpa = 0;
+	use_cpu(_i);
+	ck_assert_int_eq(x86vcpu_nested_large_executable(&allowed), X86VCPU_OK);
+	ck_assert_uint_eq(allowed, executable_rows[_i].allowed);
+	ck_assert_int_eq(x86vcpu_nested_large_executable(NULL), X86VCPU_ERR_INVALID_INPUT);
+}
+END_TEST
+
+START_TEST(executable_pages_are_small_where_large_ones_stop_the_cpu)
+{
+	use_cpu(0);
+	init(X86VCPU_NESTED_EPT, BOTH);
+	map(0, 0, 2 * MB, RW);
+	assert_entry(0, 2, 0xb3);
+	map(0, 0, 2 * MB, RWX);
+	assert_entry(0, 1, 0x37);
+	assert_entry(2 * MB - 4096, 1, 0x1ff037);
+	map(0, 0, 2 * MB, RW);
+	assert_entry(0, 2, 0xb3);
+	map(GB, GB, GB, RW);
+	assert_entry(GB, 3, GB | 0xb3);
+	/* An execute fault of a VMM that maps without EXECUTE at first. */
+	map(GB + 2 * MB, GB + 2 * MB, 2 * MB, RWX);
+	assert_entry(GB, 2, GB | 0xb3);
+	assert_entry(GB + 2 * MB, 1, (GB + 2 * MB) | 0x37);
+}
+END_TEST
+
 /* ---- The suite ------------------------------------------------------------------------------- */
 
 static TCase *fixture_case(Suite *suite, const char *name)
@@ -761,9 +905,13 @@ static void add_entry_tests(TCase *tcase)
 static void add_page_tests(TCase *tcase)
 {
 	tcase_add_test(tcase, largest_pages_that_fit);
-	tcase_add_loop_test(tcase, page_size_follows_alignment_and_permission, 0, COUNT(fits));
+	tcase_add_loop_test(tcase, page_size_follows_alignment_and_permission, 0, COUNT(page_rows));
 	tcase_add_test(tcase, highest_addresses);
 	tcase_add_test(tcase, all_guest_memory_by_1g_pages);
+	tcase_add_loop_test(tcase, five_levels, 0, 2);
+	tcase_add_loop_test(tcase, host_addresses_end_with_the_cpus_width, 39, 53);
+	tcase_add_loop_test(tcase, cpu_is_known_to_be_safe, 0, COUNT(executable_rows));
+	tcase_add_test(tcase, executable_pages_are_small_where_large_ones_stop_the_cpu);
 }
 
 static void add_change_tests(TCase *tcase)

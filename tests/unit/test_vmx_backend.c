@@ -132,7 +132,7 @@ static void host_cpuid_leaf(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t
 static int32_t make_vcpu(void)
 {
 	const struct backend_setup setup = {
-		.entry = ENTRY_RIP, .nested_root = 0x5000, .time_slice_ns = 1000000
+		.entry = ENTRY_RIP, .nested_root = 0x5000, .nested_levels = 4, .time_slice_ns = 1000000
 	};
 	struct cpuid_config config = {.host = host_cpuid_leaf, .physical_bits = 48};
 	struct guest *g = &vcpu.guest;
@@ -308,14 +308,14 @@ START_TEST(control_word)
 }
 END_TEST
 
-/* V-12: EPTP 2:0 memory type, 5:3 levels less one, 6 accessed and dirty flags. */
+/* V-12, C-82: EPTP 2:0 memory type, 5:3 levels less one; 6, accessed and dirty flags, stays clear. */
 START_TEST(eptp_has_what_the_cpu_has)
 {
 	power_on();
 	if (_i)
 		*fake_msr(0x48c) &= ~BIT(21);
 	ck_assert_int_eq(make_vcpu(), 0);
-	ck_assert_uint_eq(fake_cpu.vmcs[0x201a], 0x5000 | 6 | 3 << 3 | (_i ? 0 : 1 << 6));
+	ck_assert_uint_eq(fake_cpu.vmcs[0x201a], 0x5000 | 6 | 3 << 3);
 }
 END_TEST
 

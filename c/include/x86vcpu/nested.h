@@ -54,6 +54,10 @@ struct x86vcpu_nested_tables {
 	uint32_t format;
 	uint32_t page_sizes;
 	uint32_t frames; /* in use, the root included */
+	uint32_t levels; /* for x86vcpu_set_nested_page_table */
+	uint32_t hpa_bits; /* physical-address width of the CPU that ran x86vcpu_nested_init */
+	uint32_t large_executable; /* 0: executable pages have 4 KiB */
+	uint32_t reserved;
 	const struct x86vcpu_host_ops *ops;
 	void *ctx;
 	uint64_t root_hpa; /* for x86vcpu_set_nested_page_table; 0: not initialized, or destroyed */
@@ -61,23 +65,27 @@ struct x86vcpu_nested_tables {
 };
 
 /*
- * Prepares empty tables of `format` (enum x86vcpu_nested_format) with pages of the sizes in
- * `page_sizes` (X86VCPU_NESTED_2M | X86VCPU_NESTED_1G). Takes one frame for the root. Of `ops` it uses
- * alloc_frame, free_frame and phys_to_virt, now and later.
+ * Prepares empty tables of `format` (x86vcpu_nested_format) and `levels`, 4 or 5 (x86vcpu_nested_levels), with pages of
+ * the sizes in `page_sizes` (X86VCPU_NESTED_2M | X86VCPU_NESTED_1G). Takes one frame for the root. Of `ops` it uses
+ * alloc_frame, free_frame and phys_to_virt, now and later. On a CPU of those that will run the guest, in ring 0:
+ * asks x86vcpu_nested_large_executable.
  *
  * 0
- * INVALID_INPUT  NULL, a required slot of ops is NULL, page_sizes
+ * INVALID_INPUT  NULL, a required slot of ops is NULL, levels, page_sizes
  * ABI_MISMATCH   tables->size, ops->size or ops->abi_version
  * UNSUPPORTED    format
  * NO_MEMORY      tables->root_hpa is 0 then
  */
 int32_t x86vcpu_nested_init(struct x86vcpu_nested_tables *tables, const struct x86vcpu_host_ops *ops,
-			    void *ctx, uint32_t format, uint32_t page_sizes);
+			    void *ctx, uint32_t format, uint32_t levels, uint32_t page_sizes);
 
 /*
- * Maps [gpa, gpa + size) to [hpa, hpa + size) with the largest pages that fit. All three are
- * multiples of 4096, size is not 0; gpa + size is at most 2^48, hpa + size at most 2^52. What was mapped
- * there before is replaced; larger pages are split where needed. On NO_MEMORY the beginning of the range
+ * Maps [gpa, gpa + size) to [hpa, hpa + size) with the largest pages that fit, executable ones with pages of 4 KiB
+ * where large ones are not safe (x86vcpu_nested_large_executable). A VMM that would rather spend an exit than
+ * a table maps without EXECUTE, in large pages, and on a NESTED_PAGE_FAULT with X86VCPU_ACCESS_EXECUTE maps the
+ * surrounding 2 MiB again with it, which splits the page. All three are
+ * multiples of 4096, size is not 0; gpa + size is at most 2^48, with five levels 2^52; hpa + size is at most
+ * 2^hpa_bits, the physical-address width of this host's CPUs. What was mapped there before is replaced; larger pages are split where needed. On NO_MEMORY the beginning of the range
  * may be mapped, and the rest is as it was.
  *
  * 0; INVALID_INPUT: range, permissions, memory type; UNSUPPORTED: permissions, memory type; NO_MEMORY.

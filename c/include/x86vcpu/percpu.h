@@ -113,6 +113,27 @@ const char *x86vcpu_extension_name(uint32_t extension);
 int32_t x86vcpu_nested_format(uint32_t *format);
 
 /*
+ * The number of levels that nested tables must have on the executing CPU, into *levels. SVM: 5 if CR4.LA57 is set,
+ * otherwise 4, because the CPU walks nested tables in the paging mode that the host was in at VMRUN (APM 15.25.3).
+ * VT-x: 4, because EPT has a depth of its own. A VMM may choose 5 for VT-x where the CPU can walk them, which
+ * x86vcpu_setup checks; only guest-physical addresses of more than 48 bits need it (SDM 29.3.2). Any context. 64-bit
+ * mode, ring 0.
+ *
+ * 0; INVALID_INPUT; BAD_STATE before an extension is chosen.
+ */
+int32_t x86vcpu_nested_levels(uint32_t *levels);
+
+/*
+ * Whether nested tables may map executable pages of more than 4 KiB on the executing CPU, into *allowed: 1 or 0. 0: on
+ * this CPU (Intel's without IA32_ARCH_CAPABILITIES.PSCHANGE_MC_NO, CVE-2018-12207) a guest stops the host when such a
+ * page holds its code. Large pages without execute permission are safe everywhere. The builder of x86vcpu/nested.h
+ * obeys; a VMM with tables of its own must. Executes CPUID, and RDMSR where CPUID reports the MSR: ring 0. Any context.
+ *
+ * 0; INVALID_INPUT.
+ */
+int32_t x86vcpu_nested_large_executable(uint32_t *allowed);
+
+/*
  * Whether the VMM must map the APIC-access page (SDM 30.4) at the local APIC's guest-physical address in
  * its nested tables, into *needed: 1 or 0. Today neither extension needs one: 0xfee00000 is like any other
  * address.

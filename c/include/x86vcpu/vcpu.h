@@ -38,11 +38,18 @@ struct x86vcpu_create_config {
  * other, and their TSCs run together.
  */
 
-/* A table root for x86vcpu_set_nested_page_table. */
+/*
+ * A table root for x86vcpu_set_nested_page_table. Four levels translate guest-physical addresses of 48 bits, five
+ * those of 52 (SDM 29.3.2). x86vcpu_nested_levels says how many this host's CPUs need.
+ *
+ * The guest's physical-address width (MAXPHYADDR, CPUID.80000008H:EAX[7:0]) is the least of the CPU's, of gpa_bits and
+ * of what the levels translate. The CPU itself checks the reserved bits of the guest's page-table entries and of CR3
+ * against its own width: an access to an address between the two comes out as NESTED_PAGE_FAULT.
+ */
 struct x86vcpu_nested_paging {
-	uint64_t root_hpa; /* 4 KiB aligned */
-	uint32_t levels;   /* 4; 0 means 4 */
-	uint32_t gpa_bits; /* 48; 0 means 48 */
+	uint64_t root_hpa; /* 4 KiB aligned, within the CPU's physical-address width */
+	uint32_t levels;   /* 4 or 5; 0 means 4 */
+	uint32_t gpa_bits; /* 32 to 48, with five levels to 52; 0 means as many as the levels translate */
 	uint64_t mode;     /* 0 */
 };
 
@@ -157,7 +164,7 @@ uint64_t x86vcpu_structure_hpa(const struct x86vcpu *vcpu);
  */
 int32_t x86vcpu_set_entry(struct x86vcpu *vcpu, uint64_t entry);
 
-/* The nested tables, from the next setup on. 0; INVALID_INPUT: bad root, levels, gpa_bits or mode. */
+/* The nested tables, from the next setup on. Any CPU. 0; INVALID_INPUT: bad root, levels, gpa_bits or mode. */
 int32_t x86vcpu_set_nested_page_table(struct x86vcpu *vcpu, const struct x86vcpu_nested_paging *table);
 
 /*
@@ -170,7 +177,7 @@ int32_t x86vcpu_set_nested_page_table(struct x86vcpu *vcpu, const struct x86vcpu
  * ABI_MISMATCH    config->size
  * BAD_STATE       extension not on on this CPU
  * RESOURCE_BUSY   the vCPU is bound
- * UNSUPPORTED     the CPU lacks a control that the library needs
+ * UNSUPPORTED     the CPU lacks a control that the library needs, or (VT-x) EPT with five levels
  * NO_MEMORY
  */
 int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config);
@@ -180,7 +187,8 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
  * on this CPU: its GDT, IDT, TR and LDTR, segment registers and their bases, IA32_PAT, IA32_EFER,
  * IA32_DEBUGCTL, IA32_XSS, IA32_TSC_AUX, the SYSCALL and SYSENTER MSRs. It may change CR0, CR3, CR4, XCR0, the
  * debug registers and IA32_KERNEL_GS_BASE between runs; XCR0 and the last not with X86VCPU_SETUP_KEEP_CONTEXT.
- * 0; INVALID_INPUT; BAD_STATE: not set up, or the extension is off here; RESOURCE_BUSY: bound already.
+ * 0; INVALID_INPUT; BAD_STATE: not set up, or the extension is off here; RESOURCE_BUSY: bound already; UNSUPPORTED:
+ * (SVM) the nested tables have another number of levels than the host's CR4.LA57 asks for, which the log says.
  */
 int32_t x86vcpu_bind(struct x86vcpu *vcpu);
 
@@ -204,7 +212,8 @@ int32_t x86vcpu_unbind(struct x86vcpu *vcpu);
  * INVALID_INPUT   NULL
  * BAD_STATE       not bound here, IRQs on, or the vCPU shut down (SYSTEM_DOWN) and was not set up anew
  * UNSUPPORTED     the guest did something that the library does not know how to go on from (a task
- *                 switch, an unknown exit); its state is unchanged, *exit is kind NOTHING
+ *                 switch, an unknown exit), or (SVM) the host's CR4.LA57 has changed since bind; the guest's state is
+ *                 unchanged, *exit is kind NOTHING
  * INVALID_DATA    the nested tables are malformed (EPT misconfiguration), or hardware reports nonsense
  */
 int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit);

@@ -318,6 +318,7 @@
 #define CPUID_7_1_EAX_FSRS (1u << 11)
 #define CPUID_7_1_EAX_FSRC (1u << 12)
 #define CPUID_7_1_EAX_AVX_IFMA (1u << 23)
+#define CPUID_7_1_EAX_LAM (1u << 26)
 
 #define CPUID_D_1_EAX_XSAVEOPT (1u << 0)
 #define CPUID_D_1_EAX_XSAVEC (1u << 1)

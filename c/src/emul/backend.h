@@ -26,6 +26,7 @@ struct backend_cpu {
 struct backend_setup {
 	uint64_t entry;
 	uint64_t nested_root;
+	uint32_t nested_levels; /* 4 or 5 */
 	uint64_t time_slice_ns;
 	const struct x86vcpu_port_range *passthrough_ports;
 	uint32_t passthrough_port_count;
@@ -38,6 +39,7 @@ struct backend {
 	uint64_t guest_bytes;   /* size of its vCPU, which begins with a struct guest */
 
 	/* On the CPU concerned. */
+	uint32_t (*nested_levels)(void); /* that it must have nested tables of, or that suffice */
 	int32_t (*cpu_enable)(struct backend_cpu *cpu);
 	void (*cpu_disable)(struct backend_cpu *cpu);
 

@@ -4,6 +4,7 @@
 #include "cpu/switch.h"
 #include "cpu/x86.h"
 #include "emul/finish.h"
+#include "emul/log.h"
 #include "emul/slice.h"
 #include "svm/svm.h"
 #include "x86vcpu/status.h"
@@ -217,11 +218,30 @@ static void end(struct svm_vcpu *v)
 		insn_write_dr7(v->host_dr7);
 }
 
+/*
+ * With a level too many the walk ends in guest memory, whose contents are then nested page-table entries: the guest
+ * could map all of the host's memory.
+ */
+static int32_t check_nested_levels(const struct svm_vcpu *v)
+{
+	const struct guest *g = &v->guest;
+
+	if (v->nested_levels == svm_nested_levels())
+		return X86VCPU_OK;
+	LOG(g->host, g->ctx, LOG_ERROR, v->nested_levels == 4
+		    ? "SVM: the host has CR4.LA57 set, so the nested tables need 5 levels and have 4"
+		    : "SVM: the host has CR4.LA57 clear, so the nested tables need 4 levels and have 5");
+	return X86VCPU_ERR_UNSUPPORTED;
+}
+
 int32_t svm_run(struct guest *g)
 {
 	struct svm_vcpu *v = svm_of(g);
 	int result;
 
+	/* Nothing keeps a host from another paging mode between two runs. */
+	if (v->nested_levels != svm_nested_levels())
+		return check_nested_levels(v);
 	if (!slice_begin(g, insn_rdtsc())) {
 		slice_report(g);
 		return X86VCPU_OK;
@@ -238,7 +258,10 @@ int32_t svm_run(struct guest *g)
 int32_t svm_bind(struct guest *g, struct backend_cpu *cpu)
 {
 	struct svm_vcpu *v = svm_of(g);
+	const int32_t status = check_nested_levels(v);
 
+	if (status)
+		return status;
 	v->cpu = cpu;
 	context_bind(g);
 	v->vmcb->clean = 0; /* another CPU may have changed it since */

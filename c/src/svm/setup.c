@@ -144,6 +144,7 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	svm_read_capability(&capability);
 	v->has_next_rip = capability.next_rip;
 	v->has_decode_assists = capability.decode_assists;
+	v->nested_levels = setup->nested_levels;
 	slice_configure(g, setup->time_slice_ns);
 	v->cpu_tagged = NULL;
 	v->injecting.valid = false;
@@ -163,6 +164,12 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	svm_write_dirty(v);
 	g->valid = 0;
 	return X86VCPU_OK;
+}
+
+/* Nested tables are walked in the paging mode that the host is in at VMRUN (APM 15.25.3). */
+uint32_t svm_nested_levels(void)
+{
+	return insn_read_cr4() & CR4_LA57 ? 5 : 4;
 }
 
 /* Nothing that the library offers a guest depends on a control that SVM may lack. */
@@ -191,6 +198,7 @@ const struct backend svm_backend = {
 	.nested_format = X86VCPU_NESTED_NPT,
 	.apic_access_page = false,
 	.guest_bytes = sizeof(struct svm_vcpu),
+	.nested_levels = svm_nested_levels,
 	.cpu_enable = svm_cpu_enable,
 	.cpu_disable = svm_cpu_disable,
 	.create = svm_create,

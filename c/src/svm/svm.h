@@ -22,6 +22,7 @@ struct svm_vcpu {
 	struct vmcb *vmcb;
 	uint64_t vmcb_hpa, msrpm_hpa, iopm_hpa;
 	uint64_t host_hpa; /* page that VMSAVE fills with the host's state at bind */
+	uint32_t nested_levels;
 	bool has_next_rip, has_decode_assists;
 
 	uint64_t cr0, cr4; /* as the guest reads them; the VMCB holds what the CPU runs with */
@@ -58,6 +59,7 @@ void svm_cpu_disable(struct backend_cpu *cpu);
 void svm_read_capability(struct svm_capability *capability);
 
 /* setup.c */
+uint32_t svm_nested_levels(void);
 int32_t svm_create(struct guest *g);
 void svm_destroy(struct guest *g);
 int32_t svm_setup(struct guest *g, const struct backend_setup *setup);

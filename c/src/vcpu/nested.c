@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu/address.h"
 #include "cpu/libc.h"
 #include "x86vcpu/nested.h"
 #include "x86vcpu/percpu.h"
@@ -14,9 +15,6 @@
 #define ENTRIES 512u
 #define ADDRESS UINT64_C(0x000ffffffffff000) /* bits 51:12 of an entry */
 #define LARGE (UINT64_C(1) << 7)             /* at levels 2 and 3: a page, not a table; both formats */
-#define ROOT_LEVEL 4u
-#define GPA_END (UINT64_C(1) << 48)
-#define HPA_END (UINT64_C(1) << 52)
 
 #define PERMISSIONS (X86VCPU_NESTED_READ | X86VCPU_NESTED_WRITE | X86VCPU_NESTED_EXECUTE)
 
@@ -68,7 +66,7 @@ static const struct nested_format formats[] = {
 
 /* ---- Entries --------------------------------------------------------------------------------- */
 
-/* log2 of the bytes that an entry at `level` (1 to 4) covers. */
+/* log2 of the bytes that an entry at `level` (1 to 5) covers. */
 static unsigned level_shift(unsigned level)
 {
 	return 12 + 9 * (level - 1);
@@ -209,6 +207,8 @@ static bool fits(const struct x86vcpu_nested_tables *t, const struct change *c, 
 {
 	if (c->bits == 0 || level == 1)
 		return true;
+	if (!t->large_executable && page_permissions(format_of(t), c->bits) & X86VCPU_NESTED_EXECUTE)
+		return false;
 	if (((gpa + c->offset) & (level_size(level) - 1)) != 0)
 		return false;
 	return (level == 2 && (t->page_sizes & X86VCPU_NESTED_2M)) ||
@@ -247,6 +247,17 @@ static int32_t change_range(struct x86vcpu_nested_tables *t, uint64_t *table, un
 
 /* ---- Interface ------------------------------------------------------------------------------- */
 
+/* Four levels translate 48 bits; no physical address has more than 52 (SDM 29.3.2, APM 5.3). */
+static uint64_t gpa_end(const struct x86vcpu_nested_tables *t)
+{
+	return UINT64_C(1) << (t->levels == 4 ? 48 : 52);
+}
+
+static uint64_t hpa_end(const struct x86vcpu_nested_tables *t)
+{
+	return UINT64_C(1) << t->hpa_bits;
+}
+
 static bool is_ready(const struct x86vcpu_nested_tables *t)
 {
 	return t && t->root_hpa != 0;
@@ -258,14 +269,18 @@ static bool range_is_valid(uint64_t start, uint64_t size, uint64_t end)
 }
 
 int32_t x86vcpu_nested_init(struct x86vcpu_nested_tables *tables, const struct x86vcpu_host_ops *ops,
-			    void *ctx, uint32_t format, uint32_t page_sizes)
+			    void *ctx, uint32_t format, uint32_t levels, uint32_t page_sizes)
 {
+	int32_t status;
+
 	if (!tables || !ops)
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (tables->size < sizeof(*tables) || ops->size < sizeof(*ops) ||
 	    ops->abi_version != X86VCPU_ABI_VERSION)
 		return X86VCPU_ERR_ABI_MISMATCH;
 	if (!ops->alloc_frame || !ops->free_frame || !ops->phys_to_virt)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (levels != 4 && levels != 5)
 		return X86VCPU_ERR_INVALID_INPUT;
 	if ((page_sizes & ~(X86VCPU_NESTED_2M | X86VCPU_NESTED_1G)) || page_sizes == X86VCPU_NESTED_1G)
 		return X86VCPU_ERR_INVALID_INPUT;
@@ -275,9 +290,14 @@ int32_t x86vcpu_nested_init(struct x86vcpu_nested_tables *tables, const struct x
 		.size = tables->size,
 		.format = format,
 		.page_sizes = page_sizes,
+		.levels = levels,
+		.hpa_bits = cpu_physical_bits(),
 		.ops = ops,
 		.ctx = ctx,
 	};
+	status = x86vcpu_nested_large_executable(&tables->large_executable);
+	if (status != X86VCPU_OK)
+		return status;
 	tables->root_hpa = table_alloc(tables);
 	return tables->root_hpa ? X86VCPU_OK : X86VCPU_ERR_NO_MEMORY;
 }
@@ -288,33 +308,35 @@ int32_t x86vcpu_nested_map(struct x86vcpu_nested_tables *tables, uint64_t gpa, u
 	const uint32_t types = formats[X86VCPU_NESTED_EPT].types; /* EPT has every type that exists */
 	struct change c = { .offset = hpa - gpa };
 
-	if (!is_ready(tables) || !range_is_valid(gpa, size, GPA_END) || !range_is_valid(hpa, size, HPA_END))
+	if (!is_ready(tables) || !range_is_valid(gpa, size, gpa_end(tables)) ||
+	    !range_is_valid(hpa, size, hpa_end(tables)))
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (permissions == 0 || (permissions & ~PERMISSIONS) || memory_type > 7 || !(types >> memory_type & 1))
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (!(permissions & X86VCPU_NESTED_READ) || !(format_of(tables)->types >> memory_type & 1))
 		return X86VCPU_ERR_UNSUPPORTED;
 	c.bits = page_bits(format_of(tables), permissions, memory_type);
-	return change_range(tables, table_at(tables, tables->root_hpa), ROOT_LEVEL, gpa, gpa + size, &c);
+	return change_range(tables, table_at(tables, tables->root_hpa), tables->levels, gpa, gpa + size, &c);
 }
 
 int32_t x86vcpu_nested_unmap(struct x86vcpu_nested_tables *tables, uint64_t gpa, uint64_t size)
 {
 	const struct change c = { .bits = 0 };
 
-	if (!is_ready(tables) || !range_is_valid(gpa, size, GPA_END))
+	if (!is_ready(tables) || !range_is_valid(gpa, size, gpa_end(tables)))
 		return X86VCPU_ERR_INVALID_INPUT;
-	return change_range(tables, table_at(tables, tables->root_hpa), ROOT_LEVEL, gpa, gpa + size, &c);
+	return change_range(tables, table_at(tables, tables->root_hpa), tables->levels, gpa, gpa + size, &c);
 }
 
 int32_t x86vcpu_nested_lookup(const struct x86vcpu_nested_tables *tables, uint64_t gpa, uint64_t *hpa,
 			      uint32_t *permissions)
 {
 	uint64_t entry;
-	unsigned level = ROOT_LEVEL;
+	unsigned level;
 
-	if (!is_ready(tables) || gpa >= GPA_END)
+	if (!is_ready(tables) || gpa >= gpa_end(tables))
 		return X86VCPU_ERR_INVALID_INPUT;
+	level = tables->levels;
 	entry = *entry_of(table_at(tables, tables->root_hpa), gpa, level);
 	while ((entry & format_of(tables)->present) && !is_page(entry, level)) {
 		level--;
@@ -333,6 +355,6 @@ void x86vcpu_nested_destroy(struct x86vcpu_nested_tables *tables)
 {
 	if (!is_ready(tables))
 		return;
-	table_free(tables, tables->root_hpa | format_of(tables)->table, ROOT_LEVEL + 1);
+	table_free(tables, tables->root_hpa | format_of(tables)->table, tables->levels + 1);
 	tables->root_hpa = 0;
 }

@@ -162,6 +162,18 @@ int32_t x86vcpu_nested_format(uint32_t *format)
 	return X86VCPU_OK;
 }
 
+int32_t x86vcpu_nested_levels(uint32_t *levels)
+{
+	const struct backend *backend = backend_in_use();
+
+	if (!levels)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (!backend)
+		return X86VCPU_ERR_BAD_STATE;
+	*levels = backend->nested_levels();
+	return X86VCPU_OK;
+}
+
 int32_t x86vcpu_needs_apic_access_page(uint32_t *needed)
 {
 	const struct backend *backend = backend_in_use();

@@ -5,6 +5,7 @@
  */
 #include "vcpu/vcpu.h"
 
+#include "cpu/address.h"
 #include "cpu/insn.h"
 #include "cpu/libc.h"
 #include "cpu/x86.h"
@@ -146,13 +147,32 @@ int32_t x86vcpu_set_entry(struct x86vcpu *vcpu, uint64_t entry)
 	return X86VCPU_OK;
 }
 
+/* Four levels translate 48 bits; no physical address has more than 52 (SDM 29.3.2, APM 5.3). */
+static uint32_t widest_gpa(uint32_t levels)
+{
+	return levels == 4 ? 48 : 52;
+}
+
+static bool root_ok(uint64_t root)
+{
+	return root && !(root & (PAGE_BYTES - 1)) && !(root >> cpu_physical_bits());
+}
+
 int32_t x86vcpu_set_nested_page_table(struct x86vcpu *vcpu, const struct x86vcpu_nested_paging *table)
 {
-	if (!vcpu || !table || !table->root_hpa || table->root_hpa & (PAGE_BYTES - 1) ||
-	    table->root_hpa >> 52 || (table->levels && table->levels != 4) ||
-	    (table->gpa_bits && table->gpa_bits != 48) || table->mode)
+	uint32_t levels, gpa_bits;
+
+	if (!vcpu || !table || !root_ok(table->root_hpa) || table->mode)
+		return X86VCPU_ERR_INVALID_INPUT;
+	levels = table->levels ? table->levels : 4;
+	if (levels != 4 && levels != 5)
+		return X86VCPU_ERR_INVALID_INPUT;
+	gpa_bits = table->gpa_bits ? table->gpa_bits : widest_gpa(levels);
+	if (gpa_bits < 32 || gpa_bits > widest_gpa(levels))
 		return X86VCPU_ERR_INVALID_INPUT;
 	vcpu->nested_root = table->root_hpa;
+	vcpu->nested_levels = levels;
+	vcpu->gpa_bits = gpa_bits;
 	vcpu->has_nested = true;
 	return X86VCPU_OK;
 }
@@ -251,7 +271,7 @@ static void build_cpuid(struct x86vcpu *vcpu, uint32_t flags)
 	struct cpuid_config config = {
 		.host = host_cpuid,
 		.vcpu_id = g->vcpu_id,
-		.physical_bits = 48,
+		.physical_bits = vcpu->gpa_bits,
 		.tsc_khz = vcpu->ops->nanos_to_ticks(vcpu->ctx, 1000000),
 		.apic = !(flags & X86VCPU_SETUP_NO_LOCAL_APIC),
 		.tsc_deadline = true,
@@ -312,6 +332,7 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 	setup = (struct backend_setup){
 		.entry = vcpu->entry,
 		.nested_root = vcpu->nested_root,
+		.nested_levels = vcpu->nested_levels,
 		.time_slice_ns = config->time_slice_ns ? config->time_slice_ns : DEFAULT_SLICE_NS,
 		.passthrough_ports = config->passthrough_ports,
 		.passthrough_port_count = config->passthrough_port_count,

@@ -21,6 +21,8 @@ struct x86vcpu {
 	bool has_entry, has_nested, set_up;
 	uint64_t entry;
 	uint64_t nested_root;
+	uint32_t nested_levels;
+	uint32_t gpa_bits; /* what the nested tables translate, at most */
 
 	struct guest_cpuid_entry cpuid[VCPU_CPUID_ENTRIES];
 	struct x86vcpu_memory_region memory[X86VCPU_MAX_MEMORY_REGIONS];

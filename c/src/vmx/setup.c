@@ -3,6 +3,7 @@
 #include "cpu/insn.h"
 #include "cpu/libc.h"
 #include "cpu/x86.h"
+#include "emul/log.h"
 #include "emul/msr.h"
 #include "emul/pio.h"
 #include "emul/reset.h"
@@ -12,8 +13,7 @@
 #include "x86vcpu/msr.h"
 
 #define PAGE_BYTES UINT64_C(4096)
-#define EPTP_WALK_4 (UINT64_C(3) << 3)
-#define EPTP_ACCESSED_DIRTY (UINT64_C(1) << 6)
+#define EPTP_WALK_SHIFT 3 /* of the page-walk length less one */
 
 /* ---- Frames ----------------------------------------------------------------------------------------- */
 
@@ -102,7 +102,8 @@ static void write_addresses(struct vmx_vcpu *v)
 		vmcs_write64(VMCS_ENCLS_EXITING_BITMAP, UINT64_MAX);
 }
 
-static void take_controls(struct vmx_vcpu *v, const struct vmx_capability *capability, uint64_t root)
+static void take_controls(struct vmx_vcpu *v, const struct vmx_capability *capability,
+			  const struct backend_setup *setup)
 {
 	v->pin = capability->controls[VMX_CONTROL_PIN];
 	v->cpu = capability->controls[VMX_CONTROL_CPU];
@@ -115,9 +116,19 @@ static void take_controls(struct vmx_vcpu *v, const struct vmx_capability *capab
 	if (!(capability->ept_vpid & VPID_CAP_INVVPID_ALL) || !(capability->ept_vpid & VPID_CAP_INVVPID_SINGLE))
 		v->cpu2 &= ~(uint32_t)CPU2_ENABLE_VPID;
 	v->invept_type = capability->ept_vpid & EPT_CAP_INVEPT_SINGLE ? 1 : 2;
-	v->eptp = root | MEMORY_WB | EPTP_WALK_4;
-	if (capability->ept_vpid & EPT_CAP_ACCESSED_DIRTY)
-		v->eptp |= EPTP_ACCESSED_DIRTY;
+	/*
+	 * Without accessed and dirty flags: with them, the CPU's accesses to the guest's paging structures count as
+	 * writes, and tables in read-only memory fault (SDM 29.3.5).
+	 */
+	v->eptp = setup->nested_root | MEMORY_WB | (uint64_t)(setup->nested_levels - 1) << EPTP_WALK_SHIFT;
+}
+
+static int32_t check_nested_levels(const struct guest *g, const struct vmx_capability *capability, uint32_t levels)
+{
+	if (levels == 4 || capability->ept_vpid & EPT_CAP_WALK_5)
+		return X86VCPU_OK;
+	LOG(g->host, g->ctx, LOG_ERROR, "VT-x: this CPU lacks EPT with five levels, which the nested tables have");
+	return X86VCPU_ERR_UNSUPPORTED;
 }
 
 /* A VMCS of this CPU's revision, cleared and loaded (SDM 25.11.3). */
@@ -144,6 +155,8 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
 	int32_t status = vmx_read_capability(g->host, g->ctx, &capability);
 
 	if (!status)
+		status = check_nested_levels(g, &capability, setup->nested_levels);
+	if (!status)
 		status = fresh_vmcs(v, capability.basic);
 	if (status)
 		return status;
@@ -152,7 +165,7 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
 	g->drs_armed = false;
 	v->injecting.valid = false;
 	v->tpr_threshold = 0;
-	take_controls(v, &capability, setup->nested_root);
+	take_controls(v, &capability, setup);
 	choose_masks(v);
 	v->has_timer = v->pin & PIN_PREEMPTION_TIMER;
 	v->timer_shift = (uint8_t)vmx_misc_timer_shift(capability.misc);
@@ -181,11 +194,18 @@ static uint64_t structure(const struct guest *g)
 	return ((const struct vmx_vcpu *)g)->vmcs_hpa;
 }
 
+/* EPT has a depth of its own; every CPU can walk four levels (see capability.c). */
+static uint32_t nested_levels(void)
+{
+	return 4;
+}
+
 const struct backend vmx_backend = {
 	.extension = X86VCPU_EXTENSION_VMX,
 	.nested_format = X86VCPU_NESTED_EPT,
 	.apic_access_page = false,
 	.guest_bytes = sizeof(struct vmx_vcpu),
+	.nested_levels = nested_levels,
 	.cpu_enable = vmx_cpu_enable,
 	.cpu_disable = vmx_cpu_disable,
 	.create = vmx_create,

@@ -99,7 +99,7 @@ static void build_nested_tables(uint64_t apic_page)
 	const uint32_t format = drive_is_svm() ? X86VCPU_NESTED_NPT : X86VCPU_NESTED_EPT;
 
 	tables.size = sizeof(tables);
-	CHECK_OK(x86vcpu_nested_init(&tables, &platform_host_ops, NULL, format, 0));
+	CHECK_OK(x86vcpu_nested_init(&tables, &platform_host_ops, NULL, format, 4, 0));
 	CHECK_OK(x86vcpu_nested_map(&tables, 0, (uint64_t)drive_ram, LAYOUT_RAM, all, X86VCPU_MEMORY_WB));
 	if (apic_page)
 		CHECK_OK(x86vcpu_nested_map(&tables, 0xfee00000, apic_page, 4096, all, X86VCPU_MEMORY_WB));
