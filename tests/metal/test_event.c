@@ -26,6 +26,39 @@ static void count_nmi(struct trap_frame *frame)
 /* STI, so that the emulator notices interrupts at all in a guest that was entered with IF = 0. */
 GUEST_CODE_BLOB(spin_code, 64, "sti; 1: jmp 1b");
 
+extern const uint8_t rf_wrmsr_at[], rf_ins_at[];
+
+GUEST_CODE_BLOB(rf_code, 64,
+	".globl rf_wrmsr_at, rf_ins_at;"
+	"mov $0xc0000080, %ecx; xor %edx, %edx; mov $2, %eax; rf_wrmsr_at: wrmsr;"
+	"mov $0x13000, %edi; mov $0x80, %edx; rf_ins_at: insb; hlt");
+
+METAL_TEST(rf, "event.emulated_faults_push_rf")
+{
+	guest_boot(&g, GUEST_LONG, &rf_code);
+	guest_set_pte(&g, 0x13000, 0);
+	CHECK_EQ(guest_run_trap(&g, 13, 0, guest_label(&rf_code, rf_wrmsr_at))->rflags & 0x10000, 0x10000);
+	guest_return_to(&g, guest_label(&rf_code, rf_wrmsr_at) + 2);
+	CHECK_EQ(guest_run_trap(&g, 14, 2, guest_label(&rf_code, rf_ins_at))->rflags & 0x10000, 0x10000);
+}
+
+GUEST_CODE_BLOB(rf_breakpoint_code, 64,
+	"mov $0x8100, %eax; mov %rax, %dr0; mov $0x402, %eax; mov %rax, %dr7;"
+	"mov $0xc0000080, %ecx; xor %edx, %edx; mov $2, %eax; jmp 1f;"
+	".fill 0x100 - (. - rf_breakpoint_code_begin), 1, 0x90; 1: wrmsr; hlt");
+
+/* The handler of the #GP returns to the instruction, with the RF that was pushed. */
+METAL_TEST(rf_breakpoint, "event.breakpoint_on_a_faulting_instruction_hits_once")
+{
+	uint64_t frame;
+
+	guest_boot(&g, GUEST_LONG, &rf_breakpoint_code);
+	frame = guest_run_trap(&g, 1, 0, 0x8100)->frame;
+	guest_store(&g, frame + 16, 8, guest_load(&g, frame + 16, 8) | 0x10000);
+	guest_run_trap(&g, 13, 0, 0x8100);
+	guest_run_trap(&g, 13, 0, 0x8100);
+}
+
 METAL_TEST(self_ipi, "event.host_interrupt_is_dispatched")
 {
 	guest_init(&g, 0);

@@ -86,6 +86,15 @@ void guest_took(uint32_t type, uint32_t vector, bool has_error_code, uint32_t er
 			(struct model_event){type, vector, has_error_code, has_error_code ? error_code : 0};
 }
 
+/* SDM 18.3.1.1, 27.6.1.1: VM entry pushes RF as it is, and a fault's must be 1. */
+void guest_injected(uint32_t type, uint32_t vector, uint64_t rflags)
+{
+	const uint32_t faults = 0xfffbfee1; /* all but #DB, NMI, #BP, #OF, #DF and #MC */
+
+	if (type == 3 && vector < 32 && faults >> vector & 1 && !(rflags & RFLAGS_RF))
+		complain("fault %u is injected with RFLAGS.RF clear", vector);
+}
+
 uint32_t guest_read32(uint64_t gpa)
 {
 	uint32_t value = 0;

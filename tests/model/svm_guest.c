@@ -738,6 +738,8 @@ static bool deliver(uint64_t event)
 		return true;
 	}
 	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
+	guest_injected(event >> EVENT_TYPE_SHIFT & 7, event & 0xff, vmcb->rflags);
+	vmcb->rflags &= ~RFLAGS_RF; /* pushed, and cleared (APM 8.9.3) */
 	guest_took(event >> EVENT_TYPE_SHIFT & 7, event & 0xff, has_code, (uint32_t)(event >> 32));
 	return false;
 }

@@ -872,6 +872,8 @@ static bool deliver(void)
 		return true;
 	}
 	set_field(VMCS_GUEST_INTERRUPTIBILITY, field(VMCS_GUEST_INTERRUPTIBILITY) & ~UINT64_C(3));
+	guest_injected(info >> 8 & 7, info & 0xff, field(VMCS_GUEST_RFLAGS));
+	set_field(VMCS_GUEST_RFLAGS, field(VMCS_GUEST_RFLAGS) & ~RFLAGS_RF); /* pushed, and cleared */
 	guest_took(info >> 8 & 7, info & 0xff, info & BIT(11), (uint32_t)field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));
 	return false;
 }

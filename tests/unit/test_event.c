@@ -280,6 +280,29 @@ START_TEST(exceptions_are_never_blocked)
 }
 END_TEST
 
+/* SDM 18.3.1.1. Faults are all but #DB, NMI, #BP, #OF, #DF and #MC. */
+START_TEST(fault_pushes_rf)
+{
+	struct guest *g = guest_in(FIXTURE_LONG);
+	const bool fault = _i != 1 && _i != 2 && _i != 3 && _i != 4 && _i != 8 && _i != 18;
+
+	guest_raise(g, (uint8_t)_i, guest_has_error_code((uint32_t)_i), 0);
+	ck_assert_uint_eq(guest_get(g, G_RFLAGS) & RFLAGS_RF, 0);
+	next(g);
+	ck_assert_uint_eq(guest_get(g, G_RFLAGS) & RFLAGS_RF, fault ? RFLAGS_RF : 0);
+}
+END_TEST
+
+START_TEST(interrupt_pushes_rf_as_it_is)
+{
+	struct guest *g = guest_in(FIXTURE_LONG);
+
+	guest_post_nmi(g);
+	next(g);
+	ck_assert_uint_eq(guest_get(g, G_RFLAGS) & RFLAGS_RF, 0);
+}
+END_TEST
+
 START_TEST(interrupt_goes_in_when_the_window_opens)
 {
 	struct guest *g = guest_with(0, 0);
@@ -444,6 +467,8 @@ static void add_choice(Suite *suite)
 	tcase_add_loop_test(tc, blocked_nmi_waits_for_its_window, 0, COUNT(blocks));
 	tcase_add_loop_test(tc, nmi_and_interrupt_wait_for_what_blocks_each, 0, COUNT(blocks));
 	tcase_add_loop_test(tc, exceptions_are_never_blocked, 0, COUNT(blocks));
+	tcase_add_loop_test(tc, fault_pushes_rf, 0, 22);
+	tcase_add_test(tc, interrupt_pushes_rf_as_it_is);
 	tcase_add_test(tc, interrupt_goes_in_when_the_window_opens);
 	tcase_add_test(tc, interrupt_under_way_waits_for_if);
 	tcase_add_loop_test(tc, event_under_way_waits_while_it_is_blocked, 0, 3);

@@ -323,6 +323,13 @@ static struct guest_event with_code_of_mode(struct guest *g, struct guest_event 
 	return event;
 }
 
+/* A fault pushes RF = 1, so that a breakpoint on its instruction does not hit again (SDM 18.3.1.1). */
+static void resume_after_fault(struct guest *g, const struct guest_event *event)
+{
+	if (event->type == GUEST_EVENT_EXCEPTION && guest_is_fault(event->vector))
+		guest_update(g, G_RFLAGS, guest_get(g, G_RFLAGS) | RFLAGS_RF);
+}
+
 /*
  * The VMM may have cleared RFLAGS.IF or set what blocks meanwhile: the event waits, or VM entry would fail (SDM 27.3.1.4,
  * 27.3.1.5).
@@ -356,6 +363,8 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	} else {
 		event = take_asynchronous(g);
 	}
+	if (event.valid)
+		resume_after_fault(g, &event);
 	window->nmi = nmi_pending(g);
 	window->interrupt = interrupt_waits(g);
 	window->task_priority = (uint8_t)lapic_held_by_tpr(g);

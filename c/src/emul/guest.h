@@ -370,6 +370,14 @@ static inline bool guest_has_error_code(uint32_t vector)
 
 	return vector < 32 && with >> vector & 1;
 }
+/* SDM table 6-1: faults, which leave RIP at the instruction. #DB is either, and #DF and #MC are aborts. */
+static inline bool guest_is_fault(uint32_t vector)
+{
+	const uint32_t others = 1u << VECTOR_DB | 1u << VECTOR_NMI | 1u << VECTOR_BP | 1u << VECTOR_OF |
+				1u << VECTOR_DF | 1u << VECTOR_MC;
+
+	return vector < 32 && !(others >> vector & 1);
+}
 /* Queues exception `vector`; with one waiting already, SDM table 6-5 decides what becomes of both. */
 void guest_raise(struct guest *g, uint8_t vector, bool has_error_code, uint32_t error_code);
 /* #PF with CR2 = address. */

@@ -430,7 +430,9 @@ int paging_raise(struct guest *g, const struct paging_fault *fault)
 	return EMUL_RESUME;
 }
 
+/* As an EPT violation saves it (SDM 28.3.3): the instruction comes again, a breakpoint on it does not. */
 int paging_report_absent(struct guest *g, const struct paging_fault *fault)
 {
+	guest_update(g, G_RFLAGS, guest_get(g, G_RFLAGS) | RFLAGS_RF);
 	return emul_report_nested_fault(g, fault->address, fault->error_code);
 }

@@ -38,7 +38,7 @@ static int decode(struct svm_vcpu *v, struct decode *instruction)
 		paging_raise(g, &fault);
 		return EMUL_RESUME;
 	case DECODE_ABSENT:
-		return emul_report_nested_fault(g, fault.address, X86VCPU_ACCESS_EXECUTE);
+		return paging_report_absent(g, &fault);
 	case DECODE_TOO_LONG:
 		return EMUL_GP;
 	default:
@@ -213,8 +213,10 @@ static int lmsw(struct guest *g, const struct decode *instruction)
 			paging_raise(g, &fault);
 			return EMUL_RESUME;
 		}
-		if (guest_read_physical(g, gpa, &byte, 1))
-			return emul_report_nested_fault(g, gpa, X86VCPU_ACCESS_READ);
+		if (guest_read_physical(g, gpa, &byte, 1)) {
+			fault = (struct paging_fault){.error_code = X86VCPU_ACCESS_READ, .address = gpa};
+			return paging_report_absent(g, &fault);
+		}
 		source |= (uint16_t)(byte << 8 * i);
 	}
 	return emul_lmsw(g, source);

@@ -41,6 +41,11 @@ pub const ROWS: &[Row] = &[
                 registers.rflags >> 9 & 1 == 0 && !o.stopped && o.exits.iter().all(|e| *e == Exit::Halt)
             })
     }),
+    row("C-104", |c, d| {
+        complains(d, "fault ")
+            && d.theirs.ends_with("is injected with RFLAGS.RF clear")
+            && theirs(c).is_some_and(|o| events(o).iter().any(|e| e.0 == 3))
+    }),
     drains("C-03", |c, d| of_events(d) && low_ones_are_exceptions(c)),
     last("C-03", |c, d| fails_check(c, d, &["injected event: "])),
     drains("C-03c", |c, d| {
