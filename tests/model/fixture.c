@@ -56,28 +56,38 @@ void fixture_on_cpu(struct fixture *f, uint32_t cpu)
 	ck_assert_int_eq(x86vcpu_percpu_enable(f->percpu[cpu]), X86VCPU_OK);
 }
 
+const struct x86vcpu_host_ops *fixture_ops(void)
+{
+	return &ops;
+}
+
 struct fixture *fixture_begin(enum model_backend backend, uint32_t features)
 {
 	return fixture_begin_nested(backend, features, 4);
 }
 
+static const struct x86vcpu_setup_config default_config = {
+	.size = sizeof(struct x86vcpu_setup_config),
+	.time_slice_ns = UINT64_C(1) << 60,
+};
+
 int32_t fixture_set_nested(struct fixture *f, uint32_t levels, uint32_t gpa_bits)
 {
 	const struct x86vcpu_nested_paging paging = {.root_hpa = f->root, .levels = levels, .gpa_bits = gpa_bits};
-	const struct x86vcpu_setup_config setup = {.size = sizeof(setup), .time_slice_ns = UINT64_C(1) << 60};
 	const int32_t status = x86vcpu_set_nested_page_table(f->vcpu, &paging);
 
 	model_nested_levels(f->m, levels);
-	return status ? status : x86vcpu_setup(f->vcpu, &setup);
+	return status ? status : x86vcpu_setup(f->vcpu, f->config);
 }
 
-struct fixture *fixture_begin_nested(enum model_backend backend, uint32_t features, uint32_t levels)
+static struct fixture *begin(enum model_backend backend, uint32_t features, uint32_t levels,
+			     const struct x86vcpu_setup_config *setup)
 {
 	static struct fixture fixture;
 	struct fixture *f = &fixture;
 	const struct x86vcpu_create_config config = {.size = sizeof(config), .vm_id = 1};
 
-	*f = (struct fixture){.m = model_create(backend, features)};
+	*f = (struct fixture){.m = model_create(backend, features), .config = setup};
 	fixture_on_cpu(f, 0);
 	f->root = model_alloc(f->m, 1, 4096);
 	ck_assert_int_eq(x86vcpu_create(&ops, f->m, &config, &f->vcpu), X86VCPU_OK);
@@ -86,6 +96,17 @@ struct fixture *fixture_begin_nested(enum model_backend backend, uint32_t featur
 	ck_assert_int_eq(x86vcpu_bind(f->vcpu), X86VCPU_OK);
 	ck_assert_str_eq(model_complaints(f->m), "");
 	return f;
+}
+
+struct fixture *fixture_begin_nested(enum model_backend backend, uint32_t features, uint32_t levels)
+{
+	return begin(backend, features, levels, &default_config);
+}
+
+struct fixture *fixture_begin_with(enum model_backend backend, uint32_t features,
+				   const struct x86vcpu_setup_config *config)
+{
+	return begin(backend, features, 4, config);
 }
 
 int32_t fixture_does(struct fixture *f, uint32_t kind, uint32_t length, uint64_t a, uint64_t b, uint64_t c)

@@ -11,6 +11,7 @@ struct fixture {
 	struct model *m;
 	struct x86vcpu_percpu *percpu[MODEL_CPUS];
 	struct x86vcpu *vcpu;
+	const struct x86vcpu_setup_config *config; /* of the vCPU; of fixture_begin_with's caller */
 	uint64_t root;
 	struct x86vcpu_exit exit;
 };
@@ -21,7 +22,12 @@ struct fixture *fixture_begin(enum model_backend backend, uint32_t features);
 struct fixture *fixture_begin_nested(enum model_backend backend, uint32_t features, uint32_t levels);
 /* Other tables, and setup anew. The vCPU is not bound. */
 int32_t fixture_set_nested(struct fixture *f, uint32_t levels, uint32_t gpa_bits);
+/* With this configuration, which lives on. */
+struct fixture *fixture_begin_with(enum model_backend backend, uint32_t features,
+				   const struct x86vcpu_setup_config *config);
 void fixture_end(struct fixture *f); /* checks that the model has nothing to say, and that all frames are back */
+
+const struct x86vcpu_host_ops *fixture_ops(void);
 
 /* The current CPU; its extension is turned on if it is not. */
 void fixture_on_cpu(struct fixture *f, uint32_t cpu);

@@ -142,7 +142,11 @@ enum model_op_kind {
 	MODEL_OP_NMI,       /* of the host */
 	MODEL_OP_TIMER,     /* VT-x: the preemption timer */
 	MODEL_OP_TASK_SWITCH, /* a: selector, bits 31:30 source as VT-x numbers it */
-	MODEL_OP_BAD_ENTRY, /* the next entry is made to fail: a: 1 (SVM) with the low 32 bits of the exit code alone */
+	/*
+	 * The next entry is made to fail. a: 1 (SVM) with the low 32 bits of the exit code alone; VT-x: the basic exit reason,
+	 * 33, 34 or 41 (SDM 27.8), otherwise 33.
+	 */
+	MODEL_OP_BAD_ENTRY,
 	MODEL_OP_CUT_SHORT, /* the delivery of the next injected event meets a nested fault at a */
 	MODEL_OP_STORM,     /* exception a, whose delivery raises it again, b times, or until the host has an interrupt */
 	MODEL_OP_DELIVERY,  /* exception a with error code b: its delivery meets a nested fault at c */

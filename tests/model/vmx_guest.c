@@ -878,12 +878,12 @@ static bool deliver(void)
 	return false;
 }
 
-static void entry_fails_with_exit(void)
+static void entry_fails_with_exit(uint32_t reason)
 {
 	const uint64_t info = field(VMCS_ENTRY_INTERRUPTION_INFO);
 
 	model->outcome.entry_failed = 1;
-	leave(X86VCPU_VMX_EXIT_INVALID_GUEST_STATE | X86VCPU_VMX_REASON_ENTRY_FAILURE, 0);
+	leave(reason | X86VCPU_VMX_REASON_ENTRY_FAILURE, 0);
 	/* SDM 27.8: an entry that fails does not clear it. */
 	set_field(VMCS_ENTRY_INTERRUPTION_INFO, info);
 }
@@ -910,9 +910,21 @@ static uint32_t entry_error(uint32_t error)
 	set_field(VMCS_INSTRUCTION_ERROR, error);
 	if (!model->relaxed)
 		return FAIL_VALID;
-	entry_fails_with_exit();
+	entry_fails_with_exit(X86VCPU_VMX_EXIT_INVALID_GUEST_STATE);
 	load_host();
 	return 0;
+}
+
+/* The basic exit reason of an entry that is made to fail. */
+static uint32_t planned_failure(void)
+{
+	switch (model->op.a) {
+	case X86VCPU_VMX_EXIT_MSR_LOADING:
+	case X86VCPU_VMX_EXIT_ENTRY_MACHINE_CHECK:
+		return (uint32_t)model->op.a;
+	default:
+		return X86VCPU_VMX_EXIT_INVALID_GUEST_STATE;
+	}
 }
 
 uint32_t model_vmx_entry(uint64_t gpr[16], uint32_t resume)
@@ -932,9 +944,10 @@ uint32_t model_vmx_entry(uint64_t gpr[16], uint32_t resume)
 	error = vmx_check_entry(resume);
 	if (error && error != BAD_GUEST)
 		return entry_error(error);
+	/* An entry that fails here leaves the launch state as it was (SDM 27.8). */
 	if (error == BAD_GUEST || model->bad_entry) {
+		entry_fails_with_exit(error ? X86VCPU_VMX_EXIT_INVALID_GUEST_STATE : planned_failure());
 		model->bad_entry = false;
-		entry_fails_with_exit();
 		load_host();
 		return 0;
 	}

@@ -16,6 +16,7 @@ static uint32_t tprs[VCPUS];
 static struct {
 	unsigned calls;
 	uint32_t vcpu, cpu;
+	unsigned locked; /* calls with the machine's lock held */
 } notified;
 
 static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
@@ -23,6 +24,7 @@ static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
 	(void)ctx;
 	(void)vm_id;
 	notified.calls++;
+	notified.locked += machine.lock;
 	notified.vcpu = vcpu_id;
 	notified.cpu = cpu;
 }
@@ -294,6 +296,7 @@ static void send_interrupt(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t
 {
 	(void)ctx;
 	(void)vm_id;
+	notified.locked += machine.lock;
 	handed[0]++;
 	handed[1] = vcpu_id;
 	handed[2] = vector;
@@ -312,6 +315,23 @@ START_TEST(host_may_deliver_itself)
 	lapic_send_icr(g, 0x44042, 0); /* not to itself */
 	ck_assert_uint_eq(handed[0], 1);
 	ck_assert_uint_eq(have(0x42), 1);
+}
+END_TEST
+
+/* A host op takes locks of the host's, under which other CPUs send messages. */
+START_TEST(host_is_called_without_the_lock)
+{
+	struct guest *g = make_machine(false);
+	const struct lapic_message nmi = {.destination = 0xff, .delivery = X86VCPU_DELIVERY_NMI};
+
+	memset(handed, 0, sizeof(handed));
+	lapic_send(&machine, NULL, &nmi);
+	ck_assert_uint_eq(notified.calls, VCPUS);
+	host.send_interrupt = send_interrupt;
+	lapic_send_icr(g, 0xc4041, 0); /* to all others */
+	ck_assert_uint_eq(handed[0], VCPUS - 1);
+	ck_assert_uint_eq(notified.locked, 0);
+	ck_assert_uint_eq(machine.lock, 0);
 }
 END_TEST
 
@@ -342,6 +362,7 @@ Suite *lapic_message_suite(void)
 	tcase_add_test(tc, cluster_model);
 	tcase_add_test(tc, lowest_priority);
 	tcase_add_test(tc, disabled_apic_hears_nothing);
+	tcase_add_test(tc, host_is_called_without_the_lock);
 	tcase_add_loop_test(tc, illegal_vector_is_not_sent, 0, 2);
 	tc = add_tcase(suite, "startup");
 	tcase_add_test(tc, init_and_startup);

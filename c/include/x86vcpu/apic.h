@@ -10,7 +10,8 @@
  *
  * Functions for "any CPU, any time" may be called between create and destroy, with IRQs on or off, also in
  * interrupt context and while the vCPU runs; no lock has to be held. When the vCPU must be told, they
- * call host_ops.notify.
+ * call host_ops.notify, with no lock of the library held. Handlers of NMIs and machine checks may call only
+ * those that take no lock: all but x86vcpu_deliver_message.
  */
 #ifndef X86VCPU_APIC_H
 #define X86VCPU_APIC_H
@@ -42,8 +43,10 @@ int32_t x86vcpu_inject_nmi(struct x86vcpu *vcpu);
 
 /*
  * Makes the guest take exception `vector` (0 to 31, not 2) before its next instruction, as if the
- * instruction at RIP had caused it. `has_error_code` must be what the vector has in the manual's
- * table (SDM 6.3.1); the code, of 16 bits, is dropped in real mode. Bound here; between two runs.
+ * instruction at RIP had caused it. Instead of an answer to MSR_READ, MSR_WRITE or PORT_IO_STRING that is the
+ * instruction that exited, which ends without an effect (see x86vcpu_run). `has_error_code` must be what the
+ * vector has in the manual's table (SDM 6.3.1); the code, of 16 bits, is dropped in real mode. Bound here;
+ * between two runs.
  * 0; INVALID_INPUT; BAD_STATE: not bound here; RESOURCE_BUSY: another exception is waiting.
  */
 int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t has_error_code,

@@ -91,8 +91,8 @@ struct x86vcpu_events {
  * set after x86vcpu_set_state, which ends HLT and the blocking of RIP's instruction. Nothing is changed when a
  * member is none of the values above, an exception is not one (SDM table 6-1), STI blocks or an interrupt's delivery
  * goes on with RFLAGS.IF = 0, or STI or MOV SS blocks with a single step pending and RFLAGS.TF = 0.
- * 0; INVALID_INPUT; ABI_MISMATCH: events->size; BAD_STATE: not bound here; get: also when the guest has shut down,
- * when a read, an MSR access or a string element is not answered, or the second half of an XCHG with a device is due.
+ * 0; INVALID_INPUT; ABI_MISMATCH: events->size; BAD_STATE: not bound here, or an exit is open (see x86vcpu_run); get:
+ * also when the guest has shut down.
  */
 int32_t x86vcpu_get_events(struct x86vcpu *vcpu, struct x86vcpu_events *events);
 int32_t x86vcpu_set_events(struct x86vcpu *vcpu, const struct x86vcpu_events *events);

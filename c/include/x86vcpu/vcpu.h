@@ -205,8 +205,20 @@ int32_t x86vcpu_unbind(struct x86vcpu *vcpu);
  * dispatched. SVM has no timer of its own: there, a guest that never exits runs on to the host's next
  * interrupt, so the host must have a periodic one.
  *
- * When the last exit was a read that has not been answered (PORT_IO_READ, MMIO_READ, MSR_READ), the
- * guest goes on with whatever its registers hold; an unanswered MSR access counts as completed.
+ * PORT_IO_READ, MMIO_READ, MSR_READ, MSR_WRITE and PORT_IO_STRING leave an exit open: the instruction waits for an
+ * answer. So does XCHG with device memory, whose MMIO_WRITE the next run reports. What each call does to an open exit:
+ *
+ *   x86vcpu_complete_*               answers it. An answer to another kind of exit: BAD_STATE
+ *   x86vcpu_set_gpr of register 0    answers PORT_IO_READ and MSR_READ as x86vcpu_complete_read does
+ *   x86vcpu_run                      ends it: after a read the registers are as they are, an MSR access counts as
+ *                                    completed, a string element is reported again
+ *   x86vcpu_inject_exception         drops MSR_READ, MSR_WRITE and PORT_IO_STRING: the exception is a fault of that
+ *                                    instruction, and RIP stays. After PORT_IO_READ and MMIO_READ the instruction has
+ *                                    ended, so the exit stays open, and the exception belongs to the next instruction
+ *   x86vcpu_set_state with RIP       drops it: RIP is what the VMM says, and no second access follows
+ *   x86vcpu_setup, INIT              drop it
+ *   x86vcpu_get_events, _set_events  BAD_STATE, nothing changed
+ *   any other call                   leaves it open, on another CPU after x86vcpu_bind there, too
  *
  * 0: *exit is valid, and whatever the guest did is in there
  * INVALID_INPUT   NULL
@@ -231,7 +243,10 @@ int32_t x86vcpu_complete_read(struct x86vcpu *vcpu, uint64_t value);
 /* Answers MSR_WRITE: the write took effect, RIP advances. Errors as x86vcpu_complete_read. */
 int32_t x86vcpu_complete_write(struct x86vcpu *vcpu);
 
-/* Answers MSR_READ or MSR_WRITE with #GP(0) in the guest. Errors as x86vcpu_complete_read. */
+/*
+ * Answers MSR_READ or MSR_WRITE with #GP(0) in the guest; RIP stays. x86vcpu_inject_exception does it with another
+ * exception. Errors as x86vcpu_complete_read.
+ */
 int32_t x86vcpu_complete_fault(struct x86vcpu *vcpu);
 
 /*
@@ -265,8 +280,8 @@ int32_t x86vcpu_set_return_value(struct x86vcpu *vcpu, uint64_t value);
 /*
  * Tells the vCPU that its nested tables lost or changed mappings: cached translations are dropped
  * before the guest runs again (INVEPT, SDM 29.4.3.1). Not needed for added mappings. Any CPU, the
- * vCPU not running.
- * 0; INVALID_INPUT.
+ * vCPU not in run.
+ * 0; INVALID_INPUT; RESOURCE_BUSY: the vCPU is in run. Ask it to leave (x86vcpu_request_exit) and call again.
  */
 int32_t x86vcpu_flush_nested(struct x86vcpu *vcpu);
 
@@ -326,7 +341,9 @@ struct x86vcpu_state {
 /*
  * Reads or writes the components in `mask`; other members are not touched. Bound here, between two
  * runs. set checks what the guest itself could not have loaded (reserved bits, LMA against PG and
- * LME, paging without protection, a bit that CPUID hides): nothing is changed then.
+ * LME, paging without protection, a bit that CPUID hides): nothing is changed then. With RIP it ends HLT, blocking by
+ * STI and MOV SS, a pending single step and an open exit (see x86vcpu_run), and, when RIP changes, the delivery of
+ * INT n, INT1, INT3 and INTO. Other events stay; x86vcpu_set_events replaces them.
  * 0; INVALID_INPUT: NULL, an unknown component, a value; ABI_MISMATCH: state->size; BAD_STATE.
  */
 int32_t x86vcpu_get_state(struct x86vcpu *vcpu, uint64_t mask, struct x86vcpu_state *state);

@@ -101,24 +101,33 @@ bool guest_event_pending(const struct guest *g)
  * at attention (both in one total order): one of the two sees the other. LEAVING means that somebody
  * has interrupted that CPU already, and the vCPU has not looked since.
  */
-void guest_kick(struct guest *g)
+bool guest_begin_kick(struct guest *g, uint32_t *cpu)
 {
 	struct guest_events *events = &g->events;
 	uint64_t state;
 
 	post(events);
 	if (!g->host->notify)
-		return;
+		return false;
 	state = __atomic_load_n(&events->run_state, __ATOMIC_SEQ_CST);
 	if ((state & RUN_STATE_MASK) == X86VCPU_RUNNING) {
 		const uint64_t leaving = (state & ~(uint64_t)RUN_STATE_MASK) | X86VCPU_LEAVING;
 
+		*cpu = (uint32_t)(state >> RUN_STATE_CPU);
 		if (__atomic_compare_exchange_n(&events->run_state, &state, leaving, false, __ATOMIC_SEQ_CST,
 						__ATOMIC_SEQ_CST))
-			g->host->notify(g->ctx, g->vm_id, g->vcpu_id, (uint32_t)(state >> RUN_STATE_CPU));
+			return true;
 	}
-	if ((state & RUN_STATE_MASK) == X86VCPU_OUTSIDE)
-		g->host->notify(g->ctx, g->vm_id, g->vcpu_id, X86VCPU_NO_CPU);
+	*cpu = X86VCPU_NO_CPU;
+	return (state & RUN_STATE_MASK) == X86VCPU_OUTSIDE;
+}
+
+void guest_kick(struct guest *g)
+{
+	uint32_t cpu;
+
+	if (guest_begin_kick(g, &cpu))
+		g->host->notify(g->ctx, g->vm_id, g->vcpu_id, cpu);
 }
 
 /* Whoever posts after this interrupts the CPU again. */

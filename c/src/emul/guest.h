@@ -167,6 +167,10 @@ enum guest_open {
 	GUEST_OPEN_MSR_WRITE,
 };
 
+/* Those whose instruction has not ended: RIP is still there. */
+#define GUEST_OPEN_AT_RIP \
+	(1u << GUEST_OPEN_PORT_STRING | 1u << GUEST_OPEN_MSR_READ | 1u << GUEST_OPEN_MSR_WRITE)
+
 /* What emul/context.c switches: extended state and what belongs to it. */
 struct guest_context {
 	void *guest_area; /* XSAVE or FXSAVE images */
@@ -289,6 +293,19 @@ static inline void guest_know_instruction(struct guest *g, uint64_t rip, uint64_
 	(GUEST_BIT(G_ACCESS + X86VCPU_SEGMENT_CS) | GUEST_BIT(G_ACCESS + X86VCPU_SEGMENT_SS) |                 \
 	 GUEST_BIT(G_CR0) | GUEST_BIT(G_CR3) | GUEST_BIT(G_CR4) | GUEST_BIT(G_EFER))
 
+/* Whether the VMM owes an answer, or the second access of an XCHG is still to be reported. */
+static inline bool guest_has_open_exit(const struct guest *g)
+{
+	return g->open != GUEST_OPEN_NONE || g->has_write_behind;
+}
+
+/* The instruction of the open exit gets no answer and makes no further access. */
+static inline void guest_drop_open_exit(struct guest *g)
+{
+	g->open = GUEST_OPEN_NONE;
+	g->has_write_behind = false;
+}
+
 /* General register `index` of an instruction encoding, RSP included. */
 static inline uint64_t guest_gpr(struct guest *g, unsigned index)
 {
@@ -396,6 +413,8 @@ void guest_look_again(struct guest *g);
  * thread woken if it is not in run.
  */
 void guest_kick(struct guest *g);
+/* The same without the call of host_ops.notify. True: the caller makes it, with *cpu, when it holds no lock. */
+bool guest_begin_kick(struct guest *g, uint32_t *cpu);
 /* Around a run, on CPU `cpu` with IRQs off. What is posted from now on interrupts it. */
 static inline void guest_publish_running(struct guest *g, uint32_t cpu)
 {

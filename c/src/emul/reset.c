@@ -92,8 +92,7 @@ static void init(struct guest *g)
 	g->dr6 = DR6_RESET;
 	g->drs_armed = false;
 	g->flush_tlb = true;
-	g->open = GUEST_OPEN_NONE;
-	g->has_write_behind = false;
+	guest_drop_open_exit(g);
 	__atomic_store_n(&events->nmi, 0, __ATOMIC_RELAXED);
 	events->exception.valid = false;
 	events->reinject.valid = false;

@@ -87,40 +87,50 @@ static uint64_t arbitrate(struct machine *machine, uint64_t targets)
 
 /* ---- Delivery --------------------------------------------------------------------------------------- */
 
-static void deliver_fixed(struct guest *target, struct guest *sender, const struct lapic_message *message)
+/* Sets of vCPUs that the host hears of once the machine's lock is free: a host op may take locks of its own. */
+struct outbox {
+	uint64_t kicks; /* host_ops.notify */
+	uint64_t sends; /* host_ops.send_interrupt */
+};
+
+static void deliver_fixed(struct guest *target, struct guest *sender, const struct lapic_message *message,
+			  struct outbox *outbox)
 {
-	const struct x86vcpu_host_ops *host = target->host;
+	const uint64_t bit = UINT64_C(1) << target->vcpu_id;
 
 	/* A host that keeps its vCPUs' interrupts itself wants those between vCPUs too. */
-	if (sender && target != sender && host->send_interrupt) {
-		host->send_interrupt(target->ctx, target->vm_id, target->vcpu_id, message->vector);
+	if (sender && target != sender && target->host->send_interrupt) {
+		outbox->sends |= bit;
 		return;
 	}
 	lapic_accept(target, message->vector, message->level);
 	if (target == sender)
 		guest_look_again(target);
 	else
-		guest_kick(target);
+		outbox->kicks |= bit;
 }
 
-static void deliver(struct guest *target, struct guest *sender, const struct lapic_message *message)
+static void deliver(struct guest *target, struct guest *sender, const struct lapic_message *message,
+		    struct outbox *outbox)
 {
+	const uint64_t bit = UINT64_C(1) << target->vcpu_id;
+
 	switch (message->delivery) {
 	case X86VCPU_DELIVERY_FIXED:
 	case X86VCPU_DELIVERY_LOWEST_PRIORITY:
-		deliver_fixed(target, sender, message);
+		deliver_fixed(target, sender, message, outbox);
 		break;
 	case X86VCPU_DELIVERY_NMI:
 		guest_post_nmi(target);
-		guest_kick(target);
+		outbox->kicks |= bit;
 		break;
 	case X86VCPU_DELIVERY_INIT:
 		guest_post_init(target);
-		guest_kick(target);
+		outbox->kicks |= bit;
 		break;
 	case X86VCPU_DELIVERY_STARTUP:
 		guest_post_startup(target, message->vector);
-		guest_kick(target);
+		outbox->kicks |= bit;
 		break;
 	default:
 		break;
@@ -129,14 +139,55 @@ static void deliver(struct guest *target, struct guest *sender, const struct lap
 
 /* Holds the machine's lock: no target goes away. */
 static uint64_t deliver_to(struct machine *machine, uint64_t targets, struct guest *sender,
-			   const struct lapic_message *message)
+			   const struct lapic_message *message, struct outbox *outbox)
 {
 	if (message->delivery == X86VCPU_DELIVERY_LOWEST_PRIORITY)
 		targets = arbitrate(machine, targets);
 	for (uint32_t id = 0; id < MACHINE_VCPUS; id++)
 		if (targets >> id & 1)
-			deliver(machine->vcpus[id], sender, message);
+			deliver(machine->vcpus[id], sender, message, outbox);
 	return targets;
+}
+
+/* What host_ops.notify or host_ops.send_interrupt is called with. The vCPU may be gone when it is. */
+struct call {
+	const struct x86vcpu_host_ops *host;
+	void *ctx;
+	uint64_t vm_id;
+	uint32_t cpu;
+	bool wanted;
+};
+
+static struct call begin_call(struct machine *machine, uint32_t id, bool kick)
+{
+	struct call call = {.wanted = false};
+	struct guest *g;
+
+	machine_lock(machine);
+	g = machine->vcpus[id];
+	if (g) {
+		call = (struct call){.host = g->host, .ctx = g->ctx, .vm_id = g->vm_id, .wanted = true};
+		if (kick)
+			call.wanted = guest_begin_kick(g, &call.cpu);
+	}
+	machine_unlock(machine);
+	return call;
+}
+
+/* IRQs are off, and the lock is free. */
+static void tell_host(struct machine *machine, const struct outbox *outbox, const struct lapic_message *message)
+{
+	for (uint32_t id = 0; id < MACHINE_VCPUS; id++) {
+		const bool send = outbox->sends >> id & 1, kick = outbox->kicks >> id & 1;
+		const struct call call = send || kick ? begin_call(machine, id, kick) : (struct call){.wanted = false};
+
+		if (!call.wanted)
+			continue;
+		if (send)
+			call.host->send_interrupt(call.ctx, call.vm_id, id, message->vector);
+		else
+			call.host->notify(call.ctx, call.vm_id, id, call.cpu);
+	}
 }
 
 static uint64_t listeners(const struct machine *machine, uint8_t delivery)
@@ -151,6 +202,7 @@ static uint64_t listeners(const struct machine *machine, uint8_t delivery)
 
 uint64_t lapic_send(struct machine *machine, struct guest *sender, const struct lapic_message *message)
 {
+	struct outbox outbox = {0, 0};
 	uint64_t targets;
 
 	machine_lock(machine);
@@ -158,8 +210,9 @@ uint64_t lapic_send(struct machine *machine, struct guest *sender, const struct 
 	for (uint32_t id = 0; id < MACHINE_VCPUS; id++)
 		if (targets >> id & 1 && !matches(&machine->vcpus[id]->lapic, message))
 			targets &= ~(UINT64_C(1) << id);
-	targets = deliver_to(machine, targets, sender, message);
+	targets = deliver_to(machine, targets, sender, message, &outbox);
 	machine_unlock(machine);
+	tell_host(machine, &outbox, message);
 	return targets;
 }
 
@@ -180,6 +233,7 @@ static void send_shorthand(struct guest *g, enum shorthand shorthand, const stru
 {
 	const uint64_t self = UINT64_C(1) << g->vcpu_id;
 	struct machine *machine = g->machine;
+	struct outbox outbox = {0, 0};
 	uint64_t targets;
 
 	machine_lock(machine);
@@ -188,8 +242,9 @@ static void send_shorthand(struct guest *g, enum shorthand shorthand, const stru
 		targets &= self;
 	else if (shorthand == ALL_BUT_SELF)
 		targets &= ~self;
-	deliver_to(machine, targets, g, message);
+	deliver_to(machine, targets, g, message, &outbox);
 	machine_unlock(machine);
+	tell_host(machine, &outbox, message);
 }
 
 void lapic_send_icr(struct guest *g, uint32_t low, uint32_t destination)

@@ -36,14 +36,20 @@ int32_t x86vcpu_inject_nmi(struct x86vcpu *vcpu)
 int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t with_error_code,
 				 uint32_t error_code)
 {
+	struct guest *g;
+
 	if (!vcpu || vector > 31 || vector == VECTOR_NMI || with_error_code != guest_has_error_code(vector) ||
 	    (with_error_code && error_code >> 16))
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (vcpu_enter_here(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
-	if (vcpu->guest->events.exception.valid)
+	g = vcpu->guest;
+	if (g->events.exception.valid)
 		return X86VCPU_ERR_RESOURCE_BUSY;
-	guest_raise(vcpu->guest, (uint8_t)vector, with_error_code, error_code);
+	/* It faults: RIP stays. */
+	if (GUEST_OPEN_AT_RIP >> g->open & 1)
+		guest_drop_open_exit(g);
+	guest_raise(g, (uint8_t)vector, with_error_code, error_code);
 	return X86VCPU_OK;
 }
 

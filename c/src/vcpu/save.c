@@ -257,7 +257,7 @@ int32_t x86vcpu_get_events(struct x86vcpu *vcpu, struct x86vcpu_events *events)
 		return status;
 	g = vcpu->guest;
 	from = &g->events;
-	if (from->shutdown || g->open || g->has_write_behind)
+	if (from->shutdown || guest_has_open_exit(g))
 		return X86VCPU_ERR_BAD_STATE;
 	*events = (struct x86vcpu_events){
 		.size = sizeof(*events),
@@ -286,6 +286,8 @@ int32_t x86vcpu_set_events(struct x86vcpu *vcpu, const struct x86vcpu_events *ev
 		return status;
 	g = vcpu->guest;
 	to = &g->events;
+	if (guest_has_open_exit(g))
+		return X86VCPU_ERR_BAD_STATE;
 	if (!events_ok(g, events))
 		return X86VCPU_ERR_INVALID_INPUT;
 	to->exception = event_of(&events->exception);

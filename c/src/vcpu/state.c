@@ -177,6 +177,15 @@ static void write_drs(struct guest *g, const struct x86vcpu_state *state)
 	g->drs_armed = state->dr7 & DR7_ENABLES;
 }
 
+/* The return address of INT n, INT1, INT3 or INTO is RIP plus the instruction's length (SDM 27.6.1). */
+static void end_software_delivery(struct guest *g, uint64_t rip)
+{
+	struct guest_event *event = &g->events.reinject;
+
+	if (event->type >= GUEST_EVENT_SOFTWARE_INTERRUPT && rip != get(g, G_RIP))
+		event->valid = false;
+}
+
 static void write_state(struct guest *g, uint64_t mask, const struct x86vcpu_state *state)
 {
 	if (mask & X86VCPU_STATE_GPRS) {
@@ -184,12 +193,14 @@ static void write_state(struct guest *g, uint64_t mask, const struct x86vcpu_sta
 		put(g, G_RSP, state->rsp);
 	}
 	if (mask & X86VCPU_STATE_RIP) {
+		end_software_delivery(g, state->rip);
 		put(g, G_RIP, state->rip);
 		put(g, G_RFLAGS, state->rflags);
 		/* Blocking belonged to the instruction before the old RIP. */
 		put(g, G_BLOCKING, get(g, G_BLOCKING) & GUEST_BLOCKING_NMI);
 		put(g, G_PENDING_DB, 0);
 		g->events.halted = false;
+		guest_drop_open_exit(g);
 	}
 	if (mask & X86VCPU_STATE_SEGMENTS)
 		write_segments(g, state);

@@ -326,8 +326,7 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 	vcpu->set_up = false;
 	copy_config(vcpu, config);
 	build_cpuid(vcpu, config->flags);
-	vcpu->guest->open = GUEST_OPEN_NONE;
-	vcpu->guest->has_write_behind = false;
+	guest_drop_open_exit(vcpu->guest);
 	vcpu->guest->events = (struct guest_events){.waits_for_sipi = config->start};
 	setup = (struct backend_setup){
 		.entry = vcpu->entry,
@@ -446,7 +445,7 @@ static int32_t prepare(struct guest *g, bool *enter)
 	if (g->events.shutdown)
 		return X86VCPU_ERR_BAD_STATE;
 	if (initialised)
-		g->open = GUEST_OPEN_NONE;
+		guest_drop_open_exit(g);
 	if (g->open)
 		close_open(g);
 	if (g->has_write_behind) {
@@ -587,6 +586,8 @@ int32_t x86vcpu_flush_nested(struct x86vcpu *vcpu)
 {
 	if (!vcpu)
 		return X86VCPU_ERR_INVALID_INPUT;
+	if ((__atomic_load_n(&vcpu->guest->events.run_state, __ATOMIC_SEQ_CST) & RUN_STATE_MASK) != X86VCPU_OUTSIDE)
+		return X86VCPU_ERR_RESOURCE_BUSY;
 	vcpu->guest->flush_nested = true;
 	return X86VCPU_OK;
 }

@@ -94,15 +94,16 @@ static int enter_and_handle(struct vmx_vcpu *v, uint32_t attention)
 	if (entry != VMX_ENTRY_EXITED)
 		return entry_failed(v, 0, 0, entry == VMX_ENTRY_FAIL_VALID
 						     ? vmcs_read32(VMCS_INSTRUCTION_ERROR) : 0);
-	v->launched = true;
 	v->reason = vmcs_read32(VMCS_EXIT_REASON);
 	v->length = 0;
+	/* The launch state changes only when the guest was entered (SDM 27.8). */
 	if (v->reason & EXIT_REASON_ENTRY_FAILURE) {
 		/* SDM 28.8: a machine check during entry is the host's to see. */
 		if ((v->reason & 0xffff) == X86VCPU_VMX_EXIT_ENTRY_MACHINE_CHECK)
 			insn_raise_machine_check();
 		return entry_failed(v, v->reason, vmcs_readn(VMCS_EXIT_QUALIFICATION), 0);
 	}
+	v->launched = true;
 	v->injecting.valid = false;
 	return vmx_handle_exit(v);
 }
