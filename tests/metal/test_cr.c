@@ -121,6 +121,56 @@ METAL_TEST(clts_lmsw, "cr.clts_and_lmsw")
 	CHECK_EQ(guest_reg(&g, RDX) & 0xffff, 0x3f);
 }
 
+GUEST_CODE_BLOB(smsw_code, 64,
+	"mov %cr0, %rdi; smsw %ax; mov %rax, %r8; mov %cr0, %rsi; smsw %ecx; movw $0, 0x12000; smsw 0x12000; mov %cr0, %rdx;"
+	"movzwl 0x12000, %ebx; mov $0x1000, %r9d; mov $2, %eax; vmcall; mov %cr0, %rdi; mov $3, %eax; vmcall");
+
+/* CD is not in the CPU's CR0 while the guest runs, so reads exit, and must go on doing so. */
+METAL_TEST(smsw, "cr.smsw_leaves_cr0")
+{
+	const uint64_t cd = 0x40000000;
+	struct x86vcpu_state s;
+
+	guest_boot(&g, GUEST_LONG, &smsw_code);
+	guest_state(&g, &s);
+	s.cr0 |= cd;
+	CHECK_OK(x86vcpu_set_state(g.vcpu, X86VCPU_STATE_CRS, &s));
+	guest_run_call(&g, 2);
+	CHECK_EQ(guest_reg(&g, RDI), CR0_LONG | cd);
+	CHECK_EQ(guest_reg(&g, R8) & 0xffff, CR0_LONG & 0xffff);
+	CHECK_EQ(guest_reg(&g, RSI), CR0_LONG | cd);
+	CHECK_EQ(guest_reg(&g, RCX) & 0xffff, CR0_LONG & 0xffff);
+	CHECK_EQ(guest_reg(&g, RBX), CR0_LONG & 0xffff);
+	guest_run_call(&g, 3);
+	CHECK_EQ(guest_reg(&g, RDI), CR0_LONG | cd);
+}
+
+extern const uint8_t switched_entry[];
+
+GUEST_CODE_BLOB(switched_code, 32,
+	"ljmp $0x58, $0; .globl switched_entry; switched_entry: mov %cr0, %ebx; clts; mov %cr0, %esi; fninit; mov $7, %eax; vmcall; hlt");
+
+/* With SVM the CPU switches tasks itself, and sets CR0.TS. */
+METAL_TEST(task, "cr.clts_after_a_task_switch", .vendor = METAL_SVM)
+{
+	static const uint16_t segments[] = { GUEST_DS, GUEST_CS32, GUEST_DS, GUEST_DS, GUEST_DS, GUEST_DS };
+	const uint64_t task = GUEST_TSS + 0x100;
+	struct x86vcpu_state s;
+
+	guest_init(&g, 0);
+	guest_start(&g, GUEST_PROTECTED, &switched_code);
+	guest_store(&g, task + 0x20, 4, guest_label(&switched_code, switched_entry));
+	guest_store(&g, task + 0x24, 4, 2);
+	guest_store(&g, task + 0x38, 4, GUEST_STACK);
+	for (unsigned i = 0; i < 6; i++)
+		guest_store(&g, task + 0x48 + i * 4, 2, segments[i]);
+	guest_run_call(&g, 7);
+	CHECK_EQ(guest_reg(&g, RBX) & 8, 8);
+	CHECK_EQ(guest_reg(&g, RSI) & 8, 0);
+	guest_state(&g, &s);
+	CHECK_EQ(s.cr0 & 8, 0);
+}
+
 GUEST_CODE_BLOB(lmsw_real_code, 16, "movw $0x11, %ax; lmsw %ax; movl %cr0, %edi; movl $1, %eax; vmcall");
 
 METAL_TEST(lmsw_real, "cr.lmsw_enters_protected_mode")

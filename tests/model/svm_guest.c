@@ -601,7 +601,10 @@ static bool other(const struct model_op *op, uint64_t gpr[16])
 	case MODEL_OP_TRIPLE_FAULT:
 		return leave(EXIT_SHUTDOWN, 0, 0);
 	case MODEL_OP_TASK_SWITCH:
-		return vmcb->intercept3 & INTERCEPT_TASK_SWITCH ? leave(EXIT_TASK_SWITCH, op->a, 0) : done(gpr, op);
+		if (vmcb->intercept3 & INTERCEPT_TASK_SWITCH)
+			return leave(EXIT_TASK_SWITCH, op->a, 0);
+		vmcb->cr0 |= CR0_TS; /* APM 12.4.3 */
+		return done(gpr, op);
 	case MODEL_OP_MMIO:
 		return nested_fault(op->a, op->b & 3, !(op->b & 4));
 	case MODEL_OP_EXCEPTION:

@@ -159,7 +159,8 @@ static void set_modes(uint64_t cr0, uint64_t cr4, uint64_t efer, uint16_t code)
 {
 	struct vmcb *vmcb = vcpu.vmcb;
 
-	vcpu.cr0 = vmcb->cr0 = cr0;
+	vmcb->cr0 = cr0;
+	vcpu.cr0_cache_bits = 0;
 	vcpu.cr4 = vmcb->cr4 = cr4;
 	vmcb->efer = efer | BIT(12);
 	vmcb->intercept_cr_read &= 0xfffe;

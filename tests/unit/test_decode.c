@@ -101,6 +101,7 @@ static bool is_ours(const ZydisDecodedInstruction *z)
 	case ZYDIS_MNEMONIC_MOVSXD:
 	case ZYDIS_MNEMONIC_CLTS:
 	case ZYDIS_MNEMONIC_LMSW:
+	case ZYDIS_MNEMONIC_SMSW:
 	case ZYDIS_MNEMONIC_IN:
 	case ZYDIS_MNEMONIC_OUT:
 	case ZYDIS_MNEMONIC_INSB:

@@ -94,7 +94,7 @@ START_TEST(clts_and_lmsw_are_decoded)
 
 	machine_start_long(_i & 1 ? ASSISTS : 0);
 	machine_code(cr0_writes[_i / 2].bytes, 4);
-	vcpu.cr0 = vcpu.vmcb->cr0 = cr0_writes[_i / 2].before;
+	vcpu.vmcb->cr0 = cr0_writes[_i / 2].before;
 	vcpu.guest.regs.rax = 0x200a;
 	vcpu.guest.regs.r8 = 0xd;
 	memory[0x200a] = 2;

@@ -356,11 +356,13 @@ static uint8_t memory_size(const struct decode *d, unsigned flags)
 	return d->kind == DECODE_OTHER ? 0 : d->operand_bytes;
 }
 
-/* 0F 01: LMSW and a few whole ModRM bytes, some of which no 66, F2 or F3 may stand before ("NP"). */
+/* 0F 01: SMSW, LMSW and a few whole ModRM bytes, some of which no 66, F2 or F3 may stand before ("NP"). */
 static enum decode_status group7(const struct reader *r, struct decode *d)
 {
-	if ((d->modrm >> 3 & 7) == 6) {
-		d->kind = DECODE_LMSW;
+	const unsigned operation = d->modrm >> 3 & 7;
+
+	if (operation == 4 || operation == 6) {
+		d->kind = operation == 4 ? DECODE_SMSW : DECODE_LMSW;
 		d->memory_bytes = 2;
 		return DECODE_OK;
 	}

@@ -39,6 +39,7 @@ enum decode_kind {
 	DECODE_OUTS,
 	DECODE_MOV_CR, /* `reg` is the control register, `rm` the general one */
 	DECODE_LMSW,
+	DECODE_SMSW,
 	DECODE_EXCHANGE, /* XCHG of r/m and a register */
 	DECODE_ALU,      /* ADD to CMP, TEST, NOT, NEG, INC, DEC with r/m: alu.h */
 };

@@ -254,14 +254,35 @@ static int cr_write(struct svm_vcpu *v)
 }
 
 /*
- * SMSW reads CR0 too. Its memory form would have to write to guest memory, so the CPU executes it: of the
- * bits that it could show wrong (CD, NW) none is in the sixteen that it stores there.
+ * SMSW reads CR0 too. The CPU executes its memory form: of the bits that it could show wrong (CD, NW) none is in the
+ * sixteen that it stores.
  */
-static int smsw(struct svm_vcpu *v)
+static int smsw_to_memory(struct svm_vcpu *v)
 {
 	v->vmcb->intercept_cr_read &= (uint16_t)~1u;
 	v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+	v->reads_cr0 = true;
 	return EMUL_RESUME;
+}
+
+static void intercept_cr0_reads(struct svm_vcpu *v)
+{
+	v->reads_cr0 = false;
+	v->vmcb->intercept_cr_read |= 1u;
+	v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+}
+
+/* The register gets as much of CR0 as the operand has (APM Vol. 3, SMSW). */
+static int smsw(struct svm_vcpu *v, const struct decode *instruction)
+{
+	struct guest *g = &v->guest;
+	const uint64_t cr0 = guest_get(g, G_CR0), old = guest_gpr(g, instruction->rm);
+
+	if (instruction->has_memory)
+		return smsw_to_memory(v);
+	guest_set_gpr(g, instruction->rm,
+		      instruction->operand_bytes == 2 ? (old & ~UINT64_C(0xffff)) | (cr0 & 0xffff) : cr0);
+	return EMUL_NEXT;
 }
 
 static int cr_read(struct svm_vcpu *v)
@@ -272,11 +293,12 @@ static int cr_read(struct svm_vcpu *v)
 	uint64_t value = 0;
 	int result = decode(v, &instruction);
 
-	/* To the decoder, SMSW is no instruction. */
-	if (cr == 0 && (result == EMUL_UD || (result == EMUL_NEXT && instruction.kind != DECODE_MOV_CR)))
-		return smsw(v);
 	if (result != EMUL_NEXT)
 		return result;
+	if (cr == 0 && instruction.kind == DECODE_SMSW)
+		return smsw(v, &instruction);
+	if (instruction.kind != DECODE_MOV_CR || instruction.reg != cr)
+		return EMUL_UD;
 	result = emul_mov_from_cr(g, cr, &value);
 	if (result == EMUL_NEXT)
 		guest_set_gpr(g, instruction.rm, value);
@@ -415,6 +437,8 @@ int svm_handle_exit(struct svm_vcpu *v)
 	int result = EMUL_NEXT;
 
 	v->length = 0;
+	if (v->reads_cr0)
+		intercept_cr0_reads(v);
 	svm_collect_vectoring(v);
 	guest_know_instruction(&v->guest, v->vmcb->rip, v->vmcb->rflags, svm_blocking(v));
 	v->injecting.valid = false;

@@ -147,7 +147,13 @@ static uint64_t read_efer(const struct svm_vcpu *v)
 {
 	const uint64_t efer = v->vmcb->efer & ~(EFER_SVME | EFER_LMA);
 
-	return efer & EFER_LME && v->cr0 & CR0_PG ? efer | EFER_LMA : efer;
+	return efer & EFER_LME && v->vmcb->cr0 & CR0_PG ? efer | EFER_LMA : efer;
+}
+
+/* A task switch sets TS without an exit (APM 12.4.3), so the VMCB is asked for all that it holds. */
+static uint64_t read_cr0(const struct svm_vcpu *v)
+{
+	return v->vmcb->cr0 | v->cr0_cache_bits;
 }
 
 uint64_t svm_read_guest_field(struct guest *g, enum guest_field field)
@@ -160,7 +166,7 @@ uint64_t svm_read_guest_field(struct guest *g, enum guest_field field)
 		return read_plain(v, &plain_fields[field]);
 	switch (field) {
 	case G_CR0:
-		return v->cr0;
+		return read_cr0(v);
 	case G_CR4:
 		return v->cr4;
 	case G_EFER:
@@ -185,7 +191,7 @@ void svm_read_mode(struct guest *g)
 
 	field[G_ACCESS + X86VCPU_SEGMENT_CS] = read_access(v, X86VCPU_SEGMENT_CS);
 	field[G_ACCESS + X86VCPU_SEGMENT_SS] = read_access(v, X86VCPU_SEGMENT_SS);
-	field[G_CR0] = v->cr0;
+	field[G_CR0] = read_cr0(v);
 	field[G_CR3] = v->vmcb->cr3;
 	field[G_CR4] = v->cr4;
 	field[G_EFER] = read_efer(v);
@@ -193,17 +199,16 @@ void svm_read_mode(struct guest *g)
 }
 
 /*
- * CD and NW would make the guest's memory uncached, so they stay 0. Every write of CR0 and CR4 exits, so
- * the guest's own values are known; its reads exit where they differ from the CPU's.
+ * CD and NW would make the guest's memory uncached, so they stay 0. Every write of CR0 and CR4 exits but a task
+ * switch's, which leaves CD and NW alone. Reads exit where the guest's value differs from the CPU's.
  */
 static void write_cr0(struct svm_vcpu *v, uint64_t value)
 {
-	const uint64_t real = (value & ~(CR0_CD | CR0_NW)) | CR0_ET;
 	const uint16_t reads = v->vmcb->intercept_cr_read;
 
-	v->cr0 = value;
-	v->vmcb->cr0 = real;
-	v->vmcb->intercept_cr_read = real == value ? reads & ~1u : reads | 1u;
+	v->cr0_cache_bits = value & (CR0_CD | CR0_NW);
+	v->vmcb->cr0 = (value & ~(CR0_CD | CR0_NW)) | CR0_ET;
+	v->vmcb->intercept_cr_read = v->cr0_cache_bits ? reads | 1u : reads & ~1u;
 	v->vmcb->clean &= ~(uint32_t)(CLEAN_CONTROL_REGISTERS | CLEAN_INTERCEPTS);
 }
 

@@ -150,6 +150,7 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	v->injecting.valid = false;
 	v->nmi_blocked = false;
 	v->iret_pending = false;
+	v->reads_cr0 = false;
 	g->valid = 0;
 	g->dirty = 0;
 	g->drs_armed = false;

@@ -25,7 +25,9 @@ struct svm_vcpu {
 	uint32_t nested_levels;
 	bool has_next_rip, has_decode_assists;
 
-	uint64_t cr0, cr4; /* as the guest reads them; the VMCB holds what the CPU runs with */
+	uint64_t cr0_cache_bits; /* CD and NW as the guest has set them; the VMCB's CR0 has the other bits */
+	uint64_t cr4;            /* as the guest reads it; the VMCB holds what the CPU runs with */
+	bool reads_cr0;          /* SMSW is executed with the intercept of reads off, until the next exit */
 
 	struct guest_event injecting;
 	unsigned length;         /* bytes to skip; 0: find out */
