@@ -2,9 +2,11 @@
 """The emulated machines below the example VMM: how each is started, and what its log says when it fails.
 All of them show the VMM's port 0xe9 as their standard output and have the job block in memory."""
 
+import fcntl
 import os
 import re
 import shutil
+import struct
 import subprocess
 
 from guest_image import JOB_ADDRESS
@@ -54,6 +56,10 @@ clock: sync=none, time0=0
         self.default_cpu = default_cpu
         self.reports_triple_faults = reports_triple_faults
 
+    def missing(self):
+        """What this computer lacks for the machine, in words, or None."""
+        return None
+
     def explain(self, line):
         """What is known about a line of trouble, or None."""
         if not self.reports_triple_faults and self.triple_fault.search(line):
@@ -85,12 +91,18 @@ clock: sync=none, time0=0
 
 class Qemu:
     program = "qemu-system-x86_64"
+    # Time passes by instructions, as in Bochs: whatever else this computer does.
+    execution = ("-accel", "tcg", "-icount", "shift=1")
     cpu_help = "qemu-system-x86_64 -cpu help"
     trouble = re.compile(rb"^qemu-system-x86_64: (?!warning: )")
     fatal = re.compile(rb"(?!)")  # it ends by itself
 
     def __init__(self, default_cpu):
         self.default_cpu = default_cpu
+
+    def missing(self):
+        """What this computer lacks for the machine, in words, or None."""
+        return None
 
     def explain(self, _line):
         return None
@@ -105,17 +117,58 @@ class Qemu:
         shutil.copyfile(rom, os.path.join(directory, "vmm.rom"))
         serial = ["-chardev", f"serial,id=in,path={line}", "-device", "isa-serial,index=0,chardev=in"] if line else []
         return [
-            self.program, "-machine", "pc", "-accel", "tcg", "-cpu", cpu, "-smp", str(cpus),
+            self.program, "-machine", "pc", *self.execution, "-cpu", cpu, "-smp", str(cpus),
             "-m", f"{memory}M", "-bios", "vmm.rom",
             "-device", f"loader,file=job,addr={JOB_ADDRESS:#x},force-raw=on",
             "-chardev", "stdio,id=out,signal=off", "-device", "isa-debugcon,iobase=0xe9,chardev=out",
             "-device", "isa-debug-exit,iobase=0xf4",
-            "-icount", "shift=1",  # time goes by instructions, as in Bochs: whatever else this computer does
             "-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot",
         ] + serial
 
 
+class Kvm(Qemu):
+    """This computer's own processor, by KVM's nested virtualization."""
+
+    execution = ("-accel", "kvm")
+    device = "/dev/kvm"
+    GET_SUPPORTED_CPUID = 0xC008AE05  # KVM's API documentation, 4.7
+    ENTRIES = 256
+    ENTRY = struct.Struct("<10I")
+
+    def __init__(self):
+        super().__init__("host")
+
+    def has_cpu(self, model):
+        return model == "host"
+
+    def offers_virtualization(self):
+        """Whether the CPUs that KVM gives to its guests have VT-x or SVM."""
+        table = bytearray(8 + self.ENTRIES * self.ENTRY.size)
+        struct.pack_into("<I", table, 0, self.ENTRIES)
+        with open(self.device, "rb", buffering=0) as kvm:
+            fcntl.ioctl(kvm, self.GET_SUPPORTED_CPUID, table)
+        for i in range(struct.unpack_from("<I", table)[0]):
+            leaf, _, _, _, _, ecx, *_ = self.ENTRY.unpack_from(table, 8 + i * self.ENTRY.size)
+            if (leaf == 1 and ecx & 1 << 5) or (leaf == 0x80000001 and ecx & 1 << 2):
+                return True
+        return False
+
+    def missing(self):
+        if not os.path.exists(self.device):
+            return (f"there is no {self.device}: the processor or the firmware offers no VT-x or SVM, or the module"
+                    " kvm_intel or kvm_amd is not loaded")
+        try:
+            offered = self.offers_virtualization()
+        except OSError as error:
+            return f"{self.device} cannot be used ({error.strerror}); join the group kvm, or run as root"
+        if not offered:
+            return ("KVM gives its guests neither VT-x nor SVM; load kvm_intel or kvm_amd with nested=1, on a computer"
+                    " whose processor has the extension")
+        return None
+
+
 MACHINES = {
+    "kvm": Kvm(),
     "qemu-svm": Qemu("max"),
     "bochs-vmx": Bochs("corei7_skylake_x", reports_triple_faults=True),
     "bochs-svm": Bochs("ryzen", reports_triple_faults=False),

@@ -23,6 +23,8 @@ GUEST_KERNEL=${GUEST_KERNEL:-$(guest_kernel)}
 GUEST_MEMTEST=$CACHE/memtest86+/boot/memtest86+x64.bin
 GUEST_MACH=$CACHE/gnumach/boot/gnumach-1.8-486.gz
 
+HARDWARE_FONT=$CACHE/console-setup/usr/share/consolefonts/Lat15-VGA16.psf.gz
+
 die() {
 	local status=$1
 	shift

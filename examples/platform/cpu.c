@@ -127,6 +127,11 @@ bool platform_use_la57(void)
 	return true;
 }
 
+bool cpu_is_started(void)
+{
+	return started;
+}
+
 static void wait_ticks(uint64_t ticks)
 {
 	const uint64_t begin = rdtsc();

@@ -3,6 +3,7 @@
 #ifndef PLATFORM_INTERNAL_H
 #define PLATFORM_INTERNAL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PLATFORM_CPUS 2u
@@ -51,5 +52,13 @@ struct trap_frame;
 void trap_enter(struct trap_frame *frame);
 
 extern const char rdmsr_safe_insn[], rdmsr_safe_fault[];
+
+/* VMXOFF; nothing where it faults, because the CPU is not in VMX operation. */
+void vmxoff_safe(void);
+extern const char vmxoff_safe_insn[], vmxoff_safe_fault[];
+
+/* leave.c: the end of a supervised run, and what an NMI does then. */
+_Noreturn void platform_leave(bool ok);
+void leave_on_nmi(void);
 
 #endif

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "supervisor.h"
 #include "x86vcpu/host.h"
 
 /* The C program's start: called once, on the boot CPU, on a 64 KiB stack. Does not return. */
@@ -23,11 +24,13 @@ void console_write(const char *text, size_t len);
 /* %s %c %d %u %x %lx %lu %ld %llx %llu %p %%, with width and zero padding. */
 void console_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void console_vprintf(const char *format, va_list args);
+/* The same to any output. */
+void format_text(void (*put)(char c), const char *format, va_list args);
 
 /* ---- The end of a run --------------------------------------------------------------------------- */
 
 /* Ends the machine. `ok`: Bochs by magic breakpoint; otherwise by its shutdown port. QEMU by isa-debug-exit
- * with 0x10 (ok) or 0x11. */
+ * with 0x10 (ok) or 0x11. Returns to the supervisor where there is one. */
 _Noreturn void platform_exit(bool ok);
 
 /* ---- Locks --------------------------------------------------------------------------------------- */
@@ -50,6 +53,8 @@ void frames_init(uint64_t first, uint64_t end);
 uint64_t frame_alloc(uint64_t count, uint64_t align); /* contiguous, not cleared; 0 when there is none */
 void frame_free(uint64_t hpa, uint64_t count);
 uint64_t frames_in_use(void);
+/* Takes [base, base + size) away from the allocator, so far as it has it. */
+void frames_reserve(uint64_t base, uint64_t size);
 extern char platform_image_end[]; /* first byte after bss and stack */
 
 /* ---- Exceptions and interrupts -------------------------------------------------------------------- */
@@ -81,6 +86,7 @@ void trap_dispatch(unsigned vector);
  */
 #define CPU_START_MS 100000u
 bool cpu_start(unsigned id, unsigned wait_ms, void (*entry)(void *), void *arg);
+bool cpu_is_started(void); /* the other CPU */
 unsigned cpu_id(void); /* initial APIC ID of the executing CPU */
 unsigned cpu_index(void); /* number of the executing CPU in the order of start: 0 or 1. current_cpu's answer */
 /* Interrupts CPU `index`, which may wait in cpu_wait_for_interrupt or run a guest. Nothing to do when it is this

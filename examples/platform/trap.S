@@ -55,7 +55,7 @@ trap_common:
 	iretq
 
 /*
- * bool rdmsr_safe(uint32_t msr, uint64_t *value): false where RDMSR faults; trap_enter goes on at
+ * bool rdmsr_safe(uint32_t msr, uint64_t *value): false where RDMSR faults; trap_enter continues at
  * rdmsr_safe_fault then.
  */
 	.globl rdmsr_safe, rdmsr_safe_insn, rdmsr_safe_fault
@@ -70,6 +70,14 @@ rdmsr_safe_insn:
 	ret
 rdmsr_safe_fault:
 	xorl %eax, %eax
+	ret
+
+/* void vmxoff_safe(void) */
+	.globl vmxoff_safe, vmxoff_safe_insn, vmxoff_safe_fault
+vmxoff_safe:
+vmxoff_safe_insn:
+	vmxoff
+vmxoff_safe_fault:
 	ret
 
 	.section .note.GNU-stack, "", @progbits

@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #define IST_STACK_SIZE 8192u
+#define VECTOR_NMI 2u
 
 struct tss {
 	uint32_t reserved0;
@@ -138,14 +139,32 @@ static void acknowledge(unsigned vector)
 		lapic_write(LAPIC_EOI, 0);
 }
 
+/* Instructions that may fault, and where execution continues then. */
+static const struct {
+	const char *instruction, *after;
+} may_fault[] = {
+	{ rdmsr_safe_insn, rdmsr_safe_fault },
+	{ vmxoff_safe_insn, vmxoff_safe_fault },
+};
+
+static bool continue_safely(struct trap_frame *frame)
+{
+	for (size_t i = 0; i < sizeof(may_fault) / sizeof(may_fault[0]); i++)
+		if (frame->rip == (uint64_t)may_fault[i].instruction && frame->vector < 32) {
+			frame->rip = (uint64_t)may_fault[i].after;
+			return true;
+		}
+	return false;
+}
+
 void trap_enter(struct trap_frame *frame)
 {
 	const unsigned vector = frame->vector & 255;
 
-	if (vector == 13 && frame->rip == (uint64_t)rdmsr_safe_insn) {
-		frame->rip = (uint64_t)rdmsr_safe_fault;
+	if (continue_safely(frame))
 		return;
-	}
+	if (vector == VECTOR_NMI)
+		leave_on_nmi();
 	if (handlers[vector])
 		handlers[vector](frame);
 	else if (vector < 32)

@@ -3,6 +3,7 @@
 #include "metal.h"
 
 #define CPUS 2u
+#define CPUID_1_ECX_AVX (1u << 28)
 #define CR4_OSFXSR (UINT64_C(1) << 9)
 #define CR4_OSXSAVE (UINT64_C(1) << 18)
 
@@ -12,7 +13,7 @@ static void *work_arg;
 
 struct x86vcpu_percpu *host_enable(void)
 {
-	const unsigned cpu = cpu_id();
+	const unsigned cpu = cpu_index();
 
 	if (!percpus[cpu]) {
 		CHECK_OK(x86vcpu_percpu_create(&platform_host_ops, NULL, cpu, &percpus[cpu]));
@@ -34,7 +35,9 @@ static void second_cpu_loop(void *arg)
 
 void second_cpu_start(void)
 {
-	CHECK(cpu_start(1, CPU_START_MS, second_cpu_loop, NULL));
+	const struct platform_supervisor *supervisor = platform_supervisor();
+
+	CHECK(cpu_start(supervisor ? supervisor->second_cpu : 1, CPU_START_MS, second_cpu_loop, NULL));
 }
 
 static void enable(void *arg)
@@ -117,6 +120,11 @@ struct host_cpuid host_cpuid(uint32_t leaf, uint32_t subleaf)
 	return r;
 }
 
+const char *host_without_avx(void)
+{
+	return host_cpuid(1, 0).ecx & CPUID_1_ECX_AVX ? NULL : "the CPU lacks AVX";
+}
+
 bool host_vmwrite(uint64_t field, uint64_t value)
 {
 	bool failed;
@@ -175,7 +183,7 @@ static void save_fpu(struct host_snapshot *s)
 {
 	/* FXSAVE's image: FCW at 0, MXCSR at 24, XMM0 to XMM15 from 160 on. */
 	static uint8_t image[2][512] __attribute__((aligned(16)));
-	uint8_t *p = image[cpu_id()];
+	uint8_t *p = image[cpu_index()];
 
 	if (!(host_cr4() & CR4_OSFXSR))
 		return;

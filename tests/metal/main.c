@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finds the test that the job block names, and runs it. */
+/* Finds the test that the job block names, or the supervisor's one, and runs it. */
 #include "metal.h"
+#include "supervised.h"
 
 /* Where tests/metal/run has the machine put the block; the machine has 64 MiB. */
 #define JOB_ADDRESS 0x03ff0000u
@@ -27,16 +28,22 @@ static const struct metal_test *find_test(const char *name)
 	return NULL;
 }
 
-_Noreturn void platform_main(void)
+static const struct metal_test *test_of_job(void)
 {
 	struct job *job = (struct job *)(uintptr_t)JOB_ADDRESS;
-	const struct metal_test *test = NULL;
+
+	if (job->magic != JOB_MAGIC)
+		return NULL;
+	job->name[sizeof(job->name) - 1] = '\0';
+	return find_test(job->name);
+}
+
+_Noreturn void platform_main(void)
+{
+	const struct metal_test *test;
 
 	frames_init((uint64_t)platform_image_end, MEMORY_TOP);
-	if (job->magic == JOB_MAGIC) {
-		job->name[sizeof(job->name) - 1] = '\0';
-		test = find_test(job->name);
-	}
+	test = platform_supervisor() ? supervised_test(metal_tests_begin, metal_tests_end) : test_of_job();
 	if (!test) {
 		console_printf("metal: no such test\n");
 		platform_exit(false);

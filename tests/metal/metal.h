@@ -22,7 +22,9 @@ struct metal_test {
 	uint32_t cpus;
 	uint32_t fails; /* 1: the test must fail; for tests of the frame itself */
 	uint32_t vendor;
-	uint32_t reserved;
+	uint32_t fresh; /* 1: needs a machine in which nothing has run since its reset */
+	/* The reason why the CPU cannot run it, or NULL. NULL itself: every CPU of the vendor can. */
+	const char *(*cannot)(void);
 };
 
 /* For tests of what only VT-x, or only SVM, has. */
@@ -109,6 +111,8 @@ static inline void host_set_cr4(uint64_t v) { __asm__ volatile("movq %0, %%cr4" 
 
 struct host_cpuid { uint32_t eax, ebx, ecx, edx; };
 struct host_cpuid host_cpuid(uint32_t leaf, uint32_t subleaf);
+/* For metal_test.cannot. */
+const char *host_without_avx(void);
 
 /* The current VMCS, which is the bound vCPU's. False: VMfail. */
 bool host_vmwrite(uint64_t field, uint64_t value);

@@ -25,8 +25,8 @@ METAL_TEST(host_unchanged, "self.snapshot_sees_a_change", .fails = 1)
 
 METAL_TEST(second_cpu, "self.second_cpu", .cpus = 2)
 {
-	CHECK(!cpu_start(7, 50, NULL, NULL));
-	CHECK_EQ(cpu_id(), 0);
+	CHECK(!cpu_start(0xfe, 50, NULL, NULL));
+	CHECK_EQ(cpu_index(), 0);
 }
 
 METAL_TEST(frames, "self.frames")

@@ -291,7 +291,8 @@ GUEST_CODE_BLOB(ymm_code, 64,
 	"mov %cr4, %rax; bts $18, %rax; mov %rax, %cr4; xor %ecx, %ecx; xor %edx, %edx; mov $7, %eax; xsetbv;"
 	"vmovdqu 0x12000, %ymm5; mov $1, %eax; vmcall; 1: vmovdqu %ymm5, 0x12040; mov $2, %eax; vmcall; jmp 1b");
 
-METAL_TEST(ymm, "state.ymm_registers_survive_another_guest", .models = "corei7_skylake_x corei7_haswell_4770")
+METAL_TEST(ymm, "state.ymm_registers_survive_another_guest", .models = "corei7_skylake_x corei7_haswell_4770",
+	   .cannot = host_without_avx)
 {
 	guest_boot(&g, GUEST_LONG, &ymm_code);
 	for (unsigned i = 0; i < 4; i++)
@@ -319,7 +320,8 @@ static void host_xsetbv(uint32_t value)
 }
 
 /* The host has had its upper halves of YMM5 in use, and has turned AVX off; the guest turns it on in the midst of a run. */
-METAL_TEST(ymm_later, "state.ymm_registers_enabled_later_are_empty", .models = "corei7_skylake_x corei7_haswell_4770")
+METAL_TEST(ymm_later, "state.ymm_registers_enabled_later_are_empty", .models = "corei7_skylake_x corei7_haswell_4770",
+	   .cannot = host_without_avx)
 {
 	static const uint64_t hosts[4] = {1, 2, 3, 4};
 	uint64_t now[4];
@@ -354,7 +356,8 @@ static void boot_keeping(struct guest *guest, uint32_t id, const struct guest_co
 	guest_start(guest, GUEST_LONG, code);
 }
 
-METAL_TEST(kept_ymm, "state.kept_registers_are_exchanged_for_another_guests", .models = "corei7_skylake_x corei7_haswell_4770")
+METAL_TEST(kept_ymm, "state.kept_registers_are_exchanged_for_another_guests", .models = "corei7_skylake_x corei7_haswell_4770",
+	   .cannot = host_without_avx)
 {
 	boot_keeping(&g, 0, &ymm_code);
 	for (unsigned i = 0; i < 4; i++)
