@@ -390,6 +390,23 @@ METAL_TEST(host_mce, "vmcs.machine_check_enable_is_the_hosts", .vendor = METAL_V
 	}
 }
 
+/* The same on SVM, whose VMCB holds the guest's CR4 at offset 548H. */
+METAL_TEST(host_mce_svm, "svm.machine_check_enable_follows_the_host", .vendor = METAL_SVM)
+{
+	const volatile uint64_t *vmcb;
+	struct x86vcpu_state state;
+
+	guest_boot(&g, GUEST_LONG, &call_code);
+	vmcb = (const uint64_t *)x86vcpu_structure_hpa(g.vcpu);
+	for (unsigned i = 0; i < 4; i++) {
+		host_set_cr4((host_cr4() & ~CR4_MCE) | (i & 1 ? CR4_MCE : 0));
+		guest_run_call(&g, 1);
+		CHECK_EQ(vmcb[0x548 / 8] & CR4_MCE, host_cr4() & CR4_MCE);
+		guest_state(&g, &state);
+		CHECK_EQ(state.cr4 & CR4_MCE, 0);
+	}
+}
+
 /* V-10: what an NMI right after the exit pushes goes to the caller's stack. */
 METAL_TEST(host_rsp, "vmcs.host_rsp_is_the_callers_stack", .vendor = METAL_VMX)
 {

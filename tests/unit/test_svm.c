@@ -138,6 +138,40 @@ START_TEST(machine_check_enable_is_the_hosts)
 }
 END_TEST
 
+/* The host may change it between two runs. */
+START_TEST(machine_check_enable_follows_the_host)
+{
+	machine_start(0);
+	guest_set(&vcpu.guest, G_CR4, 0x60);
+	machine_run(NULL, 0);
+	ck_assert_uint_eq(entries[0].cr4, 0x20);
+	fake_cpu.cr4 |= 0x40;
+	machine_run(NULL, 0);
+	ck_assert_uint_eq(entries[0].cr4, 0x60);
+	ck_assert_uint_eq(entries[0].clean & BIT(5), 0); /* CR0, CR3, CR4, EFER */
+	fake_cpu.cr4 &= ~UINT64_C(0x40);
+	machine_run(NULL, 0);
+	ck_assert_uint_eq(entries[0].cr4, 0x20);
+	ck_assert_uint_eq(guest_get(&vcpu.guest, G_CR4), 0x60);
+}
+END_TEST
+
+/* CR4.FRED: emul/host_mode.c. The guest goes on when the host has left that mode. */
+START_TEST(mode_of_the_host_is_checked_at_each_run)
+{
+	machine_start(0);
+	machine_run(NULL, 0);
+	fake_cpu.cr4 |= BIT(32);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(machine_run_vcpu(&vcpu, NULL, 0), X86VCPU_ERR_UNSUPPORTED);
+		ck_assert_uint_eq(entry_count, 0);
+	}
+	fake_cpu.cr4 &= ~BIT(32);
+	machine_run(NULL, 0);
+	ck_assert_uint_eq(entry_count, 1);
+}
+END_TEST
+
 START_TEST(efer_svme_is_not_shown)
 {
 	machine_start_long(0);
@@ -499,6 +533,8 @@ static TCase *registers_case(void)
 	tcase_add_loop_test(tcase, clts_and_lmsw_are_decoded, 0, 2 * COUNT(cr0_writes));
 	tcase_add_test(tcase, cache_disable_is_shadowed);
 	tcase_add_loop_test(tcase, machine_check_enable_is_the_hosts, 0, 4);
+	tcase_add_test(tcase, machine_check_enable_follows_the_host);
+	tcase_add_test(tcase, mode_of_the_host_is_checked_at_each_run);
 	tcase_add_test(tcase, efer_svme_is_not_shown);
 	tcase_add_loop_test(tcase, access_rights_are_packed, 0, COUNT(packed));
 	tcase_add_test(tcase, unusable_is_not_present);

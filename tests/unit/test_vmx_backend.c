@@ -432,6 +432,22 @@ START_TEST(unknown_exit_is_an_error)
 END_TEST
 
 /* V-06, C-05b */
+/* CR4.FRED: emul/host_mode.c. The guest goes on when the host has left that mode. */
+START_TEST(mode_of_the_host_is_checked_at_each_run)
+{
+	start();
+	ck_assert_int_eq(run_with(NULL, 0), 0);
+	fake_cpu.cr4 |= BIT(32);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(run_with(NULL, 0), X86VCPU_ERR_UNSUPPORTED);
+		ck_assert_uint_eq(entry_count, 0);
+	}
+	fake_cpu.cr4 &= ~BIT(32);
+	ck_assert_int_eq(run_with(NULL, 0), 0);
+	ck_assert_uint_eq(entry_count, 1);
+}
+END_TEST
+
 START_TEST(nmi_and_machine_check_reach_the_host)
 {
 	const uint32_t info = _i ? 3 << 8 | 18 : 2 << 8 | 2;
@@ -572,6 +588,7 @@ static TCase *exits_case(void)
 
 	tcase_add_loop_test(tcase, instruction_is_refused_or_skipped, 0, COUNT(refused));
 	tcase_add_loop_test(tcase, unknown_exit_is_an_error, 0, COUNT(unknown));
+	tcase_add_test(tcase, mode_of_the_host_is_checked_at_each_run);
 	tcase_add_loop_test(tcase, nmi_and_machine_check_reach_the_host, 0, 2);
 	tcase_add_test(tcase, machine_check_during_entry_reaches_the_host);
 	tcase_add_loop_test(tcase, fault_of_iret_blocks_nmis_again, 0, COUNT(irets));

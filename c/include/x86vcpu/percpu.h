@@ -79,7 +79,8 @@ int32_t x86vcpu_percpu_is_enabled(const struct x86vcpu_percpu *percpu);
  * INVALID_INPUT          percpu is NULL
  * RESOURCE_BUSY          already on, through this state, another one, or another hypervisor
  * UNSUPPORTED            the CPU lacks the extension, or part of it that the library needs (EPT,
- *                        unrestricted guest, ...); the log says what
+ *                        unrestricted guest, ...), or the host is in a mode that no guest can run under
+ *                        (x86vcpu_bind lists them); the log says what
  * FIRMWARE_DISABLED      locked off by firmware
  * INVALID_DATA           CPU claims both extensions
  * BAD_STATE              a host CR0 or CR4 bit must be 0 in VMX operation, or VMXON failed

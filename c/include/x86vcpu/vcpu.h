@@ -188,7 +188,10 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
  * IA32_DEBUGCTL, IA32_XSS, IA32_TSC_AUX, the SYSCALL and SYSENTER MSRs. It may change CR0, CR3, CR4, XCR0, the
  * debug registers and IA32_KERNEL_GS_BASE between runs; XCR0 and the last not with X86VCPU_SETUP_KEEP_CONTEXT.
  * 0; INVALID_INPUT; BAD_STATE: not set up, or the extension is off here; RESOURCE_BUSY: bound already; UNSUPPORTED:
- * (SVM) the nested tables have another number of levels than the host's CR4.LA57 asks for, which the log says.
+ * the CPU is in a mode of the host's that no guest can run under, which the log names: CR4.FRED set, CR4.OSXSAVE or
+ * CR4.OSFXSR clear, shadow stacks for the supervisor, indirect-branch tracking with a library that is built without it,
+ * (VT-x) IA32_PEBS_ENABLE not 0 (asked with host_ops.read_msr), (SVM) EFER.NXE clear, a first entry of IA32_PAT that is
+ * not WB, or another number of levels of the nested tables than CR4.LA57 asks for.
  */
 int32_t x86vcpu_bind(struct x86vcpu *vcpu);
 
@@ -224,8 +227,8 @@ int32_t x86vcpu_unbind(struct x86vcpu *vcpu);
  * INVALID_INPUT   NULL
  * BAD_STATE       not bound here, IRQs on, or the vCPU shut down (SYSTEM_DOWN) and was not set up anew
  * UNSUPPORTED     the guest did something that the library does not know how to go on from (a task
- *                 switch, an unknown exit), or (SVM) the host's CR4.LA57 has changed since bind; the guest's state is
- *                 unchanged, *exit is kind NOTHING
+ *                 switch, an unknown exit), or the host's CR4 has changed since bind to a value with which bind would
+ *                 refuse; the guest's state is unchanged, *exit is kind NOTHING
  * INVALID_DATA    the nested tables are malformed (EPT misconfiguration), or hardware reports nonsense
  */
 int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit);

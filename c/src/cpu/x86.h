@@ -107,6 +107,7 @@
 #define CR4_CET (UINT64_C(1) << 23)
 #define CR4_PKS (UINT64_C(1) << 24)
 #define CR4_UINTR (UINT64_C(1) << 25)
+#define CR4_FRED (UINT64_C(1) << 32)
 
 #define EFER_SCE (UINT64_C(1) << 0)
 #define EFER_LME (UINT64_C(1) << 8)
@@ -310,6 +311,7 @@
 #define CPUID_7_EDX_AVX512_VP2INTERSECT (1u << 8)
 #define CPUID_7_EDX_MD_CLEAR (1u << 10)
 #define CPUID_7_EDX_SERIALIZE (1u << 14)
+#define CPUID_7_EDX_CET_IBT (1u << 20)
 #define CPUID_7_EDX_AVX512_FP16 (1u << 23)
 
 #define CPUID_7_1_EAX_AVX_VNNI (1u << 4)

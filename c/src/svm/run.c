@@ -4,6 +4,7 @@
 #include "cpu/switch.h"
 #include "cpu/x86.h"
 #include "emul/finish.h"
+#include "emul/host_mode.h"
 #include "emul/log.h"
 #include "emul/slice.h"
 #include "svm/svm.h"
@@ -181,6 +182,38 @@ void svm_use_debug_registers(struct svm_vcpu *v)
 	v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
 }
 
+/*
+ * With a level too many the walk ends in guest memory, whose contents are then nested page-table entries: the guest
+ * could map all of the host's memory.
+ */
+static int32_t check_nested_levels(const struct svm_vcpu *v)
+{
+	const struct guest *g = &v->guest;
+
+	if (v->nested_levels == svm_nested_levels())
+		return X86VCPU_OK;
+	LOG(g->host, g->ctx, LOG_ERROR, v->nested_levels == 4
+		    ? "SVM: the host has CR4.LA57 set, so the nested tables need 5 levels and have 4"
+		    : "SVM: the host has CR4.LA57 clear, so the nested tables need 4 levels and have 5");
+	return X86VCPU_ERR_UNSUPPORTED;
+}
+
+/* The host may have changed its CR4 since the last run. Machine checks are the host's, so CR4.MCE is too. */
+static int32_t update_host_cr4(struct svm_vcpu *v, uint64_t cr4)
+{
+	struct guest *g = &v->guest;
+	int32_t status = host_mode_check_cr4(g->host, g->ctx, X86VCPU_EXTENSION_SVM, cr4);
+
+	if (!status)
+		status = check_nested_levels(v);
+	if (status)
+		return status;
+	v->host_cr4 = cr4;
+	if ((v->vmcb->cr4 ^ cr4) & CR4_MCE)
+		guest_set(g, G_CR4, guest_get(g, G_CR4));
+	return X86VCPU_OK;
+}
+
 /* VMRUN loads the guest's DR6 and DR7; #VMEXIT leaves the former and clears the latter (APM 15.6). */
 static void begin(struct svm_vcpu *v)
 {
@@ -218,30 +251,14 @@ static void end(struct svm_vcpu *v)
 		insn_write_dr7(v->host_dr7);
 }
 
-/*
- * With a level too many the walk ends in guest memory, whose contents are then nested page-table entries: the guest
- * could map all of the host's memory.
- */
-static int32_t check_nested_levels(const struct svm_vcpu *v)
-{
-	const struct guest *g = &v->guest;
-
-	if (v->nested_levels == svm_nested_levels())
-		return X86VCPU_OK;
-	LOG(g->host, g->ctx, LOG_ERROR, v->nested_levels == 4
-		    ? "SVM: the host has CR4.LA57 set, so the nested tables need 5 levels and have 4"
-		    : "SVM: the host has CR4.LA57 clear, so the nested tables need 4 levels and have 5");
-	return X86VCPU_ERR_UNSUPPORTED;
-}
-
 int32_t svm_run(struct guest *g)
 {
 	struct svm_vcpu *v = svm_of(g);
-	int result;
+	const uint64_t cr4 = insn_read_cr4();
+	int result = cr4 == v->host_cr4 ? X86VCPU_OK : update_host_cr4(v, cr4);
 
-	/* Nothing keeps a host from another paging mode between two runs. */
-	if (v->nested_levels != svm_nested_levels())
-		return check_nested_levels(v);
+	if (result)
+		return result;
 	if (!slice_begin(g, insn_rdtsc())) {
 		slice_report(g);
 		return X86VCPU_OK;
@@ -265,6 +282,7 @@ int32_t svm_bind(struct guest *g, struct backend_cpu *cpu)
 	v->cpu = cpu;
 	context_bind(g);
 	v->vmcb->clean = 0; /* another CPU may have changed it since */
+	v->host_cr4 = 0;    /* the first run takes notice of this CPU's */
 	g->valid = 0;
 	return X86VCPU_OK;
 }

@@ -46,6 +46,7 @@ struct svm_vcpu {
 		uint16_t ds, es, fs, gs;
 	} host_segments;
 	uint64_t host_dr6, host_dr7;
+	uint64_t host_cr4; /* at the last run; 0: none since bind */
 };
 
 static inline struct svm_vcpu *svm_of(struct guest *g)

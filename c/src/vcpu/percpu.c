@@ -8,6 +8,7 @@
 #include "cpu/insn.h"
 #include "cpu/libc.h"
 #include "cpu/x86.h"
+#include "emul/host_mode.h"
 #include "svm/svm.h"
 #include "vmx/vmx.h"
 #include "x86vcpu/status.h"
@@ -285,6 +286,16 @@ int32_t x86vcpu_percpu_is_enabled(const struct x86vcpu_percpu *percpu)
 	return percpu && percpu->enabled;
 }
 
+/* What enable itself puts right is no reason to refuse. */
+static int32_t check_mode(const struct backend_cpu *cpu, uint32_t extension)
+{
+	struct host_mode mode;
+
+	host_mode_read(cpu->host, cpu->ctx, &mode);
+	host_mode_assume_enabled(&mode);
+	return host_mode_check(cpu->host, cpu->ctx, extension, &mode);
+}
+
 int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
 {
 	const struct backend *backend;
@@ -297,6 +308,8 @@ int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
 	status = choose_backend(&backend);
 	if (!status && backend_in_use() && backend_in_use() != backend)
 		status = X86VCPU_ERR_UNSUPPORTED;
+	if (!status)
+		status = check_mode(&percpu->cpu, backend->extension);
 	percpu->cpu.tag_generation =
 		__atomic_add_fetch(&generations, GENERATIONS_OF_AN_ENABLE, __ATOMIC_RELAXED);
 	if (!status)

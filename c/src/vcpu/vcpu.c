@@ -9,6 +9,7 @@
 #include "cpu/insn.h"
 #include "cpu/libc.h"
 #include "cpu/x86.h"
+#include "emul/host_mode.h"
 #include "emul/mmio.h"
 #include "emul/pio.h"
 #include "emul/reset.h"
@@ -370,6 +371,14 @@ int32_t vcpu_enter_whole(struct x86vcpu *vcpu)
 	return status;
 }
 
+static int32_t check_host_mode(const struct x86vcpu *vcpu)
+{
+	struct host_mode mode;
+
+	host_mode_read(vcpu->ops, vcpu->ctx, &mode);
+	return host_mode_check(vcpu->ops, vcpu->ctx, vcpu->backend->extension, &mode);
+}
+
 int32_t x86vcpu_bind(struct x86vcpu *vcpu)
 {
 	struct x86vcpu_percpu *percpu;
@@ -385,7 +394,9 @@ int32_t x86vcpu_bind(struct x86vcpu *vcpu)
 	/* It reads the host's. */
 	unload(percpu);
 	percpu->current = NULL;
-	status = vcpu->backend->bind(vcpu->guest, &percpu->cpu);
+	status = check_host_mode(vcpu);
+	if (!status)
+		status = vcpu->backend->bind(vcpu->guest, &percpu->cpu);
 	if (status)
 		return status;
 	vcpu->percpu = percpu;

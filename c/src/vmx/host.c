@@ -6,6 +6,7 @@
  */
 #include "cpu/insn.h"
 #include "cpu/x86.h"
+#include "emul/host_mode.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 #include "x86vcpu/msr.h"
@@ -117,8 +118,25 @@ void vmx_write_host_state(struct vmx_vcpu *v)
 	v->host_written = true;
 }
 
+static int32_t update_cr4(struct vmx_vcpu *v, uint64_t cr4)
+{
+	const struct guest *g = &v->guest;
+	const int32_t status = host_mode_check_cr4(g->host, g->ctx, X86VCPU_EXTENSION_VMX, cr4);
+
+	if (status)
+		return status;
+	v->host.cr4 = cr4;
+	vmcs_writen(VMCS_HOST_CR4, cr4);
+	/* Machine checks are the host's while the guest runs, so CR4.MCE is too. */
+	if ((cr4 & CR4_MCE) != (v->cr4_host & CR4_MCE)) {
+		v->cr4_host = CR4_VMXE | (cr4 & CR4_MCE);
+		guest_set(&v->guest, G_CR4, guest_get(&v->guest, G_CR4));
+	}
+	return X86VCPU_OK;
+}
+
 /* A scheduler may have moved us to another address space since bind. CR0.TS: emul/context.c. */
-void vmx_update_host_crs(struct vmx_vcpu *v)
+int32_t vmx_update_host_crs(struct vmx_vcpu *v)
 {
 	const uint64_t cr0 = insn_read_cr0() & ~CR0_TS, cr3 = insn_read_cr3(), cr4 = insn_read_cr4();
 	struct vmx_host *host = &v->host;
@@ -131,15 +149,7 @@ void vmx_update_host_crs(struct vmx_vcpu *v)
 		host->cr3 = cr3;
 		vmcs_writen(VMCS_HOST_CR3, cr3);
 	}
-	if (cr4 == host->cr4)
-		return;
-	host->cr4 = cr4;
-	vmcs_writen(VMCS_HOST_CR4, cr4);
-	/* Machine checks are the host's while the guest runs, so CR4.MCE is too. */
-	if ((cr4 & CR4_MCE) != (v->cr4_host & CR4_MCE)) {
-		v->cr4_host = CR4_VMXE | (cr4 & CR4_MCE);
-		guest_set(&v->guest, G_CR4, guest_get(&v->guest, G_CR4));
-	}
+	return cr4 == host->cr4 ? X86VCPU_OK : update_cr4(v, cr4);
 }
 
 /* ---- MSRs that SYSCALL and SWAPGS use ------------------------------------------------------------- */

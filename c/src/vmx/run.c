@@ -140,12 +140,14 @@ int32_t vmx_run(struct guest *g)
 		slice_report(g);
 		return X86VCPU_OK;
 	}
+	result = vmx_update_host_crs(v);
+	if (result)
+		return result;
 	v->acknowledged = -1;
 	arm_timer(v, ticks);
 	/* Another vCPU on this CPU may have begun a new generation of tags. */
 	if (v->tag_generation != v->cpu_tagged->tag_generation)
 		vmx_claim_tlb(v, v->cpu_tagged);
-	vmx_update_host_crs(v);
 	vmx_load_context(v);
 	result = loop(v);
 	vmx_store_context(v);

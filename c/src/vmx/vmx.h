@@ -109,7 +109,8 @@ int32_t vmx_bind(struct guest *g, struct backend_cpu *cpu);
 void vmx_unbind(struct guest *g);
 void vmx_claim_tlb(struct vmx_vcpu *v, struct backend_cpu *cpu);
 void vmx_write_host_state(struct vmx_vcpu *v);
-void vmx_update_host_crs(struct vmx_vcpu *v);
+/* At the beginning of a run. 0; UNSUPPORTED: see emul/host_mode.h. */
+int32_t vmx_update_host_crs(struct vmx_vcpu *v);
 void vmx_unload(struct guest *g);
 void vmx_load_context(struct vmx_vcpu *v);
 void vmx_store_context(struct vmx_vcpu *v);

@@ -56,6 +56,16 @@ const ELSEWHERE: &[Elsewhere] = &[
         "nested.addresses_end_with_the_cpus_width",
     ),
     elsewhere(
+        "C-70",
+        "the model's host is in none of these modes",
+        "host_mode: mode_is_accepted_or_named",
+    ),
+    elsewhere(
+        "S-50",
+        "the model's host does not change its CR4",
+        "svm.machine_check_enable_follows_the_host",
+    ),
+    elsewhere(
         "V-04f",
         "CLTS, LMSW and MOV to CR3 and CR8 do not exit with the crate's controls",
         "vmx_tables: decodes_cr_access",
