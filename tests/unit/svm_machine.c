@@ -138,6 +138,7 @@ void machine_start(uint32_t features)
 	memset(&fake_cpu, 0, sizeof(fake_cpu));
 	memset(memory, 0, sizeof(memory));
 	pool_used = serviced = 0;
+	machine_guest = NULL;
 	svm_features = features;
 	asids = asids ? asids : 0x8000;
 	fake_cpu.cr0 = 0x80010033;
