@@ -38,7 +38,7 @@ pub struct x86vcpu_apic_state {
     pub timer_remaining: u64,
     pub registers: [u32; 64],
     pub waits_for_sipi: u32,
-    pub nmi_pending: u32,
+    pub reserved2: u32,
     pub errors: u32,
     pub reserved: u32,
 }

@@ -607,3 +607,15 @@ METAL_TEST(page_fault, "event.guest_page_fault_leaves_the_hosts_cr2")
 	cr2 = state.cr2;
 	CHECK_EQ(cr2, 0x13008);
 }
+
+GUEST_CODE_BLOB(instead_code, 64, "mov $0x12345, %ecx; .globl instead_at; instead_at: rdmsr; nop; nop; hlt");
+extern const uint8_t instead_at[];
+
+METAL_TEST(exception_instead, "event.exception_instead_of_an_answer_to_an_msr_exit")
+{
+	guest_boot(&g, GUEST_LONG, &instead_code);
+	guest_run_until(&g, X86VCPU_EXIT_MSR_READ);
+	CHECK_OK(x86vcpu_inject_exception(g.vcpu, 13, 1, 0));
+	CHECK_STATUS(x86vcpu_complete_read(g.vcpu, 0), X86VCPU_ERR_BAD_STATE);
+	guest_run_trap(&g, 13, 0, guest_label(&instead_code, instead_at));
+}

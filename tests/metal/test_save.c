@@ -259,3 +259,68 @@ METAL_TEST(bad_calls, "save.calls_that_cannot_be_are_refused")
 	CHECK_STATUS(x86vcpu_get_msr(g.vcpu, 0x277, &value), X86VCPU_ERR_BAD_STATE);
 	CHECK_STATUS(x86vcpu_set_msr(g.vcpu, 0x277, value), X86VCPU_ERR_BAD_STATE);
 }
+
+GUEST_CODE_BLOB(software_code, 64, "mov $1, %eax; vmcall; 1: jmp 1b");
+
+/* The CPU takes up the delivery where it was cut short: the guest returns behind the instruction. */
+static void take_up(uint32_t type, uint32_t vector, uint32_t length)
+{
+	struct x86vcpu_events events = {.size = sizeof(events)};
+	struct x86vcpu_state state;
+
+	guest_boot(&g, GUEST_LONG, &software_code);
+	guest_run_call(&g, 1);
+	guest_state(&g, &state);
+	CHECK_OK(x86vcpu_get_events(g.vcpu, &events));
+	events.delivery = (struct x86vcpu_event){.valid = 1, .type = type, .vector = vector, .length = length};
+	CHECK_OK(x86vcpu_set_events(g.vcpu, &events));
+	guest_run_trap(&g, vector, 0, state.rip + length);
+}
+
+METAL_TEST(int_n, "save.delivery_of_int_n_goes_on",
+	   .bochs_svm_gap = "announces next-RIP saving, and returns to RIP after an injected INT n, INT3 or INTO")
+{
+	take_up(4, 0x80, 2);
+}
+
+METAL_TEST(int3, "save.delivery_of_int3_goes_on",
+	   .bochs_svm_gap = "announces next-RIP saving, and returns to RIP after an injected INT n, INT3 or INTO")
+{
+	take_up(6, 3, 1);
+}
+
+METAL_TEST(int1, "save.delivery_of_int1_goes_on")
+{
+	take_up(5, 1, 1);
+}
+
+/* What is accepted goes in; the rest is refused. */
+METAL_TEST(every_exception, "save.every_exception_goes_in_or_is_refused")
+{
+	for (uint32_t vector = 0; vector < 32; vector++) {
+		const uint32_t code = vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21;
+		int32_t status;
+
+		guest_boot(&g, GUEST_LONG, &software_code);
+		guest_run_call(&g, 1);
+		status = x86vcpu_inject_exception(g.vcpu, vector, code, 0);
+		if (!status)
+			guest_run_trap(&g, vector, 0, 0);
+		else
+			CHECK_STATUS(status, X86VCPU_ERR_INVALID_INPUT);
+		guest_destroy(&g);
+	}
+}
+
+METAL_TEST(nmi_pin, "save.nmi_pin_is_in_the_events")
+{
+	struct x86vcpu_events events = {.size = sizeof(events)};
+
+	guest_init(&g, 0);
+	g.config.flags = X86VCPU_SETUP_NO_LOCAL_APIC;
+	guest_start(&g, GUEST_LONG, &software_code);
+	guest_run_call(&g, 1);
+	CHECK_OK(x86vcpu_set_lint(g.vcpu, 1, 1));
+	CHECK_OK(x86vcpu_get_events(g.vcpu, &events));
+	CHECK_EQ(events.nmi_pending, 1);
+}

@@ -40,17 +40,29 @@ static const char *check_long_mode(const struct vmcb *b)
 	return NULL;
 }
 
-static const char *check_event(uint64_t event)
+/* APM 15.20: what is no exception, and what the guest's mode does not have. */
+static const char *check_exception(const struct vmcb *b, uint32_t vector)
 {
+	const uint32_t exceptions = 0x702f7dfb; /* APM table 8-1 */
+	const bool mode64 = b->efer & EFER_LMA && b->cs.attributes & 0x200;
+
+	if (vector > 31 || !(exceptions >> vector & 1))
+		return "injected event: vector of an exception";
+	if (mode64 && (vector == VECTOR_BR || vector == VECTOR_OF))
+		return "injected event: impossible in 64-bit mode";
+	return NULL;
+}
+
+static const char *check_event(const struct vmcb *b)
+{
+	const uint64_t event = b->event_injection;
 	const uint32_t type = event >> EVENT_TYPE_SHIFT & 7, vector = event & 0xff;
 
 	if (!(event & EVENT_VALID))
 		return NULL;
 	if (type != 0 && type != 2 && type != 3 && type != 4)
 		return "injected event: type";
-	if (type == 3 && (vector == VECTOR_NMI || vector > 31))
-		return "injected event: vector of an exception";
-	return NULL;
+	return type == 3 ? check_exception(b, vector) : NULL;
 }
 
 static const char *check_pat(uint64_t pat)
@@ -91,7 +103,7 @@ const char *svm_check_entry(const struct vmcb *b)
 	if (!failed)
 		failed = check_controls(b);
 	if (!failed)
-		failed = check_event(b->event_injection);
+		failed = check_event(b);
 	if (failed)
 		complain("VMRUN: %s", failed);
 	/* Legal, and a disaster for whoever shares the caches. */

@@ -722,6 +722,14 @@ static const struct guest_view view = {get, set, window, exits, stop};
 
 /* ---- VMRUN ------------------------------------------------------------------------------------------------------------------------ */
 
+/* INT n, #BP and #OF return to the next RIP (APM 15.20). The model's guest returns immediately. */
+static bool pushes_next_rip(uint64_t event)
+{
+	const uint32_t type = event >> EVENT_TYPE_SHIFT & 7, vector = event & 0xff;
+
+	return type == 4 || (type == 3 && (vector == VECTOR_BP || vector == VECTOR_OF));
+}
+
 static bool deliver(uint64_t event)
 {
 	const bool has_code = event & EVENT_ERROR_CODE;
@@ -740,6 +748,8 @@ static bool deliver(uint64_t event)
 		vmcb->exit_int_info = event;
 		return true;
 	}
+	if (has(MODEL_NRIPS) && pushes_next_rip(event))
+		vmcb->rip = vmcb->next_rip;
 	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
 	guest_injected(event >> EVENT_TYPE_SHIFT & 7, event & 0xff, vmcb->rflags);
 	vmcb->rflags &= ~RFLAGS_RF; /* pushed, and cleared (APM 8.9.3) */

@@ -872,6 +872,9 @@ static bool deliver(void)
 		return true;
 	}
 	set_field(VMCS_GUEST_INTERRUPTIBILITY, field(VMCS_GUEST_INTERRUPTIBILITY) & ~UINT64_C(3));
+	/* Software events return to the end of their instruction (SDM 27.6.1.1). The model's guest returns immediately. */
+	if ((info >> 8 & 7) >= 4)
+		set_field(VMCS_GUEST_RIP, field(VMCS_GUEST_RIP) + field(VMCS_ENTRY_INSTRUCTION_LENGTH));
 	guest_injected(info >> 8 & 7, info & 0xff, field(VMCS_GUEST_RFLAGS));
 	set_field(VMCS_GUEST_RFLAGS, field(VMCS_GUEST_RFLAGS) & ~RFLAGS_RF); /* pushed, and cleared */
 	guest_took(info >> 8 & 7, info & 0xff, info & BIT(11), (uint32_t)field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));

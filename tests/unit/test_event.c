@@ -283,7 +283,7 @@ END_TEST
 /* SDM 18.3.1.1. Faults are all but #DB, NMI, #BP, #OF, #DF and #MC. */
 START_TEST(fault_pushes_rf)
 {
-	struct guest *g = guest_in(FIXTURE_LONG);
+	struct guest *g = guest_in(FIXTURE_COMPATIBILITY);
 	const bool fault = _i != 1 && _i != 2 && _i != 3 && _i != 4 && _i != 8 && _i != 18;
 
 	guest_raise(g, (uint8_t)_i, guest_has_error_code((uint32_t)_i), 0);

@@ -157,7 +157,7 @@ START_TEST(second_exception)
 	struct guest_event first = event_of(GUEST_EVENT_EXCEPTION, (unsigned)_i);
 
 	for (unsigned second = 0; second < 32; second++) {
-		struct guest *g = guest_in(FIXTURE_LONG);
+		struct guest *g = guest_in(FIXTURE_COMPATIBILITY);
 		enum outcome outcome;
 
 		if (second == VECTOR_DF)
@@ -167,7 +167,7 @@ START_TEST(second_exception)
 		raise_exception(g, second, 0x55);
 		assert_outcome(g, outcome, second);
 
-		g = guest_in(FIXTURE_LONG);
+		g = guest_in(FIXTURE_COMPATIBILITY);
 		guest_reinject(g, first);
 		raise_exception(g, second, 0x55);
 		assert_outcome(g, outcome, second);

@@ -576,7 +576,7 @@ START_TEST(state_that_no_guest_makes_is_refused)
 		case 2: bad.base = APIC_BASE_RESET | APIC_BASE_EXTD; break;
 		case 3: bad.lint = 4; break;
 		case 4: bad.waits_for_sipi = 2; break;
-		case 5: bad.nmi_pending = 2; break;
+		case 5: bad.reserved2 = 1; break;
 		case 6: bad.registers[LAPIC_IRR] = 1u << 15; break;
 		default: bad.reserved = 1; break;
 		}

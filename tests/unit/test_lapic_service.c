@@ -407,7 +407,7 @@ static void spoil(struct x86vcpu_apic_state *state, int i)
 	switch (i) {
 	case 0: state->lint = 4; break;
 	case 1: state->waits_for_sipi = 2; break;
-	case 2: state->nmi_pending = 2; break;
+	case 2: state->reserved2 = 1; break;
 	case 3: state->registers[LAPIC_ISR] = 0x8000; break;
 	case 4: state->registers[LAPIC_IRR] = 1; break;
 	case 5: state->registers[LAPIC_TMR] = 2; break;
@@ -440,7 +440,7 @@ START_TEST(state_replaces_all)
 
 	lapic_save(g, &state);
 	state.lint = 3;
-	state.waits_for_sipi = state.nmi_pending = 1;
+	state.waits_for_sipi = 1;
 	state.registers[LAPIC_ISR] = state.registers[LAPIC_TMR] = state.registers[LAPIC_IRR] = 0x10000;
 	g->lapic.errors = APIC_ERROR_REGISTER;
 	g->lapic.edges = 3;
@@ -450,7 +450,7 @@ START_TEST(state_replaces_all)
 	ck_assert_uint_eq(g->lapic.edges, 0);
 	ck_assert_uint_eq(g->lapic.pins, 3);
 	ck_assert(g->events.waits_for_sipi);
-	ck_assert_uint_eq(g->events.nmi, 1);
+	ck_assert_uint_eq(g->events.nmi, 0); /* not the local APIC's */
 	ck_assert_uint_eq(mmio(g, LAPIC_LVT_ERROR), 0x10000);
 	ck_assert_uint_eq(attention(g), 1);
 }

@@ -42,7 +42,7 @@ int32_t x86vcpu_inject_interrupt_with_trigger(struct x86vcpu *vcpu, uint32_t vec
 int32_t x86vcpu_inject_nmi(struct x86vcpu *vcpu);
 
 /*
- * Makes the guest take exception `vector` (0 to 31, not 2) before its next instruction, as if the
+ * Makes the guest take exception `vector` (0, 1, 3 to 8, 10 to 14, 16 to 19; not 4 and 5 in 64-bit mode) before its next instruction, as if the
  * instruction at RIP had caused it. Instead of an answer to MSR_READ, MSR_WRITE or PORT_IO_STRING that is the
  * instruction that exited, which ends without an effect (see x86vcpu_run). `has_error_code` must be what the
  * vector has in the manual's table (SDM 6.3.1); the code, of 16 bits, is dropped in real mode. Bound here;
@@ -145,7 +145,7 @@ struct x86vcpu_apic_state {
 	uint64_t timer_remaining; /* nanoseconds to the expiry of the one-shot or periodic timer, 0: stopped */
 	uint32_t registers[64];
 	uint32_t waits_for_sipi; /* 1: after INIT, before SIPI */
-	uint32_t nmi_pending;
+	uint32_t reserved2; /* 0. A pending NMI is in struct x86vcpu_events, whatever brought it */
 	uint32_t errors; /* what the next write to ESR makes readable */
 	uint32_t reserved; /* 0 */
 };

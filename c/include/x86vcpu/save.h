@@ -81,7 +81,7 @@ struct x86vcpu_events {
 	struct x86vcpu_event exception;  /* raised and not yet taken: type 3 */
 	struct x86vcpu_event delivery;   /* an event whose delivery an exit cut short */
 	uint64_t interrupts[4];          /* vectors that wait outside the local APIC, bit n % 64 of [n / 64] */
-	uint64_t pending_debug;          /* SDM 25.4.2: bits 3:0, 12 and 14. SVM: 0 */
+	uint64_t pending_debug;          /* SDM 25.4.2: bits 3:0, 12 and 14. SVM: get has 0, set raises #DB */
 	uint32_t nmi_pending, halted, waits_for_sipi, init_pending; /* 0 or 1 */
 	uint32_t startup_pending;        /* 0, or 0x100 and the vector of a start-up IPI */
 	uint32_t reserved;               /* 0 */
@@ -89,7 +89,7 @@ struct x86vcpu_events {
 
 /*
  * set after x86vcpu_set_state, which ends HLT and the blocking of RIP's instruction. Nothing is changed when a
- * member is none of the values above, an exception is not one (SDM table 6-1), STI blocks or an interrupt's delivery
+ * member is none of the values above, an exception is none that x86vcpu_inject_exception takes, STI blocks or an interrupt's delivery
  * goes on with RFLAGS.IF = 0, or STI or MOV SS blocks with a single step pending and RFLAGS.TF = 0.
  * 0; INVALID_INPUT; ABI_MISMATCH: events->size; BAD_STATE: not bound here, or an exit is open (see x86vcpu_run); get:
  * also when the guest has shut down.

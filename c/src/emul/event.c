@@ -353,6 +353,15 @@ static void hold_back(struct guest *g)
 	put_back(g, event);
 }
 
+/* x86vcpu_set_state may have changed the mode meanwhile: the instruction that raised it does not exist any more. */
+static void drop_impossible(struct guest *g, struct guest_event *event)
+{
+	const bool exception = event->type == GUEST_EVENT_EXCEPTION || event->type == GUEST_EVENT_SOFTWARE_EXCEPTION;
+
+	if (event->valid && exception && !guest_mode_has_exception(g, event->vector))
+		event->valid = false;
+}
+
 struct guest_event guest_next_event(struct guest *g, struct guest_window *window)
 {
 	struct guest_events *events = &g->events;
@@ -363,6 +372,8 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	guest_look(g);
 	if (events->reinject.valid)
 		hold_back(g);
+	drop_impossible(g, &events->reinject);
+	drop_impossible(g, &events->exception);
 	if (events->reinject.valid) {
 		event = with_code_of_mode(g, events->reinject);
 		events->reinject.valid = false;

@@ -395,6 +395,25 @@ static inline bool guest_is_fault(uint32_t vector)
 
 	return vector < 32 && !(others >> vector & 1);
 }
+/*
+ * Exceptions that a guest can meet (SDM table 6-1, APM table 8-1). The others are reserved, or belong to features that no
+ * guest has: #VE, #CP, #HV, #VC, #SX. SVM refuses what is not an exception (APM 15.20), VT-x the error code of #CP without
+ * CET (SDM 27.2.1.3).
+ */
+static inline bool guest_has_exception(uint32_t vector)
+{
+	const uint32_t all = 1u << VECTOR_DE | 1u << VECTOR_DB | 1u << VECTOR_BP | 1u << VECTOR_OF | 1u << VECTOR_BR |
+			     1u << VECTOR_UD | 1u << VECTOR_NM | 1u << VECTOR_DF | 1u << VECTOR_TS | 1u << VECTOR_NP |
+			     1u << VECTOR_SS | 1u << VECTOR_GP | 1u << VECTOR_PF | 1u << VECTOR_MF | 1u << VECTOR_AC |
+			     1u << VECTOR_MC | 1u << VECTOR_XM;
+
+	return vector < 32 && all >> vector & 1;
+}
+/* BOUND and INTO are #UD in 64-bit mode, and SVM refuses what they raise there (APM 15.20). */
+static inline bool guest_mode_has_exception(struct guest *g, uint32_t vector)
+{
+	return (vector != VECTOR_BR && vector != VECTOR_OF) || !guest_in_64bit_mode(g);
+}
 /* Queues exception `vector`; with one waiting already, SDM table 6-5 decides what becomes of both. */
 void guest_raise(struct guest *g, uint8_t vector, bool has_error_code, uint32_t error_code);
 /* #PF with CR2 = address. */

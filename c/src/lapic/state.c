@@ -17,7 +17,6 @@ void lapic_save(struct guest *g, struct x86vcpu_apic_state *state)
 		.tsc_deadline = l->timer.tsc_deadline,
 		.timer_remaining = l->timer.tsc_deadline ? 0 : lapic_timer_remaining(g),
 		.waits_for_sipi = g->events.waits_for_sipi,
-		.nmi_pending = __atomic_load_n(&g->events.nmi, __ATOMIC_RELAXED),
 		.errors = l->errors,
 	};
 	for (unsigned reg = 0; reg < LAPIC_REGISTERS; reg++)
@@ -38,7 +37,7 @@ static bool registers_ok(const struct x86vcpu_apic_state *state)
 {
 	const uint32_t errors = APIC_ERROR_SEND_VECTOR | APIC_ERROR_RECEIVED_VECTOR | APIC_ERROR_REGISTER;
 
-	if (state->lint > 3 || state->waits_for_sipi > 1 || state->nmi_pending > 1 || state->reserved)
+	if (state->lint > 3 || state->waits_for_sipi > 1 || state->reserved || state->reserved2)
 		return false;
 	if ((state->errors | state->registers[LAPIC_ESR]) & ~errors)
 		return false;
@@ -96,7 +95,6 @@ bool lapic_restore(struct guest *g, const struct x86vcpu_apic_state *state)
 	restore_registers(g, state);
 	l->pins = state->lint;
 	g->events.waits_for_sipi = state->waits_for_sipi;
-	__atomic_store_n(&g->events.nmi, state->nmi_pending, __ATOMIC_RELAXED);
 	if (state->tsc_deadline)
 		lapic_timer_write_deadline(g, state->tsc_deadline);
 	else

@@ -35,9 +35,18 @@ void svm_close_interrupt_window(struct svm_vcpu *v)
 	guest_look_again(&v->guest);
 }
 
+/* SVM has no types of their own for INT1, INT3 and INTO: they are exceptions (APM 15.20). */
+static uint64_t type_of(const struct guest_event *event)
+{
+	const bool exception = event->type == GUEST_EVENT_PRIVILEGED_SOFTWARE_EXCEPTION ||
+			       event->type == GUEST_EVENT_SOFTWARE_EXCEPTION;
+
+	return exception ? GUEST_EVENT_EXCEPTION : event->type;
+}
+
 static uint64_t encode(const struct guest_event *event)
 {
-	uint64_t info = EVENT_VALID | (uint64_t)event->type << EVENT_TYPE_SHIFT | event->vector;
+	uint64_t info = EVENT_VALID | type_of(event) << EVENT_TYPE_SHIFT | event->vector;
 
 	if (event->has_error_code)
 		info |= EVENT_ERROR_CODE | (uint64_t)event->error_code << 32;
@@ -98,13 +107,51 @@ void svm_keep_shadow(struct svm_vcpu *v)
 	v->shadow_kept++;
 }
 
+/*
+ * INT n, INT3 and INTO come again when the instruction at RIP is executed again; everything else goes in
+ * again as it was.
+ */
+static bool comes_again(const struct guest_event *event)
+{
+	return event->type == GUEST_EVENT_SOFTWARE_INTERRUPT ||
+	       (type_of(event) == GUEST_EVENT_EXCEPTION &&
+		(event->vector == VECTOR_BP || event->vector == VECTOR_OF));
+}
+
+/*
+ * The return address that the guest finds. INT n, #BP and #OF push the next RIP where the CPU has one, which holds
+ * anything otherwise, and RIP where not (APM 15.20). INT1, and other software events without a next RIP, have RIP moved to
+ * the end of their instruction until they are delivered.
+ */
+static void set_return_address(struct svm_vcpu *v)
+{
+	const struct guest_event *event = &v->injecting;
+	const uint64_t rip = guest_get(&v->guest, G_RIP), next = guest_wrap_ip(&v->guest, rip + event->length);
+	const bool from_next_rip = v->has_next_rip && comes_again(event);
+
+	v->injected_at = rip;
+	if (from_next_rip)
+		v->vmcb->next_rip = next;
+	else if (event->length)
+		guest_set(&v->guest, G_RIP, next);
+}
+
+/* It was not delivered. */
+static void restore_rip(struct svm_vcpu *v)
+{
+	if (v->injecting.length)
+		v->vmcb->rip = v->injected_at;
+}
+
 void svm_inject(struct svm_vcpu *v)
 {
 	struct guest_window window;
 
 	v->injecting = guest_next_event(&v->guest, &window);
-	if (v->injecting.valid)
+	if (v->injecting.valid) {
 		v->vmcb->event_injection = encode(&v->injecting);
+		set_return_address(v);
+	}
 	if (v->injecting.valid && v->injecting.type == GUEST_EVENT_NMI) {
 		v->nmi_blocked = true;
 		v->iret_pending = false;
@@ -124,6 +171,7 @@ void svm_injection_failed(struct svm_vcpu *v)
 	v->vmcb->event_injection = 0;
 	if (v->injecting.type == GUEST_EVENT_NMI)
 		v->nmi_blocked = false;
+	restore_rip(v);
 	guest_reinject(&v->guest, v->injecting);
 	v->injecting.valid = false;
 }
@@ -146,20 +194,9 @@ static void unblock_nmis(struct svm_vcpu *v)
 	guest_look_again(&v->guest);
 }
 
-/*
- * INT n, INT3 and INTO come again when the instruction at RIP is executed again; everything else goes in
- * again as it was.
- */
-static bool comes_again(const struct guest_event *event)
-{
-	return event->type == GUEST_EVENT_SOFTWARE_INTERRUPT ||
-	       (event->type == GUEST_EVENT_EXCEPTION &&
-		(event->vector == VECTOR_BP || event->vector == VECTOR_OF));
-}
-
 static bool is_injected(const struct svm_vcpu *v, const struct guest_event *event)
 {
-	return v->injecting.valid && v->injecting.type == event->type && v->injecting.vector == event->vector;
+	return v->injecting.valid && type_of(&v->injecting) == event->type && v->injecting.vector == event->vector;
 }
 
 void svm_collect_vectoring(struct svm_vcpu *v)
@@ -179,6 +216,11 @@ void svm_collect_vectoring(struct svm_vcpu *v)
 	};
 	if (comes_again(&event) && !is_injected(v, &event))
 		return;
+	/* With the length and type that the VMCB does not have. */
+	if (is_injected(v, &event) && v->injecting.length) {
+		restore_rip(v);
+		event = v->injecting;
+	}
 	if (event.type == GUEST_EVENT_NMI)
 		v->nmi_blocked = false;
 	guest_reinject(&v->guest, event);

@@ -228,14 +228,15 @@ static void write_blocking(struct svm_vcpu *v, uint64_t value)
 }
 
 /*
- * A single step that became due when an instruction was skipped: SVM has no pending-debug field, so the
- * #DB is raised (APM 15.20). It comes after the instruction, before the next one.
+ * A single step that became due when an instruction was skipped, or a breakpoint that a copy from VT-x has pending: SVM
+ * has no pending-debug field, so the #DB is raised (APM 15.20). It comes after the instruction, before the next one.
  */
 static void write_pending_debug(struct svm_vcpu *v, uint64_t value)
 {
-	if (!(value & PENDING_DB_BS))
+	if (!(value & (PENDING_DB_BS | PENDING_DB_ENABLED)))
 		return;
-	v->vmcb->dr6 |= DR6_BS;
+	/* Its bits 3:0 and 14 are DR6's (SDM 25.4.2). */
+	v->vmcb->dr6 |= value & (DR6_BS | 0xf);
 	v->vmcb->clean &= ~(uint32_t)CLEAN_DEBUG_REGISTERS;
 	guest_raise(&v->guest, VECTOR_DB, false, 0);
 }

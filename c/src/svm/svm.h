@@ -30,6 +30,7 @@ struct svm_vcpu {
 	bool reads_cr0;          /* SMSW is executed with the intercept of reads off, until the next exit */
 
 	struct guest_event injecting;
+	uint64_t injected_at;    /* RIP before a software event was injected; see svm_inject */
 	unsigned length;         /* bytes to skip; 0: find out */
 	bool interrupted;        /* a host interrupt is pending */
 	bool nmi_blocked;        /* from the injection of an NMI to the end of its IRET */
@@ -68,10 +69,12 @@ void svm_destroy(struct guest *g);
 int32_t svm_setup(struct guest *g, const struct backend_setup *setup);
 void svm_cpuid_features(const struct guest *g, struct cpuid_config *config);
 
-/* G_BLOCKING. */
+/* G_BLOCKING. The VMCB has one shadow for STI and MOV SS; with IF clear it is not STI's (SDM 27.3.1.5 asks for it). */
 static inline uint64_t svm_blocking(const struct svm_vcpu *v)
 {
-	return (v->vmcb->interrupt_shadow & INTERRUPT_SHADOW ? GUEST_BLOCKING_STI : 0) |
+	const uint64_t shadow = v->vmcb->rflags & RFLAGS_IF ? GUEST_BLOCKING_STI : GUEST_BLOCKING_MOV_SS;
+
+	return (v->vmcb->interrupt_shadow & INTERRUPT_SHADOW ? shadow : 0) |
 	       (v->nmi_blocked ? GUEST_BLOCKING_NMI : 0);
 }
 

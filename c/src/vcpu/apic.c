@@ -38,12 +38,14 @@ int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t
 {
 	struct guest *g;
 
-	if (!vcpu || vector > 31 || vector == VECTOR_NMI || with_error_code != guest_has_error_code(vector) ||
+	if (!vcpu || !guest_has_exception(vector) || with_error_code != guest_has_error_code(vector) ||
 	    (with_error_code && error_code >> 16))
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (vcpu_enter_here(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
 	g = vcpu->guest;
+	if (!guest_mode_has_exception(g, vector))
+		return X86VCPU_ERR_INVALID_INPUT;
 	if (g->events.exception.valid)
 		return X86VCPU_ERR_RESOURCE_BUSY;
 	/* It faults: RIP stays. */

@@ -148,7 +148,7 @@ static struct guest_event event_of(const struct x86vcpu_event *event)
 static bool is_exception(const struct x86vcpu_event *event)
 {
 	/* SDM 27.2.1.3: error codes have 16 bits. */
-	if (event->vector > 31 || event->vector == VECTOR_NMI || event->length || event->error_code >> 16)
+	if (!guest_has_exception(event->vector) || event->length || event->error_code >> 16)
 		return false;
 	/* Real mode has none of them. */
 	return !event->has_error_code || guest_has_error_code((uint8_t)event->vector);
@@ -191,10 +191,17 @@ static bool event_ok(const struct x86vcpu_event *event)
 	}
 }
 
+static bool mode_has(struct guest *g, const struct x86vcpu_event *event)
+{
+	const bool exception = event->type == GUEST_EVENT_EXCEPTION || event->type == GUEST_EVENT_SOFTWARE_EXCEPTION;
+
+	return !event->valid || !exception || guest_mode_has_exception(g, event->vector);
+}
+
 /* SDM 27.3.1.4: an interrupt's delivery was begun with interrupts on. */
 static bool delivery_ok(struct guest *g, const struct x86vcpu_event *event)
 {
-	if (!event_ok(event))
+	if (!event_ok(event) || !mode_has(g, event))
 		return false;
 	return !event->valid || event->type != GUEST_EVENT_EXTERNAL || guest_get(g, G_RFLAGS) & RFLAGS_IF;
 }
@@ -218,7 +225,7 @@ static bool startup_ok(uint32_t startup)
 
 static bool events_ok(struct guest *g, const struct x86vcpu_events *events)
 {
-	if (!event_ok(&events->exception) || !delivery_ok(g, &events->delivery))
+	if (!event_ok(&events->exception) || !mode_has(g, &events->exception) || !delivery_ok(g, &events->delivery))
 		return false;
 	if (events->exception.valid && events->exception.type != GUEST_EVENT_EXCEPTION)
 		return false;
@@ -259,6 +266,8 @@ int32_t x86vcpu_get_events(struct x86vcpu *vcpu, struct x86vcpu_events *events)
 	from = &g->events;
 	if (from->shutdown || guest_has_open_exit(g))
 		return X86VCPU_ERR_BAD_STATE;
+	/* An edge of the NMI pin becomes an NMI. */
+	lapic_look(g);
 	*events = (struct x86vcpu_events){
 		.size = sizeof(*events),
 		.blocking = (uint32_t)guest_get(g, G_BLOCKING) & BLOCKING,
