@@ -161,6 +161,8 @@ static const struct {
 	{ 0x175, true, 0xffff800000ddd000, "SYSENTER_ESP" },
 	{ 0x176, true, 0xffff800000eee000, "SYSENTER_EIP" },
 	{ 0x277, true, 0x0007010600070106, "PAT" },
+	{ 0xc0000103, true, 0x77777777, "TSC_AUX" },
+	{ 0xda0, false, 0, "XSS" },
 	{ 0x1b, false, 0, "APIC_BASE" },
 	{ 0x3a, false, 0, "FEATURE_CONTROL" },
 	{ 0x2ff, false, 0, "MTRR_DEF_TYPE" },
@@ -215,7 +217,8 @@ void host_snapshot(struct host_snapshot *s)
 	__asm__ volatile("movw %%gs, %0; movw %%ss, %1; str %2; sldt %3"
 			 : "=r"(s->gs), "=r"(s->ss), "=r"(s->tr), "=r"(s->ldtr));
 	for (size_t i = 0; i < HOST_MSRS; i++)
-		s->msr[i] = rdmsr(host_msrs[i].index);
+		if (!rdmsr_safe(host_msrs[i].index, &s->msr[i]))
+			s->msr[i] = 0;
 	save_fpu(s);
 }
 
@@ -223,13 +226,15 @@ void host_paint(void)
 {
 	const uint16_t fcw = 0x0f7f;
 	const uint32_t mxcsr = 0x7f80;
+	uint64_t value;
 
 	for (size_t i = 0; i < HOST_MSRS; i++)
-		if (host_msrs[i].paint)
+		if (host_msrs[i].paint && rdmsr_safe(host_msrs[i].index, &value))
 			wrmsr(host_msrs[i].index, host_msrs[i].value);
 	__asm__ volatile("movq %0, %%dr0; movq %1, %%dr1; movq %2, %%dr2; movq %3, %%dr3"
 			 : : "r"(UINT64_C(0x11110)), "r"(UINT64_C(0x22220)), "r"(UINT64_C(0x33330)),
 			     "r"(UINT64_C(0x44440)));
+	__asm__ volatile("movq %0, %%dr6" : : "r"(UINT64_C(0xffff4ff3))); /* BS, B0, B1 */
 	host_set_cr4(host_cr4() | CR4_OSFXSR);
 	__asm__ volatile("fldcw %0; ldmxcsr %1" : : "m"(fcw), "m"(mxcsr));
 	__asm__ volatile("movq %0, %%xmm0; movq %0, %%xmm7; movq %0, %%xmm8; movq %0, %%xmm15"
