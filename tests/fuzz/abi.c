@@ -282,7 +282,7 @@ static void step(struct abi *a)
 
 void fuzz_abi(struct input *in, enum model_backend backend)
 {
-	const uint32_t features = MODEL_ALL ^ (in_32(in) & (MODEL_ALL | MODEL_ODD_HOST)), flags = in_16(in);
+	const uint32_t features = MODEL_ALL ^ (in_32(in) & (MODEL_ALL | MODEL_ODD_HOST | MODEL_VARIANTS)), flags = in_16(in);
 	struct abi a = {.w = world_begin(in, backend, features, flags)};
 
 	/* Half of the inputs begin where others would have to find the way to. */

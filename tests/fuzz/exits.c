@@ -207,7 +207,7 @@ static void step(struct world *w)
 
 void fuzz_exits(struct input *in, enum model_backend backend)
 {
-	const uint32_t features = MODEL_ALL ^ (in_32(in) & (MODEL_ALL | MODEL_ODD_HOST)), flags = in_16(in);
+	const uint32_t features = MODEL_ALL ^ (in_32(in) & (MODEL_ALL | MODEL_ODD_HOST | MODEL_VARIANTS)), flags = in_16(in);
 	struct world *w = world_begin(in, backend, features, flags);
 
 	if (world_add(w, 0, 0))

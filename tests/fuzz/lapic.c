@@ -334,7 +334,7 @@ static void begin(struct machine *m, uint8_t how)
 
 void fuzz_lapic(struct input *in, enum model_backend backend)
 {
-	const uint32_t features = MODEL_ALL ^ (in_32(in) & (MODEL_ALL | MODEL_ODD_HOST)), flags = in_16(in);
+	const uint32_t features = MODEL_ALL ^ (in_32(in) & (MODEL_ALL | MODEL_ODD_HOST | MODEL_VARIANTS)), flags = in_16(in);
 	const uint8_t how = in_8(in);
 	struct machine m = {.w = world_begin(in, backend, features, flags & ~(uint32_t)WORLD_NO_APIC)};
 	bool ready = true;

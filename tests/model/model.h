@@ -62,8 +62,16 @@ enum model_feature {
 	MODEL_HOST_LA57 = 1 << 22,    /* a host that uses them; with MODEL_LA57 */
 	MODEL_EPT_5 = 1 << 23,        /* VT-x: EPT with five levels */
 	MODEL_LAM = 1 << 24,          /* VT-x: linear-address masking, with its bits of CR3 */
+	/*
+	 * Where the manuals say "may", or leave something undefined, what this CPU does.
+	 * NMI_WINDOW_IN_STI: the NMI window is open while STI blocks (SDM 26.2). STALE_FIELDS: fields of the VMCS and the
+	 * VMCB that an exit leaves undefined keep what they had, and have garbage otherwise.
+	 */
+	MODEL_MAY_NMI_WINDOW_IN_STI = 1 << 25,
+	MODEL_MAY_STALE_FIELDS = 1 << 26,
 };
 #define MODEL_ALL 0x3ffffu
+#define MODEL_VARIANTS (MODEL_MAY_NMI_WINDOW_IN_STI | MODEL_MAY_STALE_FIELDS)
 
 /* ---- Machines ----------------------------------------------------------------------------------------- */
 

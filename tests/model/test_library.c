@@ -207,6 +207,30 @@ START_TEST(clean_field_that_changed_is_noticed)
 }
 END_TEST
 
+/* SDM 26.2: the NMI window may be open while STI blocks, or not. Both ways the guest gets on, and takes the NMI. */
+START_TEST(nmi_in_the_shadow_of_sti)
+{
+	static const uint8_t nop[] = {0x90};
+	struct fixture *f = fixture_begin(_i & 1 ? MODEL_SVM : MODEL_VMX,
+					  MODEL_ALL | (_i & 2 ? MODEL_MAY_NMI_WINDOW_IN_STI : 0));
+	struct x86vcpu_events events = {.size = sizeof(events), .blocking = X86VCPU_BLOCKING_STI, .nmi_pending = 1};
+	struct x86vcpu_state state = {.size = sizeof(state)};
+
+	goes_to(f, 0x1000, nop, sizeof(nop));
+	ck_assert_int_eq(fixture_does(f, MODEL_OP_NONE, 0, 0, 0, 0), X86VCPU_OK);
+	ck_assert_int_eq(x86vcpu_get_state(f->vcpu, X86VCPU_STATE_ALL, &state), X86VCPU_OK);
+	state.rflags |= 0x200;
+	ck_assert_int_eq(x86vcpu_set_state(f->vcpu, X86VCPU_STATE_ALL, &state), X86VCPU_OK);
+	ck_assert_int_eq(x86vcpu_set_events(f->vcpu, &events), X86VCPU_OK);
+	ck_assert_int_eq(fixture_does(f, MODEL_OP_PAUSE, 1, 0, 0, 0), X86VCPU_OK);
+	ck_assert_uint_eq(model_outcome(f->m)->stuck, 0);
+	ck_assert_uint_eq(model_outcome(f->m)->event_count, 1);
+	ck_assert_uint_eq(model_outcome(f->m)->events[0].type, 2);
+	ck_assert_uint_eq(model_outcome(f->m)->before, 0);
+	fixture_end(f);
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 Suite *library_suite(void);
@@ -218,6 +242,7 @@ Suite *library_suite(void)
 	tcase_add_loop_test(tc, every_cpu_is_good_enough, 0, 2 * LACKING);
 	tcase_add_loop_test(tc, moves_between_cpus, 0, 2);
 	tcase_add_loop_test(tc, stale_translations_are_noticed, 0, 2);
+	tcase_add_loop_test(tc, nmi_in_the_shadow_of_sti, 0, 4);
 	tcase_add_test(tc, operations_are_counted);
 	tcase_add_loop_test(tc, entry_check_is_named, 0, COUNT(vmx_checks));
 	tcase_add_loop_test(tc, vmrun_check_is_named, 0, COUNT(svm_checks));

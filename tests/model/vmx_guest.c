@@ -151,19 +151,25 @@ static void load_host(void)
 	cpu->limits[0] = cpu->limits[1] = 0xffff;
 }
 
-/* Fields that an exit leaves undefined hold poison. */
+/* Fields that an exit leaves undefined hold poison, or what an earlier exit left. */
+static void undefine(uint32_t encoding)
+{
+	if (!has(MODEL_MAY_STALE_FIELDS))
+		set_field(encoding, POISON);
+}
+
 static void leave(uint32_t reason, uint64_t qualification)
 {
 	set_field(VMCS_EXIT_REASON, reason);
 	set_field(VMCS_EXIT_QUALIFICATION, qualification);
-	set_field(VMCS_EXIT_INSTRUCTION_LENGTH, POISON);
-	set_field(VMCS_EXIT_INSTRUCTION_INFO, POISON);
-	set_field(VMCS_GUEST_LINEAR_ADDRESS, POISON);
-	set_field(VMCS_GUEST_PHYSICAL_ADDRESS, POISON);
+	undefine(VMCS_EXIT_INSTRUCTION_LENGTH);
+	undefine(VMCS_EXIT_INSTRUCTION_INFO);
+	undefine(VMCS_GUEST_LINEAR_ADDRESS);
+	undefine(VMCS_GUEST_PHYSICAL_ADDRESS);
 	set_field(VMCS_EXIT_INTERRUPTION_INFO, POISON & 0x7fffffff);
-	set_field(VMCS_EXIT_INTERRUPTION_ERROR_CODE, POISON);
+	undefine(VMCS_EXIT_INTERRUPTION_ERROR_CODE);
 	set_field(VMCS_IDT_VECTORING_INFO, 0);
-	set_field(VMCS_IDT_VECTORING_ERROR_CODE, POISON);
+	undefine(VMCS_IDT_VECTORING_ERROR_CODE);
 	set_field(VMCS_ENTRY_INTERRUPTION_INFO, field(VMCS_ENTRY_INTERRUPTION_INFO) & ~INFO_VALID);
 	trace(MODEL_TRACE_EXIT, reason, qualification);
 }
@@ -828,7 +834,7 @@ static bool window(const uint64_t gpr[16])
 		if (faults(VECTOR_DB, false, 0, pending & PENDING_DB_BS))
 			return true;
 	}
-	if (controls & CPU_NMI_WINDOW_EXITING && !(blocking & 0xb))
+	if (controls & CPU_NMI_WINDOW_EXITING && !(blocking & (has(MODEL_MAY_NMI_WINDOW_IN_STI) ? 0xa : 0xb)))
 		return exit_for(X86VCPU_VMX_EXIT_NMI_WINDOW, 0, 0);
 	if (controls & CPU_INTERRUPT_WINDOW_EXITING && !(blocking & 3) && field(VMCS_GUEST_RFLAGS) & RFLAGS_IF)
 		return exit_for(X86VCPU_VMX_EXIT_INTERRUPT_WINDOW, 0, 0);

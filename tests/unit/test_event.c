@@ -230,6 +230,12 @@ static struct guest *blocked(int i)
 	return guest_with(blocks[i].rflags, blocks[i].blocking);
 }
 
+/* The NMI window may be open while STI blocks (SDM 26.2), so the interrupt window is asked for. */
+static bool nmi_waits_for_sti(int i)
+{
+	return (blocks[i].blocking & (STI | BY_NMI)) == STI;
+}
+
 START_TEST(blocked_interrupt_waits_for_its_window)
 {
 	struct guest *g = blocked(_i);
@@ -247,7 +253,7 @@ START_TEST(blocked_nmi_waits_for_its_window)
 
 	guest_post_nmi(g);
 	ck_assert_int_eq(next(g).valid, blocks[_i].nmi);
-	assert_windows(false, !blocks[_i].nmi);
+	assert_windows(nmi_waits_for_sti(_i), !blocks[_i].nmi && !nmi_waits_for_sti(_i));
 	ck_assert_int_eq(guest_event_pending(g), !blocks[_i].nmi);
 }
 END_TEST
@@ -265,7 +271,7 @@ START_TEST(nmi_and_interrupt_wait_for_what_blocks_each)
 		assert_next(g, GUEST_EVENT_EXTERNAL, 0x41);
 	else
 		assert_none(g);
-	assert_windows(nmi || !interrupt, !nmi);
+	assert_windows(nmi || !interrupt, !nmi && !nmi_waits_for_sti(_i));
 }
 END_TEST
 
@@ -362,12 +368,12 @@ START_TEST(event_under_way_waits_while_it_is_blocked)
 
 	guest_reinject(g, event_of(GUEST_EVENT_NMI, VECTOR_NMI));
 	assert_none(g);
-	assert_windows(false, true);
+	assert_windows(_i == 0, _i != 0);
 	if (blocking[_i] == GUEST_BLOCKING_NMI)
 		return;
 	guest_reinject(g, event_of(GUEST_EVENT_EXTERNAL, 0x40));
 	assert_none(g);
-	assert_windows(true, true);
+	assert_windows(true, _i != 0);
 }
 END_TEST
 

@@ -362,6 +362,18 @@ static void drop_impossible(struct guest *g, struct guest_event *event)
 		event->valid = false;
 }
 
+/*
+ * While STI blocks, a CPU may take the NMI window for open (SDM 26.2), although the NMI cannot go in yet: nothing would
+ * retire. The interrupt window opens when the shadow ends, because IF is set then.
+ */
+static void avoid_nmi_window(struct guest *g, struct guest_window *window)
+{
+	if ((guest_get(g, G_BLOCKING) & (GUEST_BLOCKING_STI | GUEST_BLOCKING_NMI)) != GUEST_BLOCKING_STI)
+		return;
+	window->nmi = false;
+	window->interrupt = true;
+}
+
 struct guest_event guest_next_event(struct guest *g, struct guest_window *window)
 {
 	struct guest_events *events = &g->events;
@@ -392,6 +404,8 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	declined = !event.valid && window->interrupt && interrupts_open(g) && !debug_trap_pending(g);
 	if (declined)
 		window->interrupt = false;
+	if (window->nmi && !event.valid)
+		avoid_nmi_window(g, window);
 	/* Nor can a second waiting exception be asked a window for: look again after the next exit. */
 	if (declined || events->exception.valid)
 		post(events);

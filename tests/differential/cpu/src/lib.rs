@@ -38,6 +38,8 @@ pub mod feature {
     pub const TSC_DEADLINE: u32 = 1 << 17;
     pub const BARE_CONTROLS: u32 = 1 << 19;
     pub const ODD_HOST: u32 = 1 << 20;
+    pub const MAY_NMI_WINDOW_IN_STI: u32 = 1 << 25;
+    pub const MAY_STALE_FIELDS: u32 = 1 << 26;
     pub const ALL: u32 = 0x3ffff;
 }
 

@@ -41,6 +41,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "io.ins_marks_the_page_accessed_and_dirty",
     ),
     elsewhere(
+        "C-105",
+        "no step posts an NMI to the crate's guest",
+        "library: nmi_in_the_shadow_of_sti",
+    ),
+    elsewhere(
         "C-101",
         "INIT ends a sequence",
         "save.init_keeps_msrs_and_extended_registers",

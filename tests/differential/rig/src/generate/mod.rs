@@ -403,8 +403,18 @@ fn registers(mode: Mode) -> impl Strategy<Value = Registers> {
     )
 }
 
-/// Everything, and without one thing each.
+/// Everything, and without one thing each; and what the manuals let a CPU do.
 fn features() -> impl Strategy<Value = u32> {
+    let variants = [
+        0,
+        feature::MAY_NMI_WINDOW_IN_STI,
+        feature::MAY_STALE_FIELDS,
+        feature::MAY_NMI_WINDOW_IN_STI | feature::MAY_STALE_FIELDS,
+    ];
+    (present(), select(variants.to_vec())).prop_map(|(present, variant)| present | variant)
+}
+
+fn present() -> impl Strategy<Value = u32> {
     let lacking = [
         feature::XSAVES,
         feature::AVX512 | feature::AMX,
