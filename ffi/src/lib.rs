@@ -6,6 +6,7 @@
 pub mod apic;
 pub mod exit;
 pub mod host;
+pub mod mitigation;
 pub mod msr;
 pub mod nested;
 pub mod percpu;
@@ -20,6 +21,7 @@ pub mod vmx;
 pub use apic::*;
 pub use exit::*;
 pub use host::*;
+pub use mitigation::*;
 pub use msr::*;
 pub use nested::*;
 pub use percpu::*;

@@ -168,6 +168,7 @@ pub const X86VCPU_MSR_PERF_EVT_SEL0: u32 = 0xc0010200;
 pub const X86VCPU_MSR_PERF_CTR0: u32 = 0xc0010201;
 pub const X86VCPU_MSR_LS_CFG: u32 = 0xc0011020;
 pub const X86VCPU_MSR_DE_CFG: u32 = 0xc0011029;
+pub const X86VCPU_MSR_BP_CFG: u32 = 0xc001102e;
 
 unsafe extern "C" {
     pub fn x86vcpu_msr_name(msr: u32) -> *const c_char;

@@ -19,7 +19,7 @@ static void leaf_1(uint32_t out[4])
 {
 	const bool vmx = model->backend == MODEL_VMX;
 
-	out[0] = vmx ? INTEL_FAMILY : AMD_FAMILY;
+	out[0] = model->profile ? model->profile->signature : vmx ? INTEL_FAMILY : AMD_FAMILY;
 	out[1] = cpu->number << 24 | 0x10800;
 	out[2] = CPUID_1_ECX_SSE3 | CPUID_1_ECX_PCLMULQDQ | CPUID_1_ECX_MONITOR | CPUID_1_ECX_SSSE3 |
 		 CPUID_1_ECX_CMPXCHG16B | CPUID_1_ECX_PCID | CPUID_1_ECX_SSE4_1 | CPUID_1_ECX_SSE4_2 |
@@ -50,7 +50,20 @@ static void leaf_7(uint32_t out[4])
 		 (has(MODEL_LA57) ? CPUID_7_ECX_LA57 : 0);
 	out[3] = CPUID_7_EDX_FSRM | CPUID_7_EDX_MD_CLEAR;
 	if (model->backend == MODEL_VMX)
-		out[3] |= 1 << 26; /* IA32_SPEC_CTRL */
+		out[3] |= CPUID_7_EDX_IBRS_IBPB;
+	if (model->profile) {
+		out[0] = 2;
+		out[1] |= model->profile->rtm;
+		out[3] = CPUID_7_EDX_FSRM | model->profile->leaf_7_edx;
+	}
+}
+
+/* APM Vol. 3, E.4.7: of speculation. */
+static uint32_t leaf_8_ebx(void)
+{
+	if (model->profile)
+		return model->profile->leaf_8_ebx;
+	return model->backend == MODEL_SVM ? CPUID_80000008_EBX_IBRS : 0;
 }
 
 /* Standard format (SDM Vol. 1, 13.4.2). */
@@ -121,7 +134,7 @@ static void extended_1(uint32_t out[4])
 	if (has(MODEL_RDTSCP))
 		out[3] |= CPUID_80000001_EDX_RDTSCP;
 	if (!vmx) {
-		out[0] = AMD_FAMILY;
+		out[0] = model->profile ? model->profile->signature : AMD_FAMILY;
 		out[2] |= CPUID_80000001_ECX_SVM | CPUID_80000001_ECX_CR8_LEGACY | CPUID_80000001_ECX_SSE4A;
 		out[3] |= CPUID_80000001_EDX_MMXEXT | CPUID_80000001_EDX_FFXSR | 0x0183f3ff;
 	}
@@ -141,6 +154,8 @@ static void svm_leaf(uint32_t out[4])
 		out[3] |= 1 << 6;
 	if (has(MODEL_DECODE))
 		out[3] |= 1 << 7;
+	if (model->profile)
+		out[3] |= model->profile->leaf_a_edx;
 }
 
 static void basic(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
@@ -161,6 +176,8 @@ static void basic(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 			leaf_7(out);
 		else if (subleaf == 1 && has(MODEL_LAM))
 			out[0] = CPUID_7_1_EAX_LAM;
+		else if (subleaf == 2 && model->profile)
+			out[3] = model->profile->leaf_7_2_edx;
 		break;
 	case 0xa:
 		if (model->backend == MODEL_VMX)
@@ -190,7 +207,7 @@ void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 		leaf = HIGHEST_BASIC;
 	switch (leaf) {
 	case 0x80000000:
-		out[0] = model->backend == MODEL_VMX ? 0x80000008 : 0x8000000a;
+		out[0] = model->backend == MODEL_VMX ? 0x80000008 : model->profile ? 0x80000021 : 0x8000000a;
 		if (model->backend == MODEL_SVM)
 			vendor(out, "AuthenticAMD");
 		break;
@@ -205,11 +222,17 @@ void model_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 		break;
 	case 0x80000008:
 		out[0] = has(MODEL_LA57) ? 0x3928 : 0x3028;
-		out[1] = model->backend == MODEL_SVM ? 1 << 14 : 0; /* IA32_SPEC_CTRL */
+		out[1] = leaf_8_ebx();
 		break;
 	case 0x8000000a:
 		if (model->backend == MODEL_SVM)
 			svm_leaf(out);
+		break;
+	case 0x80000021:
+		if (model->backend == MODEL_SVM && model->profile) {
+			out[0] = model->profile->leaf_21_eax;
+			out[2] = model->profile->leaf_21_ecx;
+		}
 		break;
 	default:
 		basic(leaf, subleaf, out);

@@ -81,13 +81,15 @@ int32_t fixture_set_nested(struct fixture *f, uint32_t levels, uint32_t gpa_bits
 }
 
 static struct fixture *begin(enum model_backend backend, uint32_t features, uint32_t levels,
-			     const struct x86vcpu_setup_config *setup)
+			     const struct x86vcpu_setup_config *setup, const struct model_profile *profile)
 {
 	static struct fixture fixture;
 	struct fixture *f = &fixture;
 	const struct x86vcpu_create_config config = {.size = sizeof(config), .vm_id = 1};
 
 	*f = (struct fixture){.m = model_create(backend, features), .config = setup};
+	if (profile)
+		model_set_profile(f->m, profile);
 	fixture_on_cpu(f, 0);
 	f->root = model_alloc(f->m, 1, 4096);
 	ck_assert_int_eq(x86vcpu_create(&ops, f->m, &config, &f->vcpu), X86VCPU_OK);
@@ -100,13 +102,18 @@ static struct fixture *begin(enum model_backend backend, uint32_t features, uint
 
 struct fixture *fixture_begin_nested(enum model_backend backend, uint32_t features, uint32_t levels)
 {
-	return begin(backend, features, levels, &default_config);
+	return begin(backend, features, levels, &default_config, NULL);
 }
 
 struct fixture *fixture_begin_with(enum model_backend backend, uint32_t features,
 				   const struct x86vcpu_setup_config *config)
 {
-	return begin(backend, features, 4, config);
+	return begin(backend, features, 4, config, NULL);
+}
+
+struct fixture *fixture_begin_profile(const struct model_profile *profile)
+{
+	return begin(profile->backend, MODEL_ALL, 4, &default_config, profile);
 }
 
 int32_t fixture_does(struct fixture *f, uint32_t kind, uint32_t length, uint64_t a, uint64_t b, uint64_t c)

@@ -25,6 +25,8 @@ int32_t fixture_set_nested(struct fixture *f, uint32_t levels, uint32_t gpa_bits
 /* With this configuration, which lives on. */
 struct fixture *fixture_begin_with(enum model_backend backend, uint32_t features,
 				   const struct x86vcpu_setup_config *config);
+/* On CPUs with MODEL_ALL and this profile. */
+struct fixture *fixture_begin_profile(const struct model_profile *profile);
 void fixture_end(struct fixture *f); /* checks that the model has nothing to say, and that all frames are back */
 
 const struct x86vcpu_host_ops *fixture_ops(void);

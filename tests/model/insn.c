@@ -15,6 +15,11 @@ uint64_t model_tsc(void)
 	return cpu->tsc;
 }
 
+void model_verw(void)
+{
+	trace(MODEL_TRACE_VERW, 0, 0);
+}
+
 static uint64_t *control_register(uint32_t number)
 {
 	switch (number) {

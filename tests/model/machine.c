@@ -145,6 +145,13 @@ void model_use(struct model *m, uint32_t number)
 	cpu = &m->cpus[number % MODEL_CPUS];
 }
 
+void model_set_profile(struct model *m, const struct model_profile *profile)
+{
+	m->profile = profile;
+	for (uint32_t i = 0; i < MODEL_CPUS; i++)
+		msr_reset_profile(m, &m->cpus[i]);
+}
+
 void model_relax(struct model *m)
 {
 	m->relaxed = true;
@@ -271,6 +278,11 @@ const char *model_complaints(const struct model *m)
 	return m->complaints;
 }
 
+void model_complain(const char *text)
+{
+	complain("%s", text);
+}
+
 void model_forgive(struct model *m)
 {
 	m->complaints[0] = '\0';
@@ -307,7 +319,7 @@ const char *model_operation_name(uint32_t operation)
 	static const char *const names[MODEL_TRACE_KINDS] = {
 		"VMXON", "VMXOFF", "VMCLEAR", "VMPTRLD", "VMREAD", "VMWRITE", "INVEPT", "INVVPID", "RDMSR",
 		"WRMSR", "read CR", "write CR", "XGETBV", "XSETBV", "CPUID", "entry", "exit", "VMSAVE",
-		"VMLOAD", "GIF", "IF",
+		"VMLOAD", "GIF", "IF", "VERW",
 	};
 
 	return operation < MODEL_TRACE_KINDS ? names[operation] : "?";

@@ -79,6 +79,7 @@ struct model {
 	enum model_backend backend;
 	uint32_t features;
 	bool relaxed;
+	const struct model_profile *profile; /* or NULL */
 	struct cpu cpus[MODEL_CPUS];
 
 	uint8_t *memory;
@@ -152,6 +153,7 @@ void dr_set(uint32_t number, uint64_t value);
 uint64_t *msr_find(struct cpu *c, uint32_t index);
 void msr_set(struct cpu *c, uint32_t index, uint64_t value);
 void msr_reset(struct model *m, struct cpu *c);
+void msr_reset_profile(struct model *m, struct cpu *c);
 uint64_t msr_value(uint32_t index); /* no trace, 0 when it does not exist */
 bool msr_guest_write(uint32_t index, uint64_t value);
 

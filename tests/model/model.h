@@ -95,6 +95,27 @@ void model_relax(struct model *m);
 /* So many ticks of the TSC go by on every CPU. */
 void model_pass(struct model *m, uint64_t ticks);
 
+/*
+ * What a CPU says about speculation, in place of what the model says without a profile: a CPU with IA32_SPEC_CTRL and
+ * nothing else. MSRs exist by these bits.
+ */
+struct model_profile {
+	const char *name;
+	enum model_backend backend;
+	uint32_t signature;       /* leaf 1, EAX */
+	uint32_t rtm;             /* leaf 7, EBX, bit 11 */
+	uint32_t leaf_7_edx, leaf_7_2_edx;
+	uint32_t leaf_8_ebx;      /* leaf 80000008H */
+	uint32_t leaf_a_edx;      /* leaf 8000000AH, bit 20 */
+	uint32_t leaf_21_eax, leaf_21_ecx;
+	uint64_t arch_capabilities;
+	uint64_t spec_ctrl;       /* as the host has it, */
+	uint64_t efer, bp_cfg;    /* and bits of these */
+};
+
+/* Of every CPU, before any is enabled. The structure stays the caller's, and stays. */
+void model_set_profile(struct model *m, const struct model_profile *profile);
+
 /* ---- Memory --------------------------------------------------------------------------------------------- */
 
 /* 0: none left. A frame comes filled with 5AH. */
@@ -300,6 +321,7 @@ void model_forget_writes(struct model *m);
 /* Complaints since the last call of model_forgive, one a line. */
 const char *model_complaints(const struct model *m);
 void model_forgive(struct model *m);
+void model_complain(const char *text);
 
 /* The current CPU's host state is remembered; and what of it has changed since, "NAME before after" a line. */
 void model_host_remember(struct model *m);
@@ -312,7 +334,7 @@ enum model_operation {
 	MODEL_TRACE_VMREAD, MODEL_TRACE_VMWRITE, MODEL_TRACE_INVEPT, MODEL_TRACE_INVVPID,
 	MODEL_TRACE_RDMSR, MODEL_TRACE_WRMSR, MODEL_TRACE_CR_READ, MODEL_TRACE_CR_WRITE,
 	MODEL_TRACE_XGETBV, MODEL_TRACE_XSETBV, MODEL_TRACE_CPUID, MODEL_TRACE_ENTRY, MODEL_TRACE_EXIT,
-	MODEL_TRACE_VMSAVE, MODEL_TRACE_VMLOAD, MODEL_TRACE_GIF, MODEL_TRACE_IF,
+	MODEL_TRACE_VMSAVE, MODEL_TRACE_VMLOAD, MODEL_TRACE_GIF, MODEL_TRACE_IF, MODEL_TRACE_VERW,
 	MODEL_TRACE_KINDS
 };
 const char *model_operation_name(uint32_t operation);
@@ -355,6 +377,7 @@ uint64_t model_read_cr(uint32_t number);
 void model_write_cr(uint32_t number, uint64_t value);
 uint64_t model_read_dr(uint32_t number);
 void model_write_dr(uint32_t number, uint64_t value);
+void model_verw(void); /* with a memory operand */
 uint64_t model_xgetbv(uint32_t index);
 void model_xsetbv(uint32_t index, uint64_t value);
 void model_xsave(void *area);

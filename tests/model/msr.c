@@ -130,9 +130,48 @@ void msr_reset(struct model *m, struct cpu *c)
 		msr_set(c, X86VCPU_MSR_IA32_TSC_DEADLINE, 0);
 	msr_set(c, X86VCPU_MSR_IA32_SPEC_CTRL, 0);
 	if (m->backend == MODEL_VMX)
+		msr_set(c, X86VCPU_MSR_IA32_PRED_CMD, 0);
+	if (m->backend == MODEL_VMX)
 		reset_vmx(m, c);
 	else
 		reset_svm(c);
+}
+
+#define SPEC_CTRL_7_EDX (CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP | CPUID_7_EDX_SSBD)
+#define SPEC_CTRL_8_EBX (CPUID_80000008_EBX_IBRS | CPUID_80000008_EBX_STIBP | CPUID_80000008_EBX_SSBD)
+
+static void forget(struct cpu *c, uint32_t index)
+{
+	for (unsigned i = 0; i < c->msr_count; i++)
+		if (c->msrs[i].index == index)
+			c->msrs[i] = c->msrs[--c->msr_count];
+}
+
+/* Which of them exist (SDM Vol. 4, table 2-2; APM Vol. 3, E.4.7). */
+void msr_reset_profile(struct model *m, struct cpu *c)
+{
+	const struct model_profile *p = m->profile;
+	const struct {
+		uint32_t index;
+		bool exists;
+		uint64_t value;
+	} msrs[] = {
+		{X86VCPU_MSR_IA32_SPEC_CTRL, p->leaf_7_edx & SPEC_CTRL_7_EDX || p->leaf_8_ebx & SPEC_CTRL_8_EBX,
+		 p->spec_ctrl},
+		{X86VCPU_MSR_IA32_PRED_CMD,
+		 p->leaf_7_edx & CPUID_7_EDX_IBRS_IBPB || p->leaf_8_ebx & CPUID_80000008_EBX_IBPB, 0},
+		{X86VCPU_MSR_IA32_FLUSH_CMD, p->leaf_7_edx & CPUID_7_EDX_L1D_FLUSH, 0},
+		{X86VCPU_MSR_IA32_ARCH_CAPABILITIES, p->leaf_7_edx & CPUID_7_EDX_ARCH_CAPABILITIES, p->arch_capabilities},
+		{X86VCPU_MSR_BP_CFG, p->leaf_21_eax & CPUID_80000021_EAX_SRSO_MSR_FIX, p->bp_cfg},
+		{X86VCPU_MSR_IA32_EFER, true, *msr_find(c, X86VCPU_MSR_IA32_EFER) | p->efer},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++) {
+		if (msrs[i].exists)
+			msr_set(c, msrs[i].index, msrs[i].value);
+		else
+			forget(c, msrs[i].index);
+	}
 }
 
 uint64_t *msr_find(struct cpu *c, uint32_t index)
@@ -172,11 +211,56 @@ static bool pat_is_valid(uint64_t value)
 	return true;
 }
 
+/* Bits of SPEC_CTRL by their features (SDM Vol. 4, table 2-2; APM 3.2.9). */
+static uint64_t spec_ctrl_bits(void)
+{
+	const struct model_profile *p = model->profile;
+	uint64_t bits = 0;
+
+	if (!p)
+		return SPEC_CTRL_IBRS | SPEC_CTRL_STIBP | SPEC_CTRL_SSBD;
+	if (p->leaf_7_edx & CPUID_7_EDX_IBRS_IBPB || p->leaf_8_ebx & CPUID_80000008_EBX_IBRS)
+		bits |= SPEC_CTRL_IBRS;
+	/* SDM Vol. 4: STIBP may be set where IBRS exists; without the feature it has no effect. */
+	if (bits || p->leaf_7_edx & CPUID_7_EDX_STIBP || p->leaf_8_ebx & CPUID_80000008_EBX_STIBP)
+		bits |= SPEC_CTRL_STIBP;
+	if (p->leaf_7_edx & CPUID_7_EDX_SSBD || p->leaf_8_ebx & CPUID_80000008_EBX_SSBD)
+		bits |= SPEC_CTRL_SSBD;
+	if (p->leaf_7_2_edx & CPUID_7_2_EDX_PSFD || p->leaf_8_ebx & CPUID_80000008_EBX_PSFD)
+		bits |= SPEC_CTRL_PSFD;
+	if (p->leaf_7_2_edx & CPUID_7_2_EDX_IPRED_CTRL)
+		bits |= SPEC_CTRL_IPRED_DIS;
+	if (p->leaf_7_2_edx & CPUID_7_2_EDX_RRSBA_CTRL)
+		bits |= SPEC_CTRL_RRSBA_DIS;
+	if (p->leaf_7_2_edx & CPUID_7_2_EDX_DDPD_U)
+		bits |= SPEC_CTRL_DDPD_U;
+	if (p->leaf_7_2_edx & CPUID_7_2_EDX_BHI_CTRL)
+		bits |= SPEC_CTRL_BHI_DIS_S;
+	return bits;
+}
+
+static uint64_t pred_cmd_bits(void)
+{
+	const bool sbpb = model->profile && model->profile->leaf_21_eax & CPUID_80000021_EAX_SBPB;
+
+	return PRED_CMD_IBPB | (sbpb ? PRED_CMD_SBPB : 0);
+}
+
 static bool may_write(uint32_t index, uint64_t value)
 {
 	switch (index) {
+	case X86VCPU_MSR_IA32_SPEC_CTRL:
+		return !(value & ~spec_ctrl_bits());
+	case X86VCPU_MSR_IA32_PRED_CMD:
+		return !(value & ~pred_cmd_bits());
+	case X86VCPU_MSR_IA32_FLUSH_CMD:
+		return !(value & ~FLUSH_CMD_L1D);
+	case X86VCPU_MSR_IA32_ARCH_CAPABILITIES:
+		return false;
 	case X86VCPU_MSR_IA32_EFER:
 		return !(value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE |
+				   (model->profile && model->profile->leaf_21_eax & CPUID_80000021_EAX_AUTOMATIC_IBRS
+					    ? EFER_AIBRSE : 0) |
 				   (model->backend == MODEL_SVM ? EFER_SVME | EFER_FFXSR | EFER_LMSLE | EFER_TCE : 0)));
 	case X86VCPU_MSR_IA32_PAT:
 		return pat_is_valid(value);
@@ -202,12 +286,19 @@ static bool may_write(uint32_t index, uint64_t value)
 	}
 }
 
+/* Of which nothing can be read, and a write leaves nothing. */
+static bool is_command(uint32_t index)
+{
+	return index == X86VCPU_MSR_IA32_PRED_CMD || index == X86VCPU_MSR_IA32_FLUSH_CMD;
+}
+
 /* Natively by the guest, of a register that no VMCS or VMCB switches. */
 bool msr_guest_write(uint32_t index, uint64_t value)
 {
 	if (!msr_find(cpu, index) || !may_write(index, value))
 		return false;
-	msr_set(cpu, index, value);
+	if (!is_command(index))
+		msr_set(cpu, index, value);
 	return true;
 }
 
@@ -215,7 +306,7 @@ bool msr_guest_write(uint32_t index, uint64_t value)
 
 uint32_t model_try_rdmsr(uint32_t index, uint64_t *value)
 {
-	const uint64_t *slot = msr_find(cpu, index);
+	const uint64_t *slot = is_command(index) ? NULL : msr_find(cpu, index);
 
 	if (slot)
 		*value = *slot;
@@ -236,7 +327,7 @@ void model_wrmsr(uint32_t index, uint64_t value)
 {
 	if (!msr_find(cpu, index) || !may_write(index, value)) {
 		complain("#GP: WRMSR %" PRIx32 " with %" PRIx64, index, value);
-	} else {
+	} else if (!is_command(index)) {
 		note_write(index, msr_value(index), value);
 		msr_set(cpu, index, value);
 	}

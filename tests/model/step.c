@@ -15,7 +15,7 @@
 
 /* The linker's: the code of the library is a section of its own in this program. */
 extern const char __start_x86vcpu_text[], __stop_x86vcpu_text[];
-extern const char vmx_enter[], svm_enter[];
+extern const char vmx_enter[], vmx_enter_mitigated[], svm_enter[], svm_enter_mitigated[];
 
 struct step steps[STEP_RECORDS];
 unsigned step_count;
@@ -55,6 +55,8 @@ static void record(const greg_t *regs)
 	for (unsigned i = 0; i < 16; i++)
 		step->gpr[i] = (uint64_t)regs[gregs[i]];
 	decode(step->rip, &step->insn, step->operands);
+	if (step->insn.mnemonic == ZYDIS_MNEMONIC_VERW)
+		step->selector = *(const uint16_t *)(step->gpr[4] + (uint64_t)step->operands[0].mem.disp.value);
 	step_count++;
 }
 
@@ -62,7 +64,8 @@ static void record_world_switch(const greg_t *regs)
 {
 	const uintptr_t rip = (uintptr_t)regs[REG_RIP];
 
-	if (rip == (uintptr_t)vmx_enter || rip == (uintptr_t)svm_enter) {
+	if (rip == (uintptr_t)vmx_enter || rip == (uintptr_t)vmx_enter_mitigated || rip == (uintptr_t)svm_enter ||
+	    rip == (uintptr_t)svm_enter_mitigated) {
 		recording = true;
 		return_rsp = (uint64_t)regs[REG_RSP] + 8;
 	}

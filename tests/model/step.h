@@ -16,6 +16,7 @@
 struct step {
 	uintptr_t rip;
 	uint64_t gpr[16];
+	uint16_t selector; /* VERW's operand in memory */
 	ZydisDecodedInstruction insn;
 	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
 };

@@ -840,6 +840,21 @@ static void run(uint64_t hpa, uint64_t gpr[16])
 	cpu->cr2 = vmcb->cr2;
 }
 
+/* Where VMRUN exchanges SPEC_CTRL, the guest has its own; the host's bits are in force too, but do not show. */
+static void run_with_spec_ctrl(uint64_t hpa, uint64_t gpr[16])
+{
+	const uint64_t host = msr_value(X86VCPU_MSR_IA32_SPEC_CTRL);
+
+	if (!model->profile || !(model->profile->leaf_a_edx & CPUID_8000000A_EDX_SPEC_CTRL)) {
+		run(hpa, gpr);
+		return;
+	}
+	msr_set(cpu, X86VCPU_MSR_IA32_SPEC_CTRL, vmcb->spec_ctrl);
+	run(hpa, gpr);
+	vmcb->spec_ctrl = msr_value(X86VCPU_MSR_IA32_SPEC_CTRL);
+	msr_set(cpu, X86VCPU_MSR_IA32_SPEC_CTRL, host);
+}
+
 void model_vmrun(uint64_t hpa, uint64_t gpr[16])
 {
 	struct host_state host;
@@ -854,7 +869,7 @@ void model_vmrun(uint64_t hpa, uint64_t gpr[16])
 	}
 	picture_take(hpa, vmcb);
 	host = save_host();
-	run(hpa, gpr);
+	run_with_spec_ctrl(hpa, gpr);
 	vmcb_keep(hpa, vmcb);
 	load_host(&host);
 }

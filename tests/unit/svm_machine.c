@@ -255,6 +255,11 @@ void svm_enter(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa)
 	}
 }
 
+void svm_enter_mitigated(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa)
+{
+	svm_enter(g, vmcb_hpa, host_hpa);
+}
+
 int32_t machine_run_vcpu(struct svm_vcpu *v, const struct fake_exit *list, unsigned count)
 {
 	exits = list;

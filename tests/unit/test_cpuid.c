@@ -128,11 +128,12 @@ static const struct visible visible[] = {
 	{4, 4, A, "0-9"}, {4, 4, B, "0-31"}, {4, 4, C, "0-31"}, {4, 4, D, "0-2"},
 	{4, 5, A, "0-9"}, {4, 5, B, "0-31"}, {4, 5, C, "0-31"}, {4, 5, D, "0-2"},
 	{6, 0, A, "2"},
-	{7, 0, A, "0"},
+	{7, 0, A, "1"}, /* subleaves up to 2 */
 	{7, 0, B, "0 1 3 5-10 13 16-21 23 24 26-31"},
 	{7, 0, C, "0 1 3 6 8-12 14 22 25"},
-	{7, 0, D, "2-4 8 10 14 23"},
+	{7, 0, D, "2-4 8 10 14 23 26-29 31"},
 	{7, 1, A, "4 5 10-12 23"},
+	{7, 2, D, "0-5"},
 	{0xd, 0, A, "0-2 5-7 9"},
 	{0xd, 0, B, "6 9"},      /* 576: XCR0 is 1 */
 	{0xd, 0, C, "3 7 9 11"}, /* 2696 */
@@ -144,7 +145,7 @@ static const struct visible visible[] = {
 	{0xd, 7, A, "10"}, {0xd, 7, B, "7 9 10"}, {0xd, 7, C, "1"},
 	{0xd, 9, A, "3"}, {0xd, 9, B, "7 9 11"}, {0xd, 9, C, "1"},
 	{0x16, 0, A, "5 6 8 11"}, /* 2400 MHz: the configuration's, not the host's */
-	{0x80000000, 0, A, "3 31"}, /* 0x80000008 */
+	{0x80000000, 0, A, "0 5 31"}, /* 0x80000021 */
 	{0x80000000, 0, B, "0-31"},
 	{0x80000000, 0, C, "0-31"},
 	{0x80000000, 0, D, "0-31"},
@@ -158,7 +159,9 @@ static const struct visible visible[] = {
 	{0x80000006, 0, A, "0-31"}, {0x80000006, 0, B, "0-31"}, {0x80000006, 0, C, "0-31"}, {0x80000006, 0, D, "0-31"},
 	{0x80000007, 0, D, "8"},
 	{0x80000008, 0, A, "4 5 12 13"}, /* 48 and 48 bits */
-	{0x80000008, 0, B, "0 2"},
+	{0x80000008, 0, B, "0 2 12 14-19 24 26 28-30"},
+	{0x80000021, 0, A, "2 5 27-30"},
+	{0x80000021, 0, C, "1 2"},
 };
 
 static uint32_t parse_bits(const char *text)
@@ -234,7 +237,7 @@ START_TEST(host_without_any_bit)
 	for (uint32_t leaf = 2; leaf < 0x16; leaf++)
 		assert_zero(g, leaf, 0);
 	assert_leaf(g, 0x16, 0, 2400, 0, 0, 0);
-	assert_leaf(g, 0x80000000, 0, 0x80000008, 0, 0, 0);
+	assert_leaf(g, 0x80000000, 0, 0x80000021, 0, 0, 0);
 	for (uint32_t leaf = 1; leaf < 8; leaf++)
 		assert_zero(g, 0x80000000 + leaf, 0);
 	assert_leaf(g, 0x80000008, 0, 0x3020, 0, 0, 0);
@@ -519,7 +522,7 @@ END_TEST
 
 START_TEST(core_counts_are_hidden)
 {
-	assert_leaf(guest_on(ryzen), 0x80000008, 0, 0x3030, 5, 0, 0);
+	assert_leaf(guest_on(ryzen), 0x80000008, 0, 0x3030, 0x1005, 0, 0);
 }
 END_TEST
 
@@ -682,7 +685,8 @@ START_TEST(limits_follow_the_table)
 {
 	const struct limits_row *row = &limits_rows[_i];
 	const struct host host = *hosts[row->host];
-	const struct guest_limits *limits = &guest_on(host)->limits;
+	struct guest *g = guest_on(host);
+	const struct guest_limits *limits = &g->limits;
 
 	ck_assert_uint_eq(limits->cr0, 0xe005003f);
 	ck_assert_uint_eq(limits->cr4, row->cr4);
@@ -694,7 +698,7 @@ START_TEST(limits_follow_the_table)
 	ck_assert(limits->has_nx == row->has_nx && limits->has_long_mode == row->has_long_mode);
 	ck_assert(limits->has_xsave == row->has_xsave && limits->has_xsaves == row->has_xsaves);
 	ck_assert(limits->mtrr == row->mtrr && limits->intel == row->intel);
-	ck_assert(limits->has_apic && !limits->arch_capabilities);
+	ck_assert(limits->has_apic && limits->arch_capabilities == (word(g, 7, 0, D) >> 29 & 1));
 }
 END_TEST
 

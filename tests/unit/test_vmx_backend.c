@@ -163,7 +163,7 @@ static const struct fake_exit *exits;
 static unsigned exits_left, entry_count;
 static struct fake_entry entries[8];
 
-const char vmx_exit_point[1];
+const char vmx_exit_point[1], vmx_mitigated_exit_point[1];
 
 static void leave_with(const struct fake_exit *exit)
 {
@@ -196,6 +196,11 @@ uint32_t vmx_enter(struct vmx_vcpu *v, uint32_t launched)
 		leave_with(&timer);
 	}
 	return VMX_ENTRY_EXITED;
+}
+
+uint32_t vmx_enter_mitigated(struct vmx_vcpu *v, uint32_t launched)
+{
+	return vmx_enter(v, launched);
 }
 
 /* A run that meets these exits, and then the end of its time slice. */

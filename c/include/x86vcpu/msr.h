@@ -206,6 +206,7 @@ extern "C" {
 #define X86VCPU_MSR_PERF_CTR0 0xc0010201u                 /* + 2 n */
 #define X86VCPU_MSR_LS_CFG 0xc0011020u                    /* load-store configuration */
 #define X86VCPU_MSR_DE_CFG 0xc0011029u                    /* decode configuration; bit 1: LFENCE serializes */
+#define X86VCPU_MSR_BP_CFG 0xc001102eu                    /* branch predictor configuration; bit 4: BpSpecReduce */
 
 /*
  * The manual's name, "IA32_EFER" say, "IA32_MCi_CTL" for a member of a series; NULL for a number that

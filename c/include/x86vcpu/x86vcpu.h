@@ -6,6 +6,7 @@
 #include "x86vcpu/apic.h"
 #include "x86vcpu/exit.h"
 #include "x86vcpu/host.h"
+#include "x86vcpu/mitigation.h"
 #include "x86vcpu/msr.h"
 #include "x86vcpu/nested.h"
 #include "x86vcpu/percpu.h"

@@ -22,6 +22,29 @@
 #define REGS_R14 112
 #define REGS_R15 120
 
+/* Where struct guest_mitigation, which the same structure holds, has what a world switch does (emul/mitigation.h). */
+#define SWITCH_STEPS 136
+#define SWITCH_BHB_OUTER 140
+#define SWITCH_BHB_INNER 141
+#define SWITCH_GUEST_SPEC_CTRL 144
+#define SWITCH_HOST_SPEC_CTRL 152
+
+/* Its steps, in the order in which they are taken. */
+#define SWITCH_DIVIDE 0x1
+#define SWITCH_SPEC_CTRL 0x2 /* the guest's before an entry, the host's after the exit */
+#define SWITCH_FLUSH_L1D 0x4
+#define SWITCH_VERW 0x8
+#define SWITCH_IBPB 0x10
+#define SWITCH_SAVE_SPEC_CTRL 0x20 /* the guest may have written it without an exit */
+#define SWITCH_FILL_RSB 0x40
+#define SWITCH_CALL 0x80
+#define SWITCH_CLEAR_BHB 0x100
+#define SWITCH_ALL 0x1ff
+
+#define SWITCH_MSR_SPEC_CTRL 0x48
+#define SWITCH_MSR_PRED_CMD 0x49
+#define SWITCH_MSR_FLUSH_CMD 0x10b
+
 #ifdef __ASSEMBLER__
 
 #ifdef __CET__
@@ -64,10 +87,11 @@
 .endm
 
 /*
- * Zero in every register but RAX, RBX, RDI and RSP. The guest chose their values, and the code that runs next could
+ * Zero in every register but RBX, RDI and RSP. The guest chose their values, and the code that runs next could
  * use one speculatively, those that the epilogue loads from the stack included.
  */
 .macro clear_guest_registers
+	xor	%eax, %eax
 	xor	%ecx, %ecx
 	xor	%edx, %edx
 	xor	%ebp, %ebp
@@ -80,6 +104,132 @@
 	xor	%r13d, %r13d
 	xor	%r14d, %r14d
 	xor	%r15d, %r15d
+.endm
+
+/* WRMSR of a command, whose bit is 0. Uses RAX, RCX, RDX. */
+.macro write_command msr
+	mov	$\msr, %ecx
+	mov	$1, %eax
+	xor	%edx, %edx
+	wrmsr
+.endm
+
+/* SPEC_CTRL from the member at \offset of the struct at RDI. Uses RAX, RCX, RDX. */
+.macro write_spec_ctrl offset
+	mov	$SWITCH_MSR_SPEC_CTRL, %ecx
+	mov	\offset(%rdi), %eax
+	mov	4 + \offset(%rdi), %edx
+	wrmsr
+.endm
+
+/*
+ * Before the guest's registers are loaded from the struct at RDI. Uses RAX, RCX, RDX. VERW comes after it, because
+ * loads go through the buffers that it overwrites.
+ */
+.macro take_steps_before_entry
+	testl	$SWITCH_DIVIDE, SWITCH_STEPS(%rdi)
+	jz	91f
+	mov	$1, %eax
+	mov	%eax, %ecx
+	xor	%edx, %edx
+	div	%ecx
+91:
+	testl	$SWITCH_SPEC_CTRL, SWITCH_STEPS(%rdi)
+	jz	92f
+	write_spec_ctrl SWITCH_GUEST_SPEC_CTRL
+92:
+	testl	$SWITCH_FLUSH_L1D, SWITCH_STEPS(%rdi)
+	jz	93f
+	write_command SWITCH_MSR_FLUSH_CMD
+93:
+.endm
+
+/*
+ * 32 return addresses that lead to INT3, where speculation ends. LFENCE keeps a mispredicted end of the loop from the
+ * code after it. Uses RCX.
+ */
+.macro fill_rsb
+	mov	$16, %ecx
+94:
+	call	95f
+	int3
+95:
+	call	96f
+	int3
+96:
+	add	$16, %rsp
+	dec	%ecx
+	jnz	94b
+	lfence
+.endm
+
+/*
+ * Overwrites the branch history, as Intel's "Branch History Injection" has it: calls to the depth of \outer, in each
+ * of them a loop of taken branches. Every RET is in the upper half of its cache line, where Intel's "Indirect Target
+ * Selection" does not apply. Uses RAX, RCX, RDX.
+ */
+.macro clear_branch_history
+	movzbl	SWITCH_BHB_OUTER(%rdi), %ecx
+	movzbl	SWITCH_BHB_INNER(%rdi), %edx
+	call	94f
+	jmp	99f
+	.balign	64, 0xcc
+	.skip	27, 0xcc
+94:
+	call	95f
+	ret
+	.balign	64, 0xcc
+	.skip	16, 0xcc
+95:
+	mov	%edx, %eax
+96:
+	jmp	97f
+	nop
+97:
+	dec	%eax
+	jnz	96b
+	dec	%ecx
+	jnz	94b
+	ret
+99:
+.endm
+
+/*
+ * After an exit, the guest's registers are stored and cleared. RDI: the struct. Uses RAX, RCX, RDX. Up to the LFENCE
+ * nothing but direct branches is executed, and after it all steps have been taken, whatever was predicted before.
+ */
+.macro take_steps_after_exit
+	testl	$SWITCH_IBPB, SWITCH_STEPS(%rdi)
+	jz	91f
+	write_command SWITCH_MSR_PRED_CMD
+91:
+	testl	$SWITCH_SAVE_SPEC_CTRL, SWITCH_STEPS(%rdi)
+	jz	92f
+	mov	$SWITCH_MSR_SPEC_CTRL, %ecx
+	rdmsr
+	mov	%eax, SWITCH_GUEST_SPEC_CTRL(%rdi)
+	mov	%edx, 4 + SWITCH_GUEST_SPEC_CTRL(%rdi)
+92:
+	testl	$SWITCH_SPEC_CTRL, SWITCH_STEPS(%rdi)
+	jz	93f
+	write_spec_ctrl SWITCH_HOST_SPEC_CTRL
+93:
+	testl	$SWITCH_FILL_RSB, SWITCH_STEPS(%rdi)
+	jz	97f
+	fill_rsb
+97:
+	testl	$SWITCH_CALL, SWITCH_STEPS(%rdi)
+	jz	98f
+	call	97f
+	int3
+97:
+	add	$8, %rsp
+98:
+	testl	$SWITCH_CLEAR_BHB, SWITCH_STEPS(%rdi)
+	jz	100f
+	clear_branch_history
+100:
+	lfence
 .endm
 
 /* For a call through a pointer: some code models have no other, and IBT wants ENDBR64 at its target. */

@@ -21,6 +21,8 @@ struct backend_cpu {
 	uint32_t next_tag, last_tag;
 	uint64_t tag_generation;
 	bool flush_tags; /* SVM: the next VMRUN on this CPU flushes every ASID */
+
+	struct mitigation_cpu mitigation;
 };
 
 struct backend_setup {

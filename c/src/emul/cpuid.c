@@ -3,8 +3,8 @@
 #include "emul/cpuid_internal.h"
 
 #define SLOT_EXTENDED 0x20u
-#define SLOT_HYPERVISOR 0x40u
-#define SLOT_OTHER 0x42u
+#define SLOT_HYPERVISOR 0x42u
+#define SLOT_OTHER 0x44u
 #define NO_ENTRY 0xff
 
 _Static_assert(SLOT_OTHER + 1 == GUEST_CPUID_SLOTS, "one slot for each value of slot_of");
@@ -17,7 +17,7 @@ static uint32_t slot_of(uint32_t leaf)
 {
 	if (leaf < 0x20)
 		return leaf;
-	if (leaf - LEAF_EXTENDED < 0x20)
+	if (leaf - LEAF_EXTENDED < SLOT_HYPERVISOR - SLOT_EXTENDED)
 		return SLOT_EXTENDED + (leaf - LEAF_EXTENDED);
 	if (leaf - LEAF_HYPERVISOR < 2)
 		return SLOT_HYPERVISOR + (leaf - LEAF_HYPERVISOR);

@@ -18,6 +18,7 @@ struct cpuid_config {
 	uint32_t vcpu_id;
 	uint32_t physical_bits; /* of a guest-physical address that the nested tables translate */
 	uint64_t tsc_khz;       /* 0: unknown */
+	uint64_t arch_capabilities; /* the host's IA32_ARCH_CAPABILITIES; 0: the CPU does not have it */
 
 	/* What the backend can do. */
 	bool rdtscp;  /* RDTSCP and RDPID work in the guest */

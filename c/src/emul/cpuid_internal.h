@@ -13,7 +13,8 @@
 #define LEAF_EXTENDED 0x80000000u
 #define HIGHEST_BASIC LEAF_FREQUENCY
 #define HIGHEST_HYPERVISOR 0x40000001u
-#define HIGHEST_EXTENDED 0x80000008u
+#define LEAF_SIZES 0x80000008u /* of addresses */
+#define LEAF_EXTENDED_FEATURES 0x80000021u
 
 /* Leaves 4, 7 and 0xd: ECX selects a subleaf. */
 #define GUEST_CPUID_INDEXED (1u << 31)
@@ -39,7 +40,7 @@ struct cpuid_mask {
 /* Bits of a word that the guest may see when `with` is met. */
 uint32_t cpuid_allowed(uint32_t leaf, uint32_t subleaf, enum word word, uint32_t with);
 
-/* A bit of CR4 or EFER exists with a feature of the guest's table. */
+/* A bit of CR4, EFER or an MSR of speculation exists with a feature of the guest's table. */
 struct enable_bit {
 	uint64_t bits;
 	struct cpuid_mask feature;
@@ -49,6 +50,10 @@ extern const struct enable_bit cpuid_cr4_bits[];
 extern const uint32_t cpuid_cr4_bit_count;
 extern const struct enable_bit cpuid_efer_bits[];
 extern const uint32_t cpuid_efer_bit_count;
+extern const struct enable_bit cpuid_spec_ctrl_bits[];
+extern const uint32_t cpuid_spec_ctrl_bit_count;
+extern const struct enable_bit cpuid_pred_cmd_bits[];
+extern const uint32_t cpuid_pred_cmd_bit_count;
 
 /* Size of an XSAVE area for the components in `mask`; `area` is the entry of leaf 0xd.0. */
 uint32_t cpuid_xsave_size(const struct guest_cpuid_entry *area, uint64_t mask);

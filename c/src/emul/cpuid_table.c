@@ -24,6 +24,16 @@ static const struct component components[] = {
 #define COMPONENTS (sizeof(components) / sizeof(components[0]))
 #define HIGHEST_COMPONENT 9
 
+/*
+ * What holds in a guest as it does outside. Not: what a hypervisor below may skip, which the guest is none of, and
+ * what announces MSRs that the guest does not have.
+ */
+#define ARCH_CAPABILITIES_OF_GUEST                                                                              \
+	(ARCH_CAP_RDCL_NO | ARCH_CAP_IBRS_ALL | ARCH_CAP_RSBA | ARCH_CAP_SSB_NO | ARCH_CAP_MDS_NO |             \
+	 ARCH_CAP_PSCHANGE_MC_NO | ARCH_CAP_TAA_NO | ARCH_CAP_SBDR_SSDP_NO | ARCH_CAP_FBSDP_NO |                \
+	 ARCH_CAP_PSDP_NO | ARCH_CAP_FB_CLEAR | ARCH_CAP_RRSBA | ARCH_CAP_BHI_NO | ARCH_CAP_PBRSB_NO |          \
+	 ARCH_CAP_GDS_NO | ARCH_CAP_RFDS_NO | ARCH_CAP_RFDS_CLEAR | ARCH_CAP_ITS_NO)
+
 struct builder {
 	struct guest_cpuid_entry *table;
 	uint32_t capacity, count; /* count may exceed capacity: the table was too small then */
@@ -201,8 +211,9 @@ static void add_extended_features(struct builder *b)
 	host_leaf(b, 7, 0, out);
 	if (out[EAX] == 0)
 		return;
-	entry->eax = 1; /* highest subleaf */
-	add(b, 7, 1, GUEST_CPUID_INDEXED);
+	entry->eax = out[EAX] < 2 ? 1 : 2; /* highest subleaf */
+	for (uint32_t i = 1; i <= (out[EAX] < 2 ? 1u : 2u); i++)
+		add(b, 7, i, GUEST_CPUID_INDEXED);
 }
 
 static void add_topology(struct builder *b)
@@ -307,8 +318,8 @@ static uint32_t physical_bits(const struct builder *b)
 {
 	uint32_t out[4], bits = 36;
 
-	host_leaf(b, HIGHEST_EXTENDED, 0, out);
-	if (b->host_extended >= HIGHEST_EXTENDED)
+	host_leaf(b, LEAF_SIZES, 0, out);
+	if (b->host_extended >= LEAF_SIZES)
 		bits = out[EAX] & 0xff;
 	if (bits > b->config->physical_bits)
 		bits = b->config->physical_bits;
@@ -343,20 +354,28 @@ static void add_extended_flags(const struct builder *b, struct guest_cpuid_entry
 		entry->flags |= GUEST_CPUID_SYSCALL;
 }
 
+/* Intel's CPUs end at the sizes of addresses. The leaves of AMD's between them and the last are zeros for a guest. */
+static uint32_t highest_extended(const struct builder *b)
+{
+	if (b->host_extended >= LEAF_EXTENDED_FEATURES && !is_intel(&b->table[0]))
+		return LEAF_EXTENDED_FEATURES;
+	return b->host_extended < LEAF_SIZES ? larger(b->host_extended, LEAF_EXTENDED) : LEAF_SIZES;
+}
+
 /* Linear addresses have 48 bits: LA57 is hidden. */
 static void add_extended(struct builder *b)
 {
-	uint32_t highest = larger(b->host_extended, LEAF_EXTENDED);
+	const uint32_t highest = highest_extended(b);
 
-	if (highest > HIGHEST_EXTENDED)
-		highest = HIGHEST_EXTENDED;
 	add(b, LEAF_EXTENDED, 0, 0)->eax = highest;
-	for (uint32_t leaf = LEAF_EXTENDED + 1; leaf <= highest; leaf++) {
+	if (highest == LEAF_EXTENDED_FEATURES)
+		add(b, LEAF_EXTENDED_FEATURES, 0, 0);
+	for (uint32_t leaf = LEAF_EXTENDED + 1; leaf <= highest && leaf <= LEAF_SIZES; leaf++) {
 		struct guest_cpuid_entry *entry = add(b, leaf, 0, 0);
 
 		if (leaf == LEAF_EXTENDED + 1)
 			add_extended_flags(b, entry);
-		if (leaf == HIGHEST_EXTENDED)
+		if (leaf == LEAF_SIZES)
 			entry->eax = 48u << 8 | physical_bits(b);
 	}
 }
@@ -412,7 +431,11 @@ static void derive_limits(const struct builder *b, struct guest_limits *limits)
 	limits->has_xsave = limits->cr4 & CR4_OSXSAVE;
 	limits->has_xsaves = has(b, &(struct cpuid_mask){LEAF_XSTATE, 1, EAX, CPUID_D_1_EAX_XSAVES});
 	limits->has_apic = b->config->apic;
-	limits->arch_capabilities = false;
+	limits->arch_capabilities = has(b, &(struct cpuid_mask){7, 0, EDX, CPUID_7_EDX_ARCH_CAPABILITIES});
+	limits->arch_capabilities_value = b->config->arch_capabilities & ARCH_CAPABILITIES_OF_GUEST;
+	limits->spec_ctrl = existing_bits(b, cpuid_spec_ctrl_bits, cpuid_spec_ctrl_bit_count);
+	limits->pred_cmd = existing_bits(b, cpuid_pred_cmd_bits, cpuid_pred_cmd_bit_count);
+	limits->flush_cmd = has(b, &(struct cpuid_mask){7, 0, EDX, CPUID_7_EDX_L1D_FLUSH}) ? FLUSH_CMD_L1D : 0;
 	limits->mtrr = has(b, &(struct cpuid_mask){1, 0, EDX, CPUID_1_EDX_MTRR});
 	limits->intel = is_intel(&b->table[0]);
 }

@@ -21,6 +21,7 @@
 
 #include "cpu/x86.h"
 #include "emul/instruction.h"
+#include "emul/mitigation.h"
 #include "lapic/lapic.h"
 
 /* Per segment, in the order of enum x86vcpu_segment_index. */
@@ -84,6 +85,9 @@ struct guest_limits {
 	bool rdtscp, has_1g_pages, has_nx, has_long_mode, has_xsave;
 	bool arch_capabilities, mtrr, intel; /* intel: vendor string GenuineIntel */
 	bool has_xsaves, has_apic;
+	/* Bits of IA32_SPEC_CTRL, IA32_PRED_CMD and IA32_FLUSH_CMD; 0: the guest does not have the MSR. */
+	uint64_t spec_ctrl, pred_cmd, flush_cmd;
+	uint64_t arch_capabilities_value; /* what IA32_ARCH_CAPABILITIES reads as */
 	uint32_t xsave_size; /* bytes of a standard-format XSAVE area for all of xcr0 */
 };
 
@@ -99,8 +103,8 @@ struct guest_cpuid_slot {
 	uint8_t count; /* of subleaves, which are adjacent; 0: ECX has no meaning */
 };
 
-/* Leaves 0 to 0x1f, 0x80000000 to 0x8000001f, 0x40000000, 0x40000001, and any other. */
-#define GUEST_CPUID_SLOTS 67
+/* Leaves 0 to 0x1f, 0x80000000 to 0x80000021, 0x40000000, 0x40000001, and any other. */
+#define GUEST_CPUID_SLOTS 69
 
 /* MSRs that the library keeps for the guest, outside the VMCS or VMCB. */
 struct guest_msrs {
@@ -190,7 +194,8 @@ struct guest_context {
 
 struct guest {
 	struct x86vcpu_regs regs; /* first, and */
-	uint64_t switch_word;     /* second: the world switch counts on both. The backend's own use */
+	uint64_t switch_word;     /* second, the backend's own use, and */
+	struct guest_mitigation mitigation; /* third: the world switch counts on them */
 
 	uint64_t valid; /* a bit per enum guest_field */
 	uint64_t dirty;
@@ -211,6 +216,7 @@ struct guest {
 	uint64_t cr2;
 	bool flush_tlb; /* emulation changed what translations mean: drop the linear ones before entry */
 	struct guest_msrs msrs;
+	bool msr_maps_stale; /* what passes without an exit has changed */
 	bool msrs_changed; /* a switched MSR or tsc_offset was written since it was last loaded */
 	uint64_t (*host_tsc)(void);
 

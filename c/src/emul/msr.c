@@ -30,6 +30,14 @@ static bool gate_open(const struct guest *g, enum msr_gate gate)
 		return limits->arch_capabilities;
 	case MSR_WITH_APIC:
 		return limits->has_apic;
+	case MSR_WITH_SPEC_CTRL:
+		return limits->spec_ctrl;
+	case MSR_WITH_SPEC_CTRL_USED:
+		return limits->spec_ctrl && g->mitigation.spec_ctrl_passes;
+	case MSR_WITH_PRED_CMD:
+		return limits->pred_cmd;
+	case MSR_WITH_FLUSH_CMD:
+		return limits->flush_cmd;
 	default:
 		return true;
 	}
@@ -146,6 +154,9 @@ void guest_reset_msrs(struct guest *g)
 			       MISC_ENABLE_PEBS_UNAVAILABLE,
 		.bios_sign_id = BIOS_REVISION,
 	};
+	g->mitigation.guest_spec_ctrl = 0;
+	g->mitigation.spec_ctrl_passes = false;
+	g->msr_maps_stale = true;
 	g->msrs_changed = true;
 	cpuid_follow_limit(g);
 }
@@ -163,6 +174,11 @@ struct msr_pass_rule {
  */
 static const struct msr_pass_rule passthrough[] = {
 	{{X86VCPU_MSR_IA32_TIME_STAMP_COUNTER, .read = true, .vmx_only = true}, MSR_ALWAYS},
+	/* Until then an exit costs less than to read it after each exit. */
+	{{X86VCPU_MSR_IA32_SPEC_CTRL, .read = true, .write = true}, MSR_WITH_SPEC_CTRL_USED},
+	/* Commands that leave nothing in the CPU. */
+	{{X86VCPU_MSR_IA32_PRED_CMD, .write = true}, MSR_WITH_PRED_CMD},
+	{{X86VCPU_MSR_IA32_FLUSH_CMD, .write = true}, MSR_WITH_FLUSH_CMD},
 	{{X86VCPU_MSR_IA32_SYSENTER_CS, .read = true, .write = true}, MSR_ALWAYS},
 	{{X86VCPU_MSR_IA32_SYSENTER_ESP, .read = true, .write = true}, MSR_ALWAYS},
 	{{X86VCPU_MSR_IA32_SYSENTER_EIP, .read = true, .write = true}, MSR_ALWAYS},

@@ -9,6 +9,7 @@
  */
 #include "emul/msr_rule.h"
 
+#include "cpu/insn.h"
 #include "cpu/x86.h"
 #include "emul/cpuid.h"
 #include "emul/cr.h"
@@ -46,6 +47,20 @@ static uint64_t read_tsc(struct guest *g, const struct msr_rule *rule, uint32_t 
 	(void)rule;
 	(void)msr;
 	return g->host_tsc() + g->msrs.tsc_offset;
+}
+
+static uint64_t read_spec_ctrl(struct guest *g, const struct msr_rule *rule, uint32_t msr)
+{
+	(void)rule;
+	(void)msr;
+	return g->mitigation.guest_spec_ctrl;
+}
+
+static uint64_t read_arch_capabilities(struct guest *g, const struct msr_rule *rule, uint32_t msr)
+{
+	(void)rule;
+	(void)msr;
+	return g->limits.arch_capabilities_value;
 }
 
 /* Base and mask registers alternate. */
@@ -166,6 +181,45 @@ static bool write_xss(struct guest *g, const struct msr_rule *rule, uint32_t msr
 	return !(value & ~g->limits.xss) && write_switched(g, rule, msr, value);
 }
 
+/*
+ * The world switch loads it. A guest that sets a bit may do so at each of its system calls: from then on its accesses
+ * do not exit.
+ */
+static bool write_spec_ctrl(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+	struct guest_mitigation *m = &g->mitigation;
+
+	(void)rule;
+	(void)msr;
+	if (value & ~g->limits.spec_ctrl)
+		return false;
+	m->guest_spec_ctrl = value;
+	if (value && !m->spec_ctrl_passes) {
+		m->spec_ctrl_passes = true;
+		g->msr_maps_stale = true;
+	}
+	g->msrs_changed = true;
+	return true;
+}
+
+static bool write_pred_cmd(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+	(void)rule;
+	if (value & ~g->limits.pred_cmd)
+		return false;
+	insn_wrmsr(msr, value);
+	return true;
+}
+
+static bool write_flush_cmd(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
+{
+	(void)rule;
+	if (value & ~g->limits.flush_cmd)
+		return false;
+	insn_wrmsr(msr, value);
+	return true;
+}
+
 /* Whatever moves the guest's TSC moves TSC_ADJUST as far, and the other way round (SDM 18.17.3). */
 static void move_tsc(struct guest *g, uint64_t distance)
 {
@@ -281,7 +335,9 @@ static const struct msr_rule rules[] = {
 	{ONE(X86VCPU_MSR_IA32_FEATURE_CONTROL), CONSTANT(FEATURE_CONTROL_LOCK)},
 	{ONE(X86VCPU_MSR_IA32_TSC_ADJUST), .read = read_slot, .write = write_tsc_adjust, .where = SLOT(tsc_adjust),
 	 .saved = true},
-	{RANGE(X86VCPU_MSR_IA32_SPEC_CTRL, X86VCPU_MSR_IA32_PRED_CMD), REFUSED},
+	{ONE(X86VCPU_MSR_IA32_SPEC_CTRL), .read = read_spec_ctrl, .write = write_spec_ctrl, .gate = MSR_WITH_SPEC_CTRL,
+	 .owned = true, .saved = true},
+	{ONE(X86VCPU_MSR_IA32_PRED_CMD), .write = write_pred_cmd, .gate = MSR_WITH_PRED_CMD, .owned = true},
 	{RANGE(0x4e, 0x4f), REFUSED}, /* PPIN: the host's serial number */
 	{ONE(X86VCPU_MSR_IA32_BIOS_UPDT_TRIG), REFUSED},
 	/* A zero written before CPUID asks for the revision. */
@@ -293,8 +349,8 @@ static const struct msr_rule rules[] = {
 	{ONE(X86VCPU_MSR_IA32_CORE_CAPABILITIES), REFUSED},
 	{ONE(X86VCPU_MSR_IA32_UMWAIT_CONTROL), ZERO, IGNORED},
 	{ONE(X86VCPU_MSR_IA32_MTRRCAP), CONSTANT(MTRRCAP_WC | MTRRCAP_FIX | 8), .gate = MSR_WITH_MTRR},
-	{ONE(X86VCPU_MSR_IA32_ARCH_CAPABILITIES), ZERO, .gate = MSR_WITH_ARCH_CAPABILITIES},
-	{ONE(X86VCPU_MSR_IA32_FLUSH_CMD), REFUSED},
+	{ONE(X86VCPU_MSR_IA32_ARCH_CAPABILITIES), .read = read_arch_capabilities, .gate = MSR_WITH_ARCH_CAPABILITIES},
+	{ONE(X86VCPU_MSR_IA32_FLUSH_CMD), .write = write_flush_cmd, .gate = MSR_WITH_FLUSH_CMD, .owned = true},
 	{ONE(X86VCPU_MSR_IA32_TSX_CTRL), REFUSED},
 	{ONE(0x140), ZERO, .write = write_zero},         /* MISC_FEATURES_ENABLES */
 	{ONE(X86VCPU_MSR_IA32_SYSENTER_CS), .read = read_field, .write = write_field32, .owned = true,

@@ -14,6 +14,10 @@ enum msr_gate {
 	MSR_WITH_XSAVES,
 	MSR_WITH_ARCH_CAPABILITIES,
 	MSR_WITH_APIC,
+	MSR_WITH_SPEC_CTRL,
+	MSR_WITH_SPEC_CTRL_USED, /* the guest has written something else than 0 */
+	MSR_WITH_PRED_CMD,
+	MSR_WITH_FLUSH_CMD,
 	MSR_GATES
 };
 

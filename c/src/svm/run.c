@@ -57,6 +57,10 @@ static void write_msrs(struct svm_vcpu *v)
 		vmcb->tsc_offset = msrs->tsc_offset;
 		vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
 	}
+	if (v->guest.msr_maps_stale)
+		svm_fill_msrpm(v);
+	vmcb->spec_ctrl = v->guest.mitigation.guest_spec_ctrl;
+	mitigation_update(&v->guest);
 	v->guest.msrs_changed = false;
 }
 
@@ -107,6 +111,12 @@ static void write_dirty(struct svm_vcpu *v)
 	}
 }
 
+static void enter_mitigated(struct svm_vcpu *v)
+{
+	svm_enter_mitigated(&v->guest, v->vmcb_hpa, v->host_hpa);
+	mitigation_after_exit(&v->guest);
+}
+
 static void enter(struct svm_vcpu *v)
 {
 	struct guest *g = &v->guest;
@@ -126,7 +136,10 @@ static void enter(struct svm_vcpu *v)
 	write_tpr(v);
 	v->in_shadow = vmcb->interrupt_shadow & INTERRUPT_SHADOW;
 	v->shadow_rip = vmcb->rip;
-	svm_enter(g, v->vmcb_hpa, v->host_hpa);
+	if (g->mitigation.on)
+		enter_mitigated(v);
+	else
+		svm_enter(g, v->vmcb_hpa, v->host_hpa);
 	if (v->in_shadow || v->shadow_kept)
 		svm_keep_shadow(v);
 	vmcb->clean = CLEAN_ALL;
@@ -134,6 +147,8 @@ static void enter(struct svm_vcpu *v)
 	g->cr2 = insn_read_cr2();
 	read_tpr(v);
 	g->msrs.kernel_gs_base = vmcb->kernel_gs_base;
+	if (g->mitigation.cpu->spec_ctrl_virtual)
+		g->mitigation.guest_spec_ctrl = vmcb->spec_ctrl & g->limits.spec_ctrl;
 	g->valid = 0;
 }
 
@@ -265,7 +280,9 @@ int32_t svm_run(struct guest *g)
 	}
 	v->interrupted = false;
 	begin(v);
+	mitigation_begin(g, &g->mitigation);
 	result = loop(v);
+	mitigation_end(g, &g->mitigation);
 	end(v);
 	if (v->interrupted)
 		g->host->service_pending_interrupt(g->ctx);
@@ -281,6 +298,12 @@ int32_t svm_bind(struct guest *g, struct backend_cpu *cpu)
 		return status;
 	v->cpu = cpu;
 	context_bind(g);
+	mitigation_bind(g, &cpu->mitigation);
+	if (cpu->mitigation.spec_ctrl_virtual && !g->mitigation.spec_ctrl_passes) {
+		g->mitigation.spec_ctrl_passes = true;
+		g->msr_maps_stale = true;
+	}
+	g->msrs_changed = true;
 	v->vmcb->clean = 0; /* another CPU may have changed it since */
 	v->host_cr4 = 0;    /* the first run takes notice of this CPU's */
 	g->valid = 0;

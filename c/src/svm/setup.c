@@ -95,13 +95,15 @@ static bool msrpm_bit(uint32_t msr, uint32_t *bit)
 	return false;
 }
 
-static void fill_msrpm(struct svm_vcpu *v)
+void svm_fill_msrpm(struct svm_vcpu *v)
 {
 	struct guest *g = &v->guest;
 	uint8_t *map = g->host->phys_to_virt(g->ctx, v->msrpm_hpa);
 	struct msr_pass pass;
 	uint32_t bit;
 
+	g->msr_maps_stale = false;
+	v->vmcb->clean &= ~(uint32_t)CLEAN_PERMISSION_MAPS;
 	memset(map, 0xff, MSRPM_PAGES * PAGE_BYTES);
 	for (uint32_t n = 0; msr_passthrough(g, n, &pass); n++) {
 		if (pass.vmx_only || !msrpm_bit(pass.msr, &bit))
@@ -159,7 +161,7 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	guest_reset(g, setup->entry);
 	pio_bitmap_build(g->host->phys_to_virt(g->ctx, v->iopm_hpa), IOPM_PAGES * PAGE_BYTES,
 			 setup->passthrough_ports, setup->passthrough_port_count);
-	fill_msrpm(v);
+	svm_fill_msrpm(v);
 	fill_control_area(v, setup->nested_root);
 	g->msrs_changed = true;
 	svm_write_dirty(v);

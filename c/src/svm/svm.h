@@ -67,6 +67,7 @@ uint32_t svm_nested_levels(void);
 int32_t svm_create(struct guest *g);
 void svm_destroy(struct guest *g);
 int32_t svm_setup(struct guest *g, const struct backend_setup *setup);
+void svm_fill_msrpm(struct svm_vcpu *v);
 void svm_cpuid_features(const struct guest *g, struct cpuid_config *config);
 
 /* G_BLOCKING. The VMCB has one shadow for STI and MOV SS; with IF clear it is not STI's (SDM 27.3.1.5 asks for it). */
@@ -104,5 +105,6 @@ void svm_use_debug_registers(struct svm_vcpu *v);
 
 /* enter.S */
 void svm_enter(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa);
+void svm_enter_mitigated(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa);
 
 #endif

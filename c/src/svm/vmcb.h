@@ -202,7 +202,9 @@ struct vmcb {
 	uint64_t last_branch_to;
 	uint64_t last_interrupt_from;
 	uint64_t last_interrupt_to;
-	uint8_t reserved_698[0x1000 - 0x698];
+	uint8_t reserved_698[0x6e0 - 0x698];
+	uint64_t spec_ctrl; /* where CPUID says that VMRUN exchanges it */
+	uint8_t reserved_6e8[0x1000 - 0x6e8];
 };
 
 #define VMCB_AT(member, offset) _Static_assert(offsetof(struct vmcb, member) == (offset), #member)
@@ -272,6 +274,7 @@ VMCB_AT(pat, 0x668);
 VMCB_AT(debugctl, 0x670);
 VMCB_AT(last_branch_from, 0x678);
 VMCB_AT(last_interrupt_to, 0x690);
+VMCB_AT(spec_ctrl, 0x6e0);
 _Static_assert(sizeof(struct vmcb) == 0x1000, "struct vmcb");
 
 #endif

@@ -18,15 +18,18 @@ struct msr_gate {
 	uint32_t bit;
 };
 
-/* An MSR exists when this CPUID bit is set (SDM Vol. 4, "available if"; APM appendix A). */
+/* An MSR exists when one of these CPUID bits is set (SDM Vol. 4, "available if"; APM appendix A). */
 static const struct msr_gate gates[] = {
 	{X86VCPU_MSR_IA32_TIME_STAMP_COUNTER, X86VCPU_MSR_IA32_TIME_STAMP_COUNTER, 1, 0, EDX, 4},
 	{X86VCPU_MSR_IA32_APIC_BASE, X86VCPU_MSR_IA32_APIC_BASE, 1, 0, EDX, 9},
 	{X86VCPU_MSR_IA32_FEATURE_CONTROL, X86VCPU_MSR_IA32_FEATURE_CONTROL, 1, 0, ECX, 5}, /* VMX */
 	{X86VCPU_MSR_IA32_TSC_ADJUST, X86VCPU_MSR_IA32_TSC_ADJUST, 7, 0, EBX, 1},
 	{X86VCPU_MSR_IA32_SPEC_CTRL, X86VCPU_MSR_IA32_PRED_CMD, 7, 0, EDX, 26},
+	{X86VCPU_MSR_IA32_SPEC_CTRL, X86VCPU_MSR_IA32_SPEC_CTRL, 0x80000008, 0, EBX, 14},
+	{X86VCPU_MSR_IA32_PRED_CMD, X86VCPU_MSR_IA32_PRED_CMD, 0x80000008, 0, EBX, 12},
 	{X86VCPU_MSR_IA32_MTRRCAP, X86VCPU_MSR_IA32_MTRRCAP, 1, 0, EDX, 12},
 	{X86VCPU_MSR_IA32_ARCH_CAPABILITIES, X86VCPU_MSR_IA32_ARCH_CAPABILITIES, 7, 0, EDX, 29},
+	{X86VCPU_MSR_IA32_FLUSH_CMD, X86VCPU_MSR_IA32_FLUSH_CMD, 7, 0, EDX, 28},
 	{X86VCPU_MSR_IA32_SYSENTER_CS, X86VCPU_MSR_IA32_SYSENTER_EIP, 1, 0, EDX, 11},
 	{X86VCPU_MSR_IA32_MCG_CAP, X86VCPU_MSR_IA32_MCG_STATUS, 1, 0, EDX, 14},
 	{X86VCPU_MSR_IA32_MTRR_FIX64K_00000, X86VCPU_MSR_IA32_MTRR_FIX64K_00000, 1, 0, EDX, 12},
@@ -94,8 +97,9 @@ int32_t x86vcpu_msr_exists(uint32_t msr)
 	for (unsigned i = 0; i < sizeof(gates) / sizeof(gates[0]); i++) {
 		const struct msr_gate *gate = &gates[i];
 
-		if (msr >= gate->first && msr <= gate->last)
-			return cpuid_bit(gate->leaf, gate->subleaf, gate->reg, gate->bit);
+		if (msr >= gate->first && msr <= gate->last &&
+		    cpuid_bit(gate->leaf, gate->subleaf, gate->reg, gate->bit))
+			return 1;
 	}
 	return 0;
 }

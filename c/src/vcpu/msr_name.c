@@ -173,6 +173,7 @@ static const struct {
 	SERIES(PERF_CTR0, 6, 2, "PERF_CTRn"),
 	ONE(LS_CFG),
 	ONE(DE_CFG),
+	ONE(BP_CFG),
 };
 
 const char *x86vcpu_msr_name(uint32_t msr)

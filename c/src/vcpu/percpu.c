@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which extension the system uses, and the CPUs that have it on. These are the library's only
- * writable globals; a spin lock guards the list. It is taken by enable, disable, setup and bind.
+ * writable globals, but for a counter in emul/mitigation_run.c; a spin lock guards the list. It is taken by enable, disable, setup and bind.
  */
 #include "vcpu/percpu.h"
 
@@ -312,6 +312,8 @@ int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
 		status = check_mode(&percpu->cpu, backend->extension);
 	percpu->cpu.tag_generation =
 		__atomic_add_fetch(&generations, GENERATIONS_OF_AN_ENABLE, __ATOMIC_RELAXED);
+	if (!status)
+		status = mitigation_enable(&percpu->cpu.mitigation, percpu->cpu.host, percpu->cpu.ctx);
 	if (!status)
 		status = backend->cpu_enable(&percpu->cpu);
 	if (status)

@@ -266,6 +266,14 @@ static void host_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t out[
 	insn_cpuid(leaf, subleaf, out);
 }
 
+static uint64_t host_arch_capabilities(void)
+{
+	struct mitigation_facts facts;
+
+	mitigation_read_facts(&facts);
+	return facts.word[MITIGATION_ARCH_CAPABILITIES];
+}
+
 static void build_cpuid(struct x86vcpu *vcpu, uint32_t flags)
 {
 	struct guest *g = vcpu->guest;
@@ -276,6 +284,7 @@ static void build_cpuid(struct x86vcpu *vcpu, uint32_t flags)
 		.tsc_khz = vcpu->ops->nanos_to_ticks(vcpu->ctx, 1000000),
 		.apic = !(flags & X86VCPU_SETUP_NO_LOCAL_APIC),
 		.tsc_deadline = true,
+		.arch_capabilities = host_arch_capabilities(),
 	};
 
 	vcpu->backend->cpuid_features(g, &config);
@@ -341,6 +350,7 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 	unload(percpu);
 	percpu->current = NULL;
 	vcpu->guest->context.keep = config->flags & X86VCPU_SETUP_KEEP_CONTEXT;
+	vcpu->guest->mitigation.serial = mitigation_new_serial();
 	machine_start_tsc(vcpu->guest);
 	status = vcpu->backend->setup(vcpu->guest, &setup);
 	vcpu->set_up = !status;

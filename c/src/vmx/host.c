@@ -7,6 +7,7 @@
 #include "cpu/insn.h"
 #include "cpu/x86.h"
 #include "emul/host_mode.h"
+#include "emul/msr.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 #include "x86vcpu/msr.h"
@@ -169,6 +170,9 @@ static void update_msrs(struct vmx_vcpu *v)
 	v->syscall_differs = guest->star != host->star || guest->lstar != host->lstar ||
 			     guest->cstar != host->cstar || guest->fmask != host->fmask;
 	vmcs_write64(VMCS_TSC_OFFSET, guest->tsc_offset);
+	if (v->guest.msr_maps_stale)
+		msr_bitmap_build(&v->guest, v->guest.host->phys_to_virt(v->guest.ctx, v->msr_bitmap_hpa));
+	v->guest.msr_maps_stale = false;
 	v->guest.msrs_changed = false;
 }
 
@@ -219,6 +223,7 @@ void vmx_reload_msrs(struct vmx_vcpu *v)
 	insn_wrmsr(X86VCPU_MSR_IA32_FMASK, guest->fmask);
 	context_load_msrs(&v->guest);
 	update_msrs(v);
+	mitigation_update(&v->guest);
 }
 
 /* ---- A run's beginning and end ------------------------------------------------------------------------ */
@@ -351,6 +356,7 @@ int32_t vmx_bind(struct guest *g, struct backend_cpu *cpu)
 	g->valid = 0;
 	vmx_write_host_state(v);
 	context_bind(g);
+	mitigation_bind(g, &cpu->mitigation);
 	g->msrs_changed = true;
 	vmx_claim_tlb(v, cpu);
 	return X86VCPU_OK;

@@ -56,6 +56,23 @@ static void write_dirty(struct vmx_vcpu *v)
 	}
 }
 
+static void move_exit_point(struct vmx_vcpu *v, const char *exit_point)
+{
+	v->exit_point = exit_point;
+	vmcs_writen(VMCS_HOST_RIP, (uintptr_t)exit_point);
+}
+
+static uint32_t enter_mitigated(struct vmx_vcpu *v)
+{
+	uint32_t entry;
+
+	if (v->exit_point != vmx_mitigated_exit_point)
+		move_exit_point(v, vmx_mitigated_exit_point);
+	entry = vmx_enter_mitigated(v, v->launched);
+	mitigation_after_exit(&v->guest);
+	return entry;
+}
+
 static uint32_t enter(struct vmx_vcpu *v, uint32_t attention)
 {
 	struct guest *g = &v->guest;
@@ -69,7 +86,7 @@ static uint32_t enter(struct vmx_vcpu *v, uint32_t attention)
 		flush(v);
 	if (insn_read_cr2() != g->cr2)
 		insn_write_cr2(g->cr2);
-	entry = vmx_enter(v, v->launched);
+	entry = g->mitigation.on ? enter_mitigated(v) : vmx_enter(v, v->launched);
 	g->cr2 = insn_read_cr2();
 	g->valid = 0;
 	return entry;
@@ -129,6 +146,16 @@ static int loop(struct vmx_vcpu *v)
 	return result;
 }
 
+/* A run before may have taken steps, and this one does not. */
+static void begin_mitigations(struct vmx_vcpu *v)
+{
+	struct guest *g = &v->guest;
+
+	mitigation_begin(g, &g->mitigation);
+	if (!g->mitigation.on && v->exit_point != vmx_exit_point)
+		move_exit_point(v, vmx_exit_point);
+}
+
 /* IRQs off, the vCPU bound here: x86vcpu_run has checked it. */
 int32_t vmx_run(struct guest *g)
 {
@@ -149,7 +176,9 @@ int32_t vmx_run(struct guest *g)
 	if (v->tag_generation != v->cpu_tagged->tag_generation)
 		vmx_claim_tlb(v, v->cpu_tagged);
 	vmx_load_context(v);
+	begin_mitigations(v);
 	result = loop(v);
+	mitigation_end(g, &g->mitigation);
 	vmx_store_context(v);
 	/* With the host's context back: its handler may do what it likes. */
 	if (v->acknowledged >= 0)

@@ -90,7 +90,8 @@ static void write_addresses(struct vmx_vcpu *v)
 	vmcs_write64(VMCS_EPTP, v->eptp);
 	vmcs_write64(VMCS_LINK_POINTER, UINT64_MAX);
 	vmcs_write64(VMCS_GUEST_DEBUGCTL, 0);
-	vmcs_writen(VMCS_HOST_RIP, (uintptr_t)vmx_exit_point);
+	v->exit_point = vmx_exit_point;
+	vmcs_writen(VMCS_HOST_RIP, (uintptr_t)v->exit_point);
 	/* Each exists only with its control. */
 	if (v->cpu & CPU_USE_TPR_SHADOW) {
 		vmcs_write64(VMCS_VIRTUAL_APIC_ADDRESS, v->guest.lapic.page_hpa);

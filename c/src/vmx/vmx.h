@@ -37,6 +37,7 @@ struct vmx_vcpu {
 	uint64_t vmcs_hpa, msr_bitmap_hpa, io_bitmap_hpa;
 	uint64_t eptp;
 	bool launched; /* the VMCS's launch state (SDM 25.1) */
+	const char *exit_point; /* what HOST_RIP holds */
 
 	/* Control words as the VMCS holds them. */
 	uint32_t pin, cpu, cpu2, exit, entry;
@@ -138,6 +139,7 @@ enum vmx_entry {
 	VMX_ENTRY_FAIL_INVALID = 2, /* VMfailInvalid: no current VMCS */
 };
 uint32_t vmx_enter(struct vmx_vcpu *v, uint32_t launched);
-extern const char vmx_exit_point[];
+uint32_t vmx_enter_mitigated(struct vmx_vcpu *v, uint32_t launched);
+extern const char vmx_exit_point[], vmx_mitigated_exit_point[];
 
 #endif

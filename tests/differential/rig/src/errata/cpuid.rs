@@ -75,23 +75,14 @@ const BITS: &[Bits] = &[
     ),
     bits("C-13b", Theirs, 7, 0, RCX, mask([4])),
     bits("C-13b", Ours, 7, 0, RCX, mask([4])),
-    // UINTR, hybrid, PCONFIG, LBR, CET, AMX, L1D flush, ARCH_ and CORE_CAPABILITIES
+    // UINTR, hybrid, PCONFIG, LBR, CET, AMX, CORE_CAPABILITIES
     bits(
         "C-13d",
         Theirs,
         7,
         0,
         RDX,
-        mask([1, 5, 15, 18, 19, 20, 22, 24, 25, 28, 29, 30]),
-    ),
-    bits("IA32_SPEC_CTRL, PRED_CMD", Theirs, 7, 0, RDX, mask([26, 27, 31])),
-    bits(
-        "IA32_SPEC_CTRL, PRED_CMD",
-        Theirs,
-        0x8000_0008,
-        0,
-        RBX,
-        mask([12, 14, 15]),
+        mask([1, 5, 15, 18, 19, 20, 22, 24, 25, 30]),
     ),
     bits("V-27", Theirs, 7, 0, RBX, mask([10])),
     bits("V-27", Theirs, 0xd, 1, RAX, mask([3])),
@@ -292,5 +283,4 @@ pub const ROWS: &[&str] = &[
     "V-60",
     "CPUID",
     "V-27",
-    "IA32_SPEC_CTRL, PRED_CMD",
 ];

@@ -52,9 +52,7 @@ pub const ROWS: &[Row] = &[
         matches!(c.step, Step::Rdmsr(0x1b)) && is_field(d, &[RAX, RDX]) && has_its_apic_base(c)
     }),
     row("MTRRs", |c, d| by_table(c, d, Some("MTRRs"))),
-    row("IA32_SPEC_CTRL, PRED_CMD", |c, d| {
-        by_table(c, d, Some("IA32_SPEC_CTRL, PRED_CMD"))
-    }),
+    row("C-62", |c, d| by_table(c, d, Some("C-62"))),
     row("C-13e", |c, d| by_table(c, d, Some("C-13e"))),
     row("C-102", |c, d| by_table(c, d, Some("C-102"))),
     row("C-103", |c, d| by_table(c, d, Some("C-103"))),

@@ -57,6 +57,11 @@ const FAST_STRINGS: u64 = 1;
 /// Performance monitoring available; SpeedStep, MONITOR, xTPR, turbo.
 const OF_HIDDEN_FEATURES: u64 = 1 << 7 | 1 << 16 | 1 << 18 | 1 << 23 | 1 << 38;
 
+/// IBRS, and STIBP, which can be set where IBRS can.
+fn spec_ctrl(value: u64) -> bool {
+    value & !3 == 0
+}
+
 fn nothing(value: u64) -> bool {
     value == 0
 }
@@ -76,7 +81,7 @@ const TABLE: &[(u32, u32, Is)] = &[
     (0x34, 0x34, Constant(0)),         // SMI_COUNT
     (0x3a, 0x3a, Constant(1)),         // FEATURE_CONTROL: locked, no VMX
     (0x3b, 0x3b, Kept(0, anything)),   // TSC_ADJUST
-    (0x48, 0x49, Refused),             // SPEC_CTRL, PRED_CMD
+    (0x48, 0x48, Kept(0, spec_ctrl)),  // SPEC_CTRL: CPUID has IBRS
     (0x4e, 0x4f, Refused),             // PPIN
     (0x79, 0x79, Refused),             // BIOS_UPDT_TRIG
     (0x8b, 0x8b, Ignored(1 << 32)),    // BIOS_SIGN_ID
@@ -160,8 +165,8 @@ const TABLE: &[(u32, u32, Is)] = &[
 /// None: the guest has the CPU's own, or the row is another.
 pub fn find(index: u32) -> Option<Is> {
     match index {
-        // APIC_BASE, SYSENTER, PAT; x2APIC; XSS; EFER to TSC_AUX
-        0x1b | 0x174..=0x176 | 0x277 | 0x800..=0x8ff | 0xda0 => None,
+        // APIC_BASE, PRED_CMD, SYSENTER, PAT; x2APIC; XSS; EFER to TSC_AUX
+        0x1b | 0x49 | 0x174..=0x176 | 0x277 | 0x800..=0x8ff | 0xda0 => None,
         0xc000_0080..=0xc000_0084 | 0xc000_0100..=0xc000_0103 => None,
         0x200..=0x20f if index & 1 == 0 => Some(Kept(0, base)),
         0x200..=0x20f => Some(Kept(0, physical_mask)),
@@ -181,7 +186,7 @@ pub fn row(index: u32) -> Option<&'static str> {
         0x6e0 => Some("C-13e"),
         0x140 | 0x17a | 0x400..=0x47f => Some("C-102"),
         0x1a0 => Some("C-103"),
-        0x48 | 0x49 => Some("IA32_SPEC_CTRL, PRED_CMD"),
+        0x48 => Some("C-62"),
         _ => None,
     }
 }

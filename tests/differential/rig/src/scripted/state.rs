@@ -144,9 +144,9 @@ fn msrs() -> Vec<Script> {
             "IA32_SPEC_CTRL",
             None,
             Mode::Long,
-            wrmsr("IA32_SPEC_CTRL, PRED_CMD", SPEC_CTRL, 1)
+            wrmsr("C-62", SPEC_CTRL, 1)
                 .theirs(done().changes("MSR.48"))
-                .ours(refused()),
+                .ours(done()),
         ),
         script_for(
             "the deadline of the host's timer",
