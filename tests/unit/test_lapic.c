@@ -125,7 +125,7 @@ static const struct {
 	uint64_t value;
 } reserved_bits[] = {
 	{0x08, 0x100}, {0x0b, 1}, {0x0f, 0x1000}, {0x28, 1}, {0x32, 0x60000}, {0x32, 0x100}, {0x35, 0x20000},
-	{0x37, 0x100}, {0x30, 0x1000}, {0x38, UINT64_C(1) << 32}, {0x3e, 4}, {0x3f, 0x100}, {0x08, UINT64_C(1) << 32},
+	{0x37, 0x100}, {0x30, 0x2000}, {0x38, UINT64_C(1) << 32}, {0x3e, 4}, {0x3f, 0x100}, {0x08, UINT64_C(1) << 32},
 };
 
 START_TEST(reserved_bit_is_gp)
@@ -139,7 +139,10 @@ START_TEST(refused_icr_changes_nothing)
 	struct guest *g = apic(true);
 
 	ck_assert_int_eq(lapic_wrmsr(g, X2APIC(LAPIC_ICR), UINT64_C(0x7700000340)), EMUL_NEXT); /* no delivery mode */
-	ck_assert_int_eq(lapic_wrmsr(g, X2APIC(LAPIC_ICR), UINT64_C(0x8800001000)), EMUL_GP);
+	ck_assert_int_eq(lapic_wrmsr(g, X2APIC(LAPIC_ICR), UINT64_C(0x8800002000)), EMUL_GP);
+	ck_assert_uint_eq(msr(g, LAPIC_ICR), UINT64_C(0x7700000340));
+	/* CPUs ignore the delivery status, which x2APIC mode does not have. */
+	ck_assert_int_eq(lapic_wrmsr(g, X2APIC(LAPIC_ICR), UINT64_C(0x7700001340)), EMUL_NEXT);
 	ck_assert_uint_eq(msr(g, LAPIC_ICR), UINT64_C(0x7700000340));
 }
 END_TEST

@@ -23,6 +23,19 @@ static void set_register(unsigned number, uint64_t value)
 	guest_set_gpr(&vcpu.guest, number, value);
 }
 
+/* The guest has no FERR# pin: an x87 error with CR0.NE = 0 is #MF, and RIP stays. */
+START_TEST(x87_error_is_mf)
+{
+	const struct fake_exit exit = {.code = 0x7e};
+
+	machine_start_long(ASSISTS);
+	machine_run(&exit, 1);
+	ck_assert_uint_eq(entry_count, 2);
+	ck_assert_uint_eq(entries[1].event, 0x80000310);
+	ck_assert_uint_eq(entries[1].rip, CODE_AT);
+}
+END_TEST
+
 /* APM 15.8.1: EXITINFO1 tells the register; nothing is decoded, there is no code. */
 START_TEST(mov_to_cr_uses_the_register_of_exitinfo1)
 {
@@ -470,7 +483,7 @@ START_TEST(instruction_is_refused_or_skipped)
 }
 END_TEST
 
-static const uint64_t unknown[] = {0x02, 0x0f, 0x13, 0x1a, 0x40, 0x4e, 0x65, 0x6e, 0x7d, 0x7e, 0x8f, 0x90, 0xa5,
+static const uint64_t unknown[] = {0x02, 0x0f, 0x13, 0x1a, 0x40, 0x4e, 0x65, 0x6e, 0x7d, 0x8f, 0x90, 0xa5,
 				   0xa6, 0xa7, 0x3ff, 0x401, 0x403, 0x404, 0x10000, BIT(32) | 0x72, BIT(63) | 0x400};
 
 START_TEST(unknown_exit_is_an_error)
@@ -530,6 +543,7 @@ static TCase *registers_case(void)
 
 	tcase_add_loop_test(tcase, mov_to_cr_uses_the_register_of_exitinfo1, 0, 32);
 	tcase_add_loop_test(tcase, mov_to_cr_is_decoded, 0, 3 * COUNT(movs));
+	tcase_add_test(tcase, x87_error_is_mf);
 	tcase_add_loop_test(tcase, clts_and_lmsw_are_decoded, 0, 2 * COUNT(cr0_writes));
 	tcase_add_test(tcase, cache_disable_is_shadowed);
 	tcase_add_loop_test(tcase, machine_check_enable_is_the_hosts, 0, 4);

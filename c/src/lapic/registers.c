@@ -47,7 +47,7 @@ static const struct rule rules[LAPIC_REGISTERS] = {
 	[LAPIC_ISR ... LAPIC_IRR + 7] = {.allowed = RO},
 	[LAPIC_ESR] = {.allowed = RW},
 	[LAPIC_LVT_CMCI] = {.allowed = RW, .writable = LVT_PLAIN | LVT_DELIVERY, .ignored = APIC_SEND_PENDING},
-	[LAPIC_ICR] = {.allowed = RW, .writable = ICR_BITS},
+	[LAPIC_ICR] = {.allowed = RW, .writable = ICR_BITS, .ignored = APIC_SEND_PENDING},
 	[LAPIC_ICR2] = {.allowed = READ | WRITE, .writable = 0xff000000},
 	[LAPIC_LVT_TIMER] = {.allowed = RW, .writable = LVT_TIMER, .ignored = APIC_SEND_PENDING},
 	[LAPIC_LVT_THERMAL] = {.allowed = RW, .writable = LVT_PLAIN | LVT_DELIVERY, .ignored = APIC_SEND_PENDING},

@@ -118,6 +118,16 @@ static int reflect_alignment(struct svm_vcpu *v)
 	return EMUL_RESUME;
 }
 
+/*
+ * An x87 error with CR0.NE = 0 asserts FERR# and freezes the CPU until the interrupt comes that a PC's chipset makes of
+ * it (APM 15.12.17). The guest has no such pin, so it takes #MF, as on VT-x, where NE is always 1.
+ */
+static int x87_error(struct svm_vcpu *v)
+{
+	guest_raise(&v->guest, VECTOR_MF, false, 0);
+	return EMUL_RESUME;
+}
+
 static int machine_check(struct svm_vcpu *v)
 {
 	insn_raise_machine_check();
@@ -399,6 +409,7 @@ static const struct exit_rule rules[] = {
 	CODE(INVLPGA) = {.handle = refuse_ud},
 	CODE(IOIO) = {.handle = io},
 	CODE(MSR) = {.handle = msr, .length = true},
+	CODE(FERR_FREEZE) = {.handle = x87_error},
 	CODE(SHUTDOWN) = {.handle = shutdown},
 	CODE(VMRUN) = {.handle = refuse_ud},
 	CODE(VMMCALL) = {.handle = vmmcall, .length = true},
