@@ -79,9 +79,14 @@ static void page_fault(struct vcpu *vcpu, const struct x86vcpu_nested_page_fault
 
 static void fail_entry(struct vcpu *vcpu, const struct x86vcpu_fail_entry *fail)
 {
+	char why[160];
+	uint32_t check;
+
 	say("entry failed: reason %llx, qualification %llx, instruction error %u",
 	    (unsigned long long)fail->reason, (unsigned long long)fail->qualification,
 	    fail->instruction_error);
+	if (!x86vcpu_explain_entry_failure(vcpu->handle, &check, why, sizeof(why)))
+		say("check %u, %s", check, why);
 	show_registers(vcpu);
 	vm_end(vcpu->vm, VERDICT_BROKEN, "the guest could not be entered");
 }

@@ -184,5 +184,7 @@ unsafe extern "C" {
     pub fn x86vcpu_flush_nested(vcpu: *mut x86vcpu) -> i32;
     pub fn x86vcpu_get_state(vcpu: *mut x86vcpu, mask: u64, state: *mut x86vcpu_state) -> i32;
     pub fn x86vcpu_set_state(vcpu: *mut x86vcpu, mask: u64, state: *const x86vcpu_state) -> i32;
+    pub fn x86vcpu_explain_entry_failure(vcpu: *mut x86vcpu, check: *mut u32, text: *mut c_char, len: u64) -> i32;
+    pub fn x86vcpu_entry_check_name(check: u32) -> *const c_char;
     pub fn x86vcpu_format_state(vcpu: *mut x86vcpu, text: *mut c_char, len: u64) -> u64;
 }

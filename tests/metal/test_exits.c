@@ -438,6 +438,49 @@ METAL_TEST(entry_link_pointer, "end.entry_failure_has_its_qualification", .vendo
 	CHECK_EQ(g.exit.u.fail_entry.qualification, 4);
 }
 
+/* A field that the library does not write before the next entry, a value that the CPU refuses, and the check. */
+static const struct {
+	uint32_t field;
+	uint64_t value;
+	uint32_t check;
+} refused_entries[] = {
+	{0x4000, 0xffffffff, 1001},               /* pin-based controls */
+	{0x400a, 5, 1004},                        /* CR3-target count */
+	{0x2004, 0x123, 1007},                    /* MSR bitmap */
+	{0x201a, 0x1005, 1015},                   /* EPTP */
+	{0x6c04, 0, 1102},                        /* host CR4 */
+	{0x0c02, 0, 1117},                        /* host CS */
+	{0x0c06, 3, 1113},                        /* host DS */
+	{0x6804, UINT64_C(1) << 40, 1203},        /* guest CR4 */
+	{0x4822, 0x89, 1221},                     /* TR access rights */
+	{0x4820, 0x8b, 1230},                     /* LDTR access rights */
+	{0x4816, 0x10000, 1260},                  /* CS access rights */
+	{0x6820, 0, 1332},                        /* RFLAGS */
+	{0x4826, 7, 1340},                        /* activity state */
+	{0x4824, 3, 1343},                        /* interruptibility */
+	{0x2800, 0x1001, 1351},                   /* VMCS link pointer */
+};
+
+METAL_TEST(explained, "end.entry_failure_is_explained", .vendor = METAL_VMX)
+{
+	for (unsigned i = 0; i < sizeof(refused_entries) / sizeof(refused_entries[0]); i++) {
+		uint32_t check;
+		char text[160];
+
+		guest_boot(&g, GUEST_LONG, &call_hlt_code);
+		guest_run_call(&g, 0);
+		CHECK_OK(x86vcpu_explain_entry_failure(g.vcpu, &check, text, sizeof(text)));
+		CHECK_EQ(check, 0);
+		CHECK(host_vmwrite(refused_entries[i].field, refused_entries[i].value));
+		CHECK_OK(x86vcpu_run(g.vcpu, &g.exit));
+		CHECK_EQ(g.exit.kind, X86VCPU_EXIT_FAIL_ENTRY);
+		CHECK_OK(x86vcpu_explain_entry_failure(g.vcpu, &check, text, sizeof(text)));
+		console_printf("%s\n", text);
+		CHECK_EQ(check, refused_entries[i].check);
+		guest_destroy(&g);
+	}
+}
+
 METAL_TEST(vmfail, "end.vmfail_is_reported", .vendor = METAL_VMX)
 {
 	struct host_snapshot before;

@@ -147,9 +147,11 @@ METAL_TEST(other_cpu, "svm.enabled_on_the_other_cpu_only", .cpus = 2, .vendor = 
 /* ---- The VMCB ------------------------------------------------------------------------------------------- */
 
 /* A word, and the bits to flip in it. The guest's state is lost on one of the machines, the vCPU is not. */
-static void expect_failure(uint32_t offset, uint64_t flip)
+static void expect_failure(uint32_t offset, uint64_t flip, uint32_t expected)
 {
 	struct host_snapshot before;
+	uint64_t broken;
+	uint32_t check;
 	uint8_t *vmcb;
 
 	console_printf("offset 0x%x\n", offset);
@@ -158,12 +160,18 @@ static void expect_failure(uint32_t offset, uint64_t flip)
 	host_snapshot(&before);
 	guest_boot(&g, GUEST_LONG, &call_code);
 	guest_run_call(&g, 1);
+	CHECK_OK(x86vcpu_explain_entry_failure(g.vcpu, &check, NULL, 0));
+	CHECK_EQ(check, 0);
 	vmcb = find_vmcb(&g);
 	*word(vmcb, offset) ^= flip;
+	broken = *word(vmcb, offset);
 	*word(vmcb, VMCB_CLEAN) = 0;
 	guest_run_until(&g, X86VCPU_EXIT_FAIL_ENTRY); /* the slice may have ended while we searched */
 	CHECK_EQ((uint32_t)g.exit.u.fail_entry.reason, UINT32_MAX); /* VMEXIT_INVALID */
 	host_check_unchanged(&before);
+	CHECK_OK(x86vcpu_explain_entry_failure(g.vcpu, &check, NULL, 0));
+	/* The emulators store a state even when VMRUN fails, and the reason is gone with the old one. */
+	CHECK_EQ(check, (*word(vmcb, offset) ^ broken) & flip ? 0 : expected);
 	CHECK_OK(x86vcpu_unbind(g.vcpu));
 	guest_start(&g, GUEST_LONG, &call_code);
 	guest_run_call(&g, 1);
@@ -171,18 +179,18 @@ static void expect_failure(uint32_t offset, uint64_t flip)
 }
 
 /* What VMRUN refuses: APM 15.5.1. */
-METAL_TEST(invalid_efer, "svm.entry_failure_efer", .vendor = METAL_SVM) { expect_failure(VMCB_EFER, EFER_SVME); }
-METAL_TEST(invalid_cr0, "svm.entry_failure_cr0", .vendor = METAL_SVM) { expect_failure(VMCB_CR0, UINT64_C(1) << 29); }
-METAL_TEST(invalid_cr4, "svm.entry_failure_cr4", .vendor = METAL_SVM) { expect_failure(VMCB_CR4, UINT64_C(1) << 32); }
-METAL_TEST(invalid_dr7, "svm.entry_failure_dr7", .vendor = METAL_SVM) { expect_failure(VMCB_DR7, UINT64_C(1) << 32); }
+METAL_TEST(invalid_efer, "svm.entry_failure_efer", .vendor = METAL_SVM) { expect_failure(VMCB_EFER, EFER_SVME, 2001); }
+METAL_TEST(invalid_cr0, "svm.entry_failure_cr0", .vendor = METAL_SVM) { expect_failure(VMCB_CR0, UINT64_C(1) << 29, 2002); }
+METAL_TEST(invalid_cr4, "svm.entry_failure_cr4", .vendor = METAL_SVM) { expect_failure(VMCB_CR4, UINT64_C(1) << 32, 2006); }
+METAL_TEST(invalid_dr7, "svm.entry_failure_dr7", .vendor = METAL_SVM) { expect_failure(VMCB_DR7, UINT64_C(1) << 32, 2008); }
 METAL_TEST(invalid_vmrun, "svm.entry_failure_vmrun_not_intercepted", .vendor = METAL_SVM)
 {
-	expect_failure(VMCB_INTERCEPT4, 1);
+	expect_failure(VMCB_INTERCEPT4, 1, 2013);
 }
 
 METAL_TEST(invalid_asid, "svm.entry_failure_asid_0", .vendor = METAL_SVM)
 {
-	expect_failure(VMCB_ASID, 1); /* the first guest's */
+	expect_failure(VMCB_ASID, 1, 2014); /* the first guest's */
 }
 
 GUEST_CODE_BLOB(cpuid_loop, 64,

@@ -122,6 +122,14 @@ static int32_t format_state(struct fixture *f)
 	return x86vcpu_format_state(f->vcpu, text, sizeof(text)) ? X86VCPU_OK : X86VCPU_ERR_INVALID_DATA;
 }
 
+static int32_t explain(struct fixture *f)
+{
+	uint32_t check;
+	char text[160];
+
+	return x86vcpu_explain_entry_failure(f->vcpu, &check, text, sizeof(text));
+}
+
 /* ---- Copies ------------------------------------------------------------------------------------------------------ */
 
 static int32_t get_msr(struct fixture *f) { return x86vcpu_get_msr(f->vcpu, PAT, &value); }
@@ -271,6 +279,7 @@ const struct order_call order_calls[] = {
 	{"x86vcpu_set_state", "the same RIP", set_same_rip, ORDER_KEEPS_RIP, 0},
 	{"x86vcpu_set_state", "all", set_all, ORDER_SETS_RIP, 0},
 	{"x86vcpu_format_state", NULL, format_state, ORDER_NOTHING, 0},
+	{"x86vcpu_explain_entry_failure", NULL, explain, ORDER_NOTHING, 0},
 	{"x86vcpu_get_msr", NULL, get_msr, ORDER_NOTHING, 0},
 	{"x86vcpu_set_msr", NULL, set_msr, ORDER_NOTHING, 0},
 	{"x86vcpu_saved_msr", NULL, saved_msr, ORDER_NOTHING, 0},

@@ -9,6 +9,7 @@ static void svm_cpuid_leaf(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 #define insn_cpuid svm_cpuid_leaf
 
 #include "svm/events.c"
+#include "svm/explain.c"
 #include "svm/exits.c"
 #include "svm/fields.c"
 #include "svm/percpu.c"

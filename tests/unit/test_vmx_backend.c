@@ -9,6 +9,7 @@
 
 #include "vmx/capability.c"
 #include "vmx/events.c"
+#include "vmx/explain.c"
 #include "vmx/exits.c"
 #include "vmx/fields.c"
 #include "vmx/host.c"

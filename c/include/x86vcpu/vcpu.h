@@ -288,6 +288,21 @@ int32_t x86vcpu_set_return_value(struct x86vcpu *vcpu, uint64_t value);
  */
 int32_t x86vcpu_flush_nested(struct x86vcpu *vcpu);
 
+/*
+ * Names the check of the manual that the VM entry failed after which run answered FAIL_ENTRY: *check becomes its number,
+ * and `text` one line, "SDM 27.3.1.2: TR type (GUEST_TR_ACCESS_RIGHTS = 0x89)", of at most `len` bytes with the final NUL.
+ * `len` may be 0. It is the first of the checks of SDM 27.2 and 27.3, or APM 15.5.1 and 15.20, that an entry with the state
+ * of the last one fails on this CPU; *check is 0 when all hold. Numbers are never used again. Bound here, before another call
+ * runs or changes the vCPU.
+ * 0; INVALID_INPUT: NULL; BAD_STATE: not bound here.
+ */
+int32_t x86vcpu_explain_entry_failure(struct x86vcpu *vcpu, uint32_t *check, char *text, uint64_t len);
+
+/*
+ * The check in words, "TR type"; "unknown" for a number that is none of the extension in use. Any CPU, any context.
+ */
+const char *x86vcpu_entry_check_name(uint32_t check);
+
 /* ---- Guest state by component ---------------------------------------------------------------- */
 
 struct x86vcpu_segment {

@@ -4,6 +4,7 @@
 #define EMUL_BACKEND_H
 
 #include "emul/cpuid.h"
+#include "emul/entry_check.h"
 #include "emul/guest.h"
 
 /* A backend's state of one CPU. */
@@ -60,6 +61,9 @@ struct backend {
 	/* Gives the host back what g->context.loaded says that the CPU holds of the guest between two runs. */
 	void (*unload)(struct guest *g);
 	int32_t (*run)(struct guest *g); /* fills *g->exit, unless it fails */
+	/* The check that an entry fails as it is set up now; false: none that is known. */
+	bool (*explain)(struct guest *g, struct entry_check *check);
+	const char *(*entry_check_name)(uint32_t id); /* NULL: there is no such check */
 };
 
 #endif

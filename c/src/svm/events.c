@@ -44,7 +44,7 @@ static uint64_t type_of(const struct guest_event *event)
 	return exception ? GUEST_EVENT_EXCEPTION : event->type;
 }
 
-static uint64_t encode(const struct guest_event *event)
+uint64_t svm_event_info(const struct guest_event *event)
 {
 	uint64_t info = EVENT_VALID | type_of(event) << EVENT_TYPE_SHIFT | event->vector;
 
@@ -149,7 +149,7 @@ void svm_inject(struct svm_vcpu *v)
 
 	v->injecting = guest_next_event(&v->guest, &window);
 	if (v->injecting.valid) {
-		v->vmcb->event_injection = encode(&v->injecting);
+		v->vmcb->event_injection = svm_event_info(&v->injecting);
 		set_return_address(v);
 	}
 	if (v->injecting.valid && v->injecting.type == GUEST_EVENT_NMI) {

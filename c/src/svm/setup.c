@@ -214,4 +214,6 @@ const struct backend svm_backend = {
 	.load = load,
 	.unload = context_store,
 	.run = svm_run,
+	.explain = svm_explain,
+	.entry_check_name = svm_entry_check_name,
 };

@@ -85,6 +85,7 @@ void svm_read_mode(struct guest *g);
 void svm_write_dirty(struct svm_vcpu *v);
 
 /* events.c */
+uint64_t svm_event_info(const struct guest_event *event); /* as EVENTINJ has it (APM 15.20) */
 void svm_inject(struct svm_vcpu *v);
 /* After an exit: a shadow that VMRUN did not load is still there. */
 void svm_keep_shadow(struct svm_vcpu *v);
@@ -96,6 +97,10 @@ void svm_injection_failed(struct svm_vcpu *v);
 
 /* exits.c */
 int svm_handle_exit(struct svm_vcpu *v);
+
+/* explain.c */
+bool svm_explain(struct guest *g, struct entry_check *check);
+const char *svm_entry_check_name(uint32_t id);
 
 /* run.c */
 int32_t svm_bind(struct guest *g, struct backend_cpu *cpu);

@@ -30,17 +30,20 @@ void vmx_close_nmi_window(struct vmx_vcpu *v)
 	guest_look_again(&v->guest);
 }
 
+uint32_t vmx_event_info(const struct guest_event *event)
+{
+	const uint32_t info = INFO_VALID | (uint32_t)event->type << INFO_TYPE_SHIFT | event->vector;
+
+	return event->has_error_code ? info | INFO_ERROR_CODE : info;
+}
+
 static void write_event(const struct guest_event *event)
 {
-	uint32_t info = INFO_VALID | (uint32_t)event->type << INFO_TYPE_SHIFT | event->vector;
-
-	if (event->has_error_code) {
-		info |= INFO_ERROR_CODE;
+	if (event->has_error_code)
 		vmcs_write32(VMCS_ENTRY_EXCEPTION_ERROR_CODE, event->error_code);
-	}
 	if (event->type >= GUEST_EVENT_SOFTWARE_INTERRUPT)
 		vmcs_write32(VMCS_ENTRY_INSTRUCTION_LENGTH, event->length);
-	vmcs_write32(VMCS_ENTRY_INTERRUPTION_INFO, info);
+	vmcs_write32(VMCS_ENTRY_INTERRUPTION_INFO, vmx_event_info(event));
 }
 
 /*

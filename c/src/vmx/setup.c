@@ -219,4 +219,6 @@ const struct backend vmx_backend = {
 	.load = load,
 	.unload = vmx_unload,
 	.run = vmx_run,
+	.explain = vmx_explain,
+	.entry_check_name = vmx_entry_check_name,
 };

@@ -119,6 +119,7 @@ void vmx_reload_msrs(struct vmx_vcpu *v);
 void vmx_use_debug_registers(struct vmx_vcpu *v);
 
 /* events.c */
+uint32_t vmx_event_info(const struct guest_event *event); /* as VM entry takes it (SDM 25.8.3) */
 void vmx_inject(struct vmx_vcpu *v);
 void vmx_injection_failed(struct vmx_vcpu *v);
 void vmx_collect_vectoring(struct vmx_vcpu *v);
@@ -128,6 +129,10 @@ void vmx_close_nmi_window(struct vmx_vcpu *v);
 /* exits.c: one exit. EMUL_RESUME, EMUL_EXIT or a negative status. */
 int vmx_handle_exit(struct vmx_vcpu *v);
 unsigned vmx_instruction_length(struct vmx_vcpu *v);
+
+/* explain.c */
+bool vmx_explain(struct guest *g, struct entry_check *check);
+const char *vmx_entry_check_name(uint32_t id);
 
 /* run.c */
 int32_t vmx_run(struct guest *g);
