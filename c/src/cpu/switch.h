@@ -239,6 +239,16 @@
 #endif
 .endm
 
+/* RET, or a jump to the return thunk of a kernel that has one. INT3 stops straight-line speculation past either. */
+.macro return
+#ifdef X86VCPU_RETURN_THUNK
+	jmp	__x86_return_thunk
+#else
+	ret
+#endif
+	int3
+.endm
+
 /* What the System V calling convention lets a function use only if it puts it back. */
 .macro push_callee_saved
 	push	%rbp

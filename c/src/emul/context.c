@@ -160,10 +160,10 @@ bool context_restore(struct guest *g, const void *image)
 	return true;
 }
 
-/* Only FXSAVE tells, which a host that switches its FPU lazily may not execute just so. */
-static uint32_t read_mxcsr_mask(void)
+/* Only FXSAVE tells, which a host that switches its FPU lazily may not execute just so. `area` is not on the stack, which
+   kernels align to 8 bytes only. */
+static uint32_t read_mxcsr_mask(uint8_t *area)
 {
-	uint8_t area[XSAVE_LEGACY_SIZE] __attribute__((aligned(16))) = {0};
 	const uint64_t flags = insn_disable_interrupts(), cr0 = insn_read_cr0();
 	uint32_t mask;
 
@@ -182,7 +182,7 @@ void context_bind(struct guest *g)
 	struct guest_context *context = &g->context;
 
 	if (!context->mxcsr_mask)
-		context->mxcsr_mask = read_mxcsr_mask();
+		context->mxcsr_mask = read_mxcsr_mask(context->host_area);
 	context->host_xss = context->has_xss ? insn_rdmsr(X86VCPU_MSR_IA32_XSS) : 0;
 	context->host_tsc_aux = context->has_tsc_aux ? insn_rdmsr(X86VCPU_MSR_IA32_TSC_AUX) : 0;
 }

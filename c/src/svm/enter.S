@@ -65,7 +65,7 @@
 	add	$24, %rsp
 .endif
 	pop_callee_saved
-	ret
+	return
 	.size	\enter, . - \enter
 .endm
 

@@ -66,6 +66,7 @@
 	.globl	\exit_point
 	.hidden	\exit_point
 \exit_point:
+	entry_point
 	push	%rdi
 	mov	8(%rsp), %rdi
 	mov	%rax, REGS_RAX(%rdi)
@@ -83,7 +84,7 @@
 	pop	%rcx
 .endif
 	pop_callee_saved
-	ret
+	return
 	.size	\enter, . - \enter
 .endm
 

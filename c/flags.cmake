@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+# Reads flags.txt: x86vcpu_freestanding gets the C flags of every build and of the groups in X86VCPU_KERNEL,
+# x86vcpu_assembly those of assembly files, x86vcpu_calls the names that the code may call.
+
+set(X86VCPU_KERNEL "" CACHE STRING "How the kernel compiles its own code: groups of c/flags.txt, separated by semicolons")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/flags.txt)
+
+set(x86vcpu_freestanding)
+set(x86vcpu_assembly)
+set(x86vcpu_calls memcpy memmove memset memcmp)
+set(compiler gcc)
+if(CMAKE_C_COMPILER_ID MATCHES Clang)
+  set(compiler clang)
+endif()
+
+file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/flags.txt lines REGEX "^[a-z]")
+foreach(group IN ITEMS always LISTS X86VCPU_KERNEL)
+  set(kinds)
+  foreach(line IN LISTS lines)
+    string(REGEX MATCH "^([a-z0-9-]+) +([a-z]+) +(.*)$" _ "${line}")
+    set(kind ${CMAKE_MATCH_2})
+    set(words ${CMAKE_MATCH_3})
+    if(NOT CMAKE_MATCH_1 STREQUAL group)
+      continue()
+    endif()
+    list(APPEND kinds ${kind})
+    # SHELL: keeps the words of a line together, and repeated ones.
+    if(kind STREQUAL "all" OR kind STREQUAL compiler)
+      list(APPEND x86vcpu_freestanding "SHELL:${words}")
+    elseif(kind STREQUAL "asm")
+      list(APPEND x86vcpu_assembly "SHELL:${words}")
+    elseif(kind STREQUAL "calls")
+      list(APPEND x86vcpu_calls ${words})
+    endif()
+  endforeach()
+  if(NOT kinds)
+    message(FATAL_ERROR "X86VCPU_KERNEL: c/flags.txt has no group '${group}'")
+  elseif(NOT "all" IN_LIST kinds AND NOT compiler IN_LIST kinds)
+    message(FATAL_ERROR "X86VCPU_KERNEL: '${group}' is not for ${CMAKE_C_COMPILER_ID}")
+  endif()
+endforeach()
+list(JOIN x86vcpu_calls "|" x86vcpu_calls)
