@@ -22,6 +22,15 @@ struct x86vcpu_percpu *host_enable(void)
 	return percpus[cpu];
 }
 
+void host_enable_without_mitigations(void)
+{
+	struct x86vcpu_percpu **percpu = &percpus[cpu_index()];
+
+	CHECK_OK(x86vcpu_percpu_create(&platform_host_ops, NULL, cpu_index(), percpu));
+	CHECK_OK(x86vcpu_mitigations_choose(*percpu, X86VCPU_MITIGATION_ALL, X86VCPU_MITIGATION_OFF));
+	CHECK_OK(x86vcpu_percpu_enable(*percpu));
+}
+
 static void second_cpu_loop(void *arg)
 {
 	(void)arg;

@@ -63,6 +63,7 @@ void metal_check_status(const char *file, int line, const char *text, int32_t ac
 
 /* percpu_create and enable on this CPU, checked; the same object again when this CPU has one. */
 struct x86vcpu_percpu *host_enable(void);
+void host_enable_without_mitigations(void); /* instead of it, the first time on this CPU */
 
 /* Starts the second CPU, which waits for work; with VMX operation off or on. */
 void second_cpu_start(void);
