@@ -338,3 +338,31 @@ METAL_TEST(system_msrs, "svm.mtrrs_tsc_and_microcode_are_the_hosts", .vendor = M
 	write_msr(0xc0010020, 0x12000, true); /* the patch loader */
 	host_check_unchanged(&before);
 }
+
+/* ---- CR2 ------------------------------------------------------------------------------------------------- */
+
+GUEST_CODE_BLOB(cr2_code, 64,
+	"mov $0x1234000, %ebx; mov %rbx, %cr2; mov $300000, %r8d; 1: mov %cr2, %rcx; cmp %rbx, %rcx; jne 2f;"
+	"dec %r8d; jnz 1b; 2: mov $1, %eax; vmcall; hlt");
+
+static volatile unsigned cr2_nmis;
+
+/* What a page fault in the handler leaves. */
+static void nmi_with_page_fault(struct trap_frame *frame)
+{
+	(void)frame;
+	cr2_nmis++;
+	__asm__ volatile("mov %0, %%cr2" : : "r"(UINT64_C(0xdead000)));
+}
+
+/* S-51: an NMI is held until STGI, and comes before anything of C. */
+METAL_TEST(cr2_nmi, "svm.nmi_does_not_change_cr2", .vendor = METAL_SVM)
+{
+	guest_boot(&g, GUEST_LONG, &cr2_code);
+	trap_set_handler(2, nmi_with_page_fault);
+	platform_nmi_start(1000000);
+	guest_run_call(&g, 1);
+	platform_nmi_stop();
+	CHECK(cr2_nmis);
+	CHECK_EQ(guest_reg(&g, RCX), 0x1234000);
+}

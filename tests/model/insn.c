@@ -101,6 +101,9 @@ void model_write_dr(uint32_t number, uint64_t value)
 	const uint64_t before = model_read_dr(number);
 	const uint64_t name = number < 4 ? OTHER(DR0) + number : number == 6 ? OTHER(DR6) : OTHER(DR7);
 
+	/* The host's breakpoints are on: another address makes one of the guest's a breakpoint in the host. */
+	if (number < 4 && cpu->dr7 & DR7_ENABLES && value != before)
+		complain("DR%" PRIu32 " with %" PRIx64 " under DR7 %" PRIx64, number, value, cpu->dr7);
 	dr_set(number, value);
 	note_write(name, before, model_read_dr(number));
 }
@@ -197,6 +200,29 @@ void model_load_selector(uint32_t segment, uint16_t selector)
 		msr_set(cpu, X86VCPU_MSR_IA32_FS_BASE, 0);
 	if (segment == 5)
 		msr_set(cpu, X86VCPU_MSR_IA32_GS_BASE, 0);
+}
+
+/* SDM Vol. 2 LTR: from an available 64-bit TSS, which becomes busy. */
+void model_load_tr(uint16_t selector)
+{
+	uint64_t *entry = (uint64_t *)(uintptr_t)(cpu->bases[MODEL_GDTR] + (selector & ~7u));
+
+	if (!(selector & ~3u) || selector & 4 || selector + 15u > cpu->limits[MODEL_GDTR]) {
+		complain("#GP: LTR %x", selector);
+		return;
+	}
+	if ((entry[0] >> 40 & 0x9f) != 0x89) {
+		complain("#GP: LTR of a descriptor of type %x", (unsigned)(entry[0] >> 40 & 0x1f));
+		return;
+	}
+	entry[0] |= UINT64_C(2) << 40;
+	cpu->selectors[7] = selector;
+	cpu->tr_limit = (uint32_t)(entry[0] & 0xffff) | (uint32_t)(entry[0] >> 32 & 0xf0000);
+}
+
+void model_host_page_fault(uint64_t address)
+{
+	cpu->cr2 = address;
 }
 
 void model_raise(uint32_t vector)

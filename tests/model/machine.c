@@ -39,6 +39,14 @@ static void make_gdt(struct cpu *c)
 	c->gdt[9] = base >> 32;
 }
 
+void model_set_tss_limit(struct model *m, uint16_t limit)
+{
+	for (unsigned i = 0; i < MODEL_CPUS; i++) {
+		m->cpus[i].gdt[8] = (m->cpus[i].gdt[8] & ~UINT64_C(0xffff)) | limit;
+		m->cpus[i].tr_limit = limit;
+	}
+}
+
 static void make_odd(struct cpu *c)
 {
 	c->selectors[0] = c->selectors[3] = c->selectors[4] = c->selectors[5] = 0x13;
@@ -68,6 +76,7 @@ static void reset_cpu(struct model *m, struct cpu *c, uint32_t number)
 		.tsc = UINT64_C(1000000000),
 		.selectors = {0, 0x08, 0x10, 0, 0, 0, 0, 0x40},
 		.limits = {HOST_GDT_ENTRIES * 8 - 1, 0xfff},
+		.tr_limit = 0x67,
 		.vmcs = NO_VMCS,
 		.gif = true,
 	};
@@ -365,6 +374,7 @@ static void note_registers(const struct cpu *old)
 	for (unsigned i = 0; i < 8; i++)
 		note(segments[i], old->selectors[i], cpu->selectors[i]);
 	note("GDTR.limit", old->limits[MODEL_GDTR], cpu->limits[MODEL_GDTR]);
+	note("TR.limit", old->tr_limit, cpu->tr_limit);
 	note("IDTR.limit", old->limits[MODEL_IDTR], cpu->limits[MODEL_IDTR]);
 	note("GDTR.base", old->bases[MODEL_GDTR], cpu->bases[MODEL_GDTR]);
 	note("IDTR.base", old->bases[MODEL_IDTR], cpu->bases[MODEL_IDTR]);

@@ -46,6 +46,7 @@ struct cpu {
 	unsigned msr_count;
 	uint16_t selectors[8];
 	uint16_t limits[2];
+	uint32_t tr_limit;
 
 	/* From here on it is not the host's state. */
 	uint32_t number;

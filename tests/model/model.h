@@ -389,6 +389,11 @@ enum model_table {
 	MODEL_GDTR, MODEL_IDTR,
 };
 void model_store_table(uint32_t table, uint16_t *limit, uint64_t *base);
+/* A host whose TSS has an I/O permission bitmap: the limit in its descriptor and in TR. */
+void model_set_tss_limit(struct model *m, uint16_t limit);
+/* In the host, outside of the library: what its handler leaves in CR2. */
+void model_host_page_fault(uint64_t address);
+void model_load_tr(uint16_t selector);
 void model_load_table(uint32_t table, uint16_t limit, uint64_t base);
 /* Segments as in MODEL_SELECTOR: ES CS SS DS FS GS LDTR TR. */
 uint16_t model_read_selector(uint32_t segment);

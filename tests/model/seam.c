@@ -86,8 +86,11 @@ static void run(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa, bool miti
 	if (mitigated)
 		after_exit(g);
 	model_vmsave(vmcb_hpa);
+	g->cr2 = model_read_cr(2);
 	model_vmload(host_hpa);
 	model_set_gif(1);
+	/* An NMI that was held until now, whose handler takes a page fault. */
+	model_host_page_fault(UINT64_C(0xffff88800badf000));
 }
 
 void svm_enter(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa)

@@ -112,6 +112,8 @@ static inline void insn_load_ds(uint16_t selector) { model_load_selector(3, sele
 static inline void insn_load_fs(uint16_t selector) { model_load_selector(4, selector); }
 static inline void insn_load_gs(uint16_t selector) { model_load_selector(5, selector); }
 static inline void insn_lldt(uint16_t selector) { model_load_selector(6, selector); }
+static inline void insn_ltr(uint16_t selector) { model_load_tr(selector); }
+static inline void insn_clear_x87_pointers(void) {}
 static inline void insn_raise_nmi(void) { model_raise(2); }
 static inline void insn_raise_machine_check(void) { model_raise(18); }
 static inline void insn_pause(void) { }

@@ -55,6 +55,43 @@ START_TEST(every_cpu_is_good_enough)
 }
 END_TEST
 
+/* SDM 28.5.2: a VM exit leaves TR with the limit of a TSS that has no I/O permission bitmap. */
+START_TEST(limit_of_tr_comes_back)
+{
+	static const uint8_t cpuid[] = {0x0f, 0xa2};
+	struct fixture *f = fixture_begin(_i ? MODEL_SVM : MODEL_VMX, MODEL_ALL);
+
+	ck_assert_int_eq(x86vcpu_unbind(f->vcpu), X86VCPU_OK);
+	model_set_tss_limit(f->m, 0x206f);
+	ck_assert_int_eq(x86vcpu_bind(f->vcpu), X86VCPU_OK);
+	model_host_remember(f->m);
+	for (unsigned i = 0; i < 2; i++) {
+		goes_to(f, 0x1000, cpuid, sizeof(cpuid));
+		ck_assert_int_eq(fixture_does(f, MODEL_OP_CPUID, 2, 0, 0, 0), X86VCPU_OK);
+		ck_assert_str_eq(model_host_changes(f->m), "");
+	}
+	fixture_end(f);
+}
+END_TEST
+
+/* The model's host takes a page fault in an NMI's handler as soon as it can: right after STGI. */
+START_TEST(cr2_is_read_before_an_nmi)
+{
+	static const uint8_t cpuid[] = {0x0f, 0xa2};
+	struct fixture *f = fixture_begin(MODEL_SVM, MODEL_ALL);
+	struct x86vcpu_state state = {.size = sizeof(state)};
+
+	ck_assert_int_eq(x86vcpu_get_state(f->vcpu, X86VCPU_STATE_CRS, &state), X86VCPU_OK);
+	state.cr2 = 0x1234000;
+	ck_assert_int_eq(x86vcpu_set_state(f->vcpu, X86VCPU_STATE_CRS, &state), X86VCPU_OK);
+	goes_to(f, 0x1000, cpuid, sizeof(cpuid));
+	ck_assert_int_eq(fixture_does(f, MODEL_OP_CPUID, 2, 0, 0, 0), X86VCPU_OK);
+	ck_assert_int_eq(x86vcpu_get_state(f->vcpu, X86VCPU_STATE_CRS, &state), X86VCPU_OK);
+	ck_assert_uint_eq(state.cr2, 0x1234000);
+	fixture_end(f);
+}
+END_TEST
+
 START_TEST(moves_between_cpus)
 {
 	struct fixture *f = fixture_begin(_i ? MODEL_SVM : MODEL_VMX, MODEL_ALL);
@@ -240,6 +277,8 @@ Suite *library_suite(void)
 	TCase *tc = tcase_create("library");
 
 	tcase_add_loop_test(tc, every_cpu_is_good_enough, 0, 2 * LACKING);
+	tcase_add_loop_test(tc, limit_of_tr_comes_back, 0, 2);
+	tcase_add_test(tc, cr2_is_read_before_an_nmi);
 	tcase_add_loop_test(tc, moves_between_cpus, 0, 2);
 	tcase_add_loop_test(tc, stale_translations_are_noticed, 0, 2);
 	tcase_add_loop_test(tc, nmi_in_the_shadow_of_sti, 0, 4);

@@ -289,7 +289,7 @@ static bool group_01(struct insn *in)
 	return true;
 }
 
-/* 0F 00: SLDT, STR, LLDT. */
+/* 0F 00: SLDT, STR, LLDT, LTR. */
 static bool group_00(struct insn *in)
 {
 	unsigned op;
@@ -298,7 +298,9 @@ static bool group_00(struct insn *in)
 	op = in->modrm >> 3 & 7;
 	if (op == 2)
 		model_load_selector(6, (uint16_t)*rm(in));
-	else if (op > 2)
+	else if (op == 3)
+		model_load_tr((uint16_t)*rm(in));
+	else if (op > 3)
 		return false;
 	else if (in->modrm >> 6 == 3)
 		*rm(in) = model_read_selector(op == 0 ? 6 : 7);

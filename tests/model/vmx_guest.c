@@ -149,6 +149,7 @@ static void load_host(void)
 	cpu->bases[MODEL_GDTR] = field(VMCS_HOST_GDTR_BASE);
 	cpu->bases[MODEL_IDTR] = field(VMCS_HOST_IDTR_BASE);
 	cpu->limits[0] = cpu->limits[1] = 0xffff;
+	cpu->tr_limit = 0x67;
 }
 
 /* Fields that an exit leaves undefined hold poison, or what an earlier exit left. */

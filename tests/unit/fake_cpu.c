@@ -19,7 +19,7 @@ uint64_t *fake_msr(uint32_t index)
 	abort();
 }
 
-/* A CPU of Intel's with 64-bit mode, XSAVE up to AMX, and no other feature. */
+/* A CPU of Intel's, or AMD's, with 64-bit mode, XSAVE up to AMX, and no other feature. */
 void fake_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	static const uint32_t answers[][6] = {
@@ -37,4 +37,8 @@ void fake_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++)
 		if (answers[i][0] == leaf && answers[i][1] == subleaf)
 			memcpy(out, &answers[i][2], 16);
+	if (leaf == 0 && fake_cpu.amd)
+		memcpy(out + 1, "AuthcAMDenti", 12);
+	if (leaf == 0x80000008 && fake_cpu.saves_x87_pointers)
+		out[1] |= CPUID_80000008_EBX_XSAVEERPTR;
 }

@@ -40,6 +40,11 @@ struct fake_cpu {
 	bool written[FAKE_FIELDS];
 	bool read[FAKE_FIELDS];
 
+	uint32_t tr_limit;
+	bool amd, saves_x87_pointers; /* CPUID says so */
+	void *fxsave_area; /* of the last FXSAVE */
+	unsigned ltrs, x87_clears;
+	uint64_t dr7_at_dr_write; /* DR7 when DR0 to DR3 were written last */
 	unsigned vmclears, invepts, invvpids, nmis, machine_checks;
 	uint64_t invept_type;
 };
@@ -111,7 +116,11 @@ static inline uint64_t insn_read_cr3(void) { return fake_cpu.cr3; }
 static inline uint64_t insn_read_cr4(void) { return fake_cpu.cr4; }
 static inline void insn_write_cr4(uint64_t value) { fake_cpu.cr4 = value; }
 static inline void insn_read_drs(uint64_t dr[4]) { memcpy(dr, fake_cpu.dr, sizeof(fake_cpu.dr)); }
-static inline void insn_write_drs(const uint64_t dr[4]) { memcpy(fake_cpu.dr, dr, sizeof(fake_cpu.dr)); }
+static inline void insn_write_drs(const uint64_t dr[4])
+{
+	fake_cpu.dr7_at_dr_write |= fake_cpu.dr7;
+	memcpy(fake_cpu.dr, dr, sizeof(fake_cpu.dr));
+}
 static inline uint64_t insn_read_dr6(void) { return fake_cpu.dr6; }
 static inline void insn_write_dr6(uint64_t value) { fake_cpu.dr6 = value; }
 static inline uint64_t insn_read_dr7(void) { return fake_cpu.dr7; }
@@ -123,8 +132,9 @@ static inline uint64_t insn_xgetbv(uint32_t index) { return index ? 0 : fake_cpu
 static inline void insn_xsetbv(uint32_t index, uint64_t value) { fake_cpu.xcr0 = index ? fake_cpu.xcr0 : value; }
 static inline void insn_xsave(void *area) { (void)area; }
 static inline void insn_xrstor(const void *area) { (void)area; }
-static inline void insn_fxsave(void *area) { (void)area; }
+static inline void insn_fxsave(void *area) { fake_cpu.fxsave_area = area; }
 static inline void insn_fxrstor(const void *area) { (void)area; }
+static inline void insn_clear_x87_pointers(void) { fake_cpu.x87_clears++; }
 static inline void insn_sgdt(struct insn_table *table) { *table = fake_cpu.gdtr; }
 static inline void insn_sidt(struct insn_table *table) { *table = fake_cpu.idtr; }
 static inline void insn_lgdt(const struct insn_table *table) { fake_cpu.gdtr = *table; }
@@ -132,6 +142,20 @@ static inline void insn_lidt(const struct insn_table *table) { fake_cpu.idtr = *
 static inline uint16_t insn_sldt(void) { return fake_cpu.ldtr; }
 static inline void insn_lldt(uint16_t selector) { fake_cpu.ldtr = selector; }
 static inline uint16_t insn_str(void) { return fake_cpu.tr; }
+/* TR's limit as the CPU holds it; an LTR that would fault leaves it at FAKE_LTR_FAULT. */
+#define FAKE_LTR_FAULT 0xdeadu
+static inline void insn_ltr(uint16_t selector)
+{
+	uint64_t *entry = (uint64_t *)(uintptr_t)(fake_cpu.gdtr.base + selector);
+
+	fake_cpu.ltrs++;
+	fake_cpu.tr_limit = FAKE_LTR_FAULT;
+	if (selector + 15u > fake_cpu.gdtr.limit || (entry[0] >> 40 & 0x1f) != 9)
+		return;
+	entry[0] |= UINT64_C(2) << 40;
+	fake_cpu.tr = selector;
+	fake_cpu.tr_limit = (uint32_t)(entry[0] & 0xffff) | (uint32_t)(entry[0] >> 32 & 0xf0000);
+}
 static inline uint16_t insn_read_cs(void) { return fake_cpu.cs; }
 static inline uint16_t insn_read_ss(void) { return fake_cpu.ss; }
 static inline uint16_t insn_read_ds(void) { return fake_cpu.ds; }

@@ -235,6 +235,7 @@ void svm_enter(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa)
 
 	ck_assert_uint_eq(vmcb_hpa, (uintptr_t)vmcb);
 	ck_assert_uint_ne(host_hpa, 0);
+	g->cr2 = fake_cpu.cr2;
 	if (machine_guest) {
 		machine_guest(svm_of(g));
 		return;

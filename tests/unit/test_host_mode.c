@@ -58,7 +58,7 @@ static int32_t ask(uint32_t extension)
 	struct host_mode mode;
 
 	lines[0] = '\0';
-	host_mode_read(&host, NULL, &mode);
+	host_mode_read(&host, NULL, extension, &mode);
 	return host_mode_check(&host, NULL, extension, &mode);
 }
 
@@ -114,7 +114,7 @@ START_TEST(enable_assumes_what_it_sets)
 	power_on();
 	fake_cpu.cr4 &= ~(BIT(18) | BIT(9));
 	*fake_msr(0xc0000080) = 0x501;
-	host_mode_read(&host, NULL, &mode);
+	host_mode_read(&host, NULL, X86VCPU_EXTENSION_SVM, &mode);
 	host_mode_assume_enabled(&mode);
 	ck_assert_int_eq(host_mode_check(&host, NULL, X86VCPU_EXTENSION_SVM, &mode), 0);
 }

@@ -117,18 +117,36 @@ START_TEST(one_shot_is_started_and_done)
 }
 END_TEST
 
-/* One that comes early changes nothing, and is not asked for again: the rest is looked at. */
-START_TEST(early_call_is_no_expiry)
+/* One that comes early is asked for again: a halted vCPU has nothing else that wakes it. */
+START_TEST(early_call_is_asked_for_again)
 {
 	struct guest *g = timer(0);
 
 	write(g, LAPIC_TIMER_INITIAL, 5000);
 	now = 1004999;
-	ck_assert_uint_eq(expire(), 0);
+	ck_assert_uint_eq(expire(), 1005000);
+	ck_assert_uint_eq(host.kicks, 0);
 	assert_none(g);
-	ck_assert(lapic_timer_is_polled(&g->lapic.timer));
+	ck_assert(!lapic_timer_is_polled(&g->lapic.timer));
 	now = 1005000;
+	ck_assert_uint_eq(expire(), 0);
+	ck_assert_uint_eq(host.kicks, 1);
 	assert_next(g, GUEST_EVENT_EXTERNAL, 0x40);
+}
+END_TEST
+
+/* With a TSC of 0.5 GHz the deadline is further away than 64 bits of nanoseconds: it never comes. */
+START_TEST(far_tsc_deadline_never_comes)
+{
+	struct guest *g = timer(0x40000);
+
+	g->lapic.timer.khz = 500000;
+	lapic_timer_write_deadline(g, UINT64_MAX);
+	ck_assert_uint_eq(host.starts, 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_none(g);
+	ck_assert_uint_eq(host.starts, 0);
+	ck_assert_uint_eq(lapic_timer_next(g), UINT64_MAX);
 }
 END_TEST
 
@@ -167,7 +185,7 @@ START_TEST(timer_that_cannot_be_started_is_polled)
 }
 END_TEST
 
-/* It goes on: none is started beside it, and the vCPU may not go away. */
+/* It goes on: none is started beside it, it is asked for the new deadline, and the vCPU may not go away. */
 START_TEST(timer_that_cannot_be_cancelled)
 {
 	struct guest *g = timer(0);
@@ -178,9 +196,10 @@ START_TEST(timer_that_cannot_be_cancelled)
 	write(g, LAPIC_TIMER_INITIAL, 7000);
 	ck_assert_uint_eq(host.starts, 1);
 	now = 1005000;
-	ck_assert_uint_eq(expire(), 0);
+	ck_assert_uint_eq(expire(), 1007000);
 	assert_none(g);
 	now = 1007000;
+	ck_assert_uint_eq(expire(), 0);
 	assert_next(g, GUEST_EVENT_EXTERNAL, 0x40);
 	ck_assert(lapic_timer_stop(g));
 }
@@ -218,7 +237,7 @@ START_TEST(rest_of_a_tsc_deadline_is_waited_for)
 
 	lapic_wrmsr(g, 0x6e0, 1002000);
 	now = 1001990;
-	ck_assert_uint_eq(expire(), 0);
+	ck_assert_uint_eq(host.function(host.arg, 1002001), 0);
 	assert_none(g);
 	ck_assert_uint_eq(host.starts, 2);
 	ck_assert_uint_eq(host.deadline, 1002001);
@@ -251,7 +270,8 @@ Suite *lapic_timer_suite(void)
 	TCase *tc = add_tcase(suite, "host's timers");
 
 	tcase_add_test(tc, one_shot_is_started_and_done);
-	tcase_add_test(tc, early_call_is_no_expiry);
+	tcase_add_test(tc, early_call_is_asked_for_again);
+	tcase_add_test(tc, far_tsc_deadline_never_comes);
 	tcase_add_loop_test(tc, periodic_wants_to_be_called_again, 0, 4);
 	tcase_add_test(tc, timer_that_cannot_be_started_is_polled);
 	tcase_add_test(tc, timer_that_cannot_be_cancelled);

@@ -233,6 +233,9 @@ static const struct {
 	{1, 1000, 1000},
 	{0, 1, 1000},
 	{0, 0, 1000},
+	/* 10^12 ns are the longest: what the host multiplies must not overflow. */
+	{2000, UINT64_C(1) << 63, UINT64_C(2000000000000)},
+	{0, UINT64_MAX, UINT64_C(3000000000000)},
 };
 
 START_TEST(slice_in_ticks)

@@ -169,6 +169,41 @@ START_TEST(machine_check_enable_follows_the_host)
 }
 END_TEST
 
+static uint64_t cr4_in_guest;
+
+static void look_at_cr4(struct svm_vcpu *v)
+{
+	cr4_in_guest = fake_cpu.cr4;
+	v->vmcb->exit_code = 0x60;
+	fake_cpu.tsc += 10000000;
+}
+
+/* CR4.PKE: PKRU is the guest's during a run. */
+START_TEST(protection_keys_are_off_during_a_run)
+{
+	machine_start(0);
+	fake_cpu.cr4 |= BIT(22);
+	machine_guest = look_at_cr4;
+	machine_run(NULL, 0);
+	machine_guest = NULL;
+	ck_assert_uint_eq(cr4_in_guest, 0x42620);
+	ck_assert_uint_eq(fake_cpu.cr4, 0x42620 | BIT(22));
+}
+END_TEST
+
+START_TEST(debug_registers_are_loaded_under_no_breakpoints)
+{
+	machine_start(0);
+	vcpu.vmcb->dr7 = 0x401;
+	vcpu.guest.drs_armed = true;
+	fake_cpu.dr7 = 0x402;
+	fake_cpu.dr7_at_dr_write = 0;
+	machine_run(NULL, 0);
+	ck_assert_uint_eq(fake_cpu.dr7_at_dr_write, 0x400);
+	ck_assert_uint_eq(fake_cpu.dr7, 0x402);
+}
+END_TEST
+
 /* CR4.FRED: emul/host_mode.c. The guest goes on when the host has left that mode. */
 START_TEST(mode_of_the_host_is_checked_at_each_run)
 {
@@ -549,6 +584,8 @@ static TCase *registers_case(void)
 	tcase_add_loop_test(tcase, machine_check_enable_is_the_hosts, 0, 4);
 	tcase_add_test(tcase, machine_check_enable_follows_the_host);
 	tcase_add_test(tcase, mode_of_the_host_is_checked_at_each_run);
+	tcase_add_test(tcase, protection_keys_are_off_during_a_run);
+	tcase_add_test(tcase, debug_registers_are_loaded_under_no_breakpoints);
 	tcase_add_test(tcase, efer_svme_is_not_shown);
 	tcase_add_loop_test(tcase, access_rights_are_packed, 0, COUNT(packed));
 	tcase_add_test(tcase, unusable_is_not_present);

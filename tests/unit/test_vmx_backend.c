@@ -157,7 +157,7 @@ struct fake_exit {
 };
 
 struct fake_entry {
-	uint64_t event, rip, blocking, xcr0;
+	uint64_t event, rip, blocking, xcr0, test_ctrl, host_cr4;
 };
 
 static const struct fake_exit *exits;
@@ -187,7 +187,8 @@ uint32_t vmx_enter(struct vmx_vcpu *v, uint32_t launched)
 	ck_assert_uint_eq(launched, v->launched);
 	ck_assert_uint_lt(entry_count, COUNT(entries));
 	entries[entry_count++] = (struct fake_entry){
-		fake_cpu.vmcs[F_ENTRY_INFO], fake_cpu.vmcs[F_RIP], fake_cpu.vmcs[F_INTERRUPTIBILITY], fake_cpu.xcr0
+		fake_cpu.vmcs[F_ENTRY_INFO], fake_cpu.vmcs[F_RIP], fake_cpu.vmcs[F_INTERRUPTIBILITY], fake_cpu.xcr0,
+		*fake_msr(0x33), fake_cpu.cr4,
 	};
 	fake_cpu.vmcs[F_ENTRY_INFO] &= ~BIT(31);
 	if (exits_left) {
@@ -438,6 +439,182 @@ START_TEST(unknown_exit_is_an_error)
 END_TEST
 
 /* V-06, C-05b */
+/* CVE-2006-1056: both ways, on the CPUs that leave the x87 pointers where they are. */
+START_TEST(x87_pointers_are_cleared)
+{
+	const bool amd = _i & 1, saves = _i & 2;
+
+	power_on();
+	fake_cpu.amd = amd;
+	fake_cpu.saves_x87_pointers = saves;
+	ck_assert_int_eq(make_vcpu(), 0);
+	ck_assert_int_eq(vmx_backend.bind(&vcpu.guest, &cpus[0]), 0);
+	ck_assert_int_eq(run_with(NULL, 0), 0);
+	ck_assert_uint_eq(fake_cpu.x87_clears, amd && !saves ? 2 : 0);
+}
+END_TEST
+
+/* Kernels align their stacks to 8 bytes, FXSAVE wants 16 (SDM Vol. 2 FXSAVE). */
+START_TEST(fxsave_does_not_go_to_the_stack)
+{
+	start();
+	ck_assert_ptr_eq(fake_cpu.fxsave_area, vcpu.guest.context.host_area);
+}
+END_TEST
+
+/* IA32_FEATURE_CONTROL: bit 0 lock, 1 VMX in SMX operation, 2 outside. CR4.SMXE is bit 14. */
+static const struct {
+	bool smxe;
+	uint64_t before, after;
+	int32_t status;
+} feature_controls[] = {
+	{false, 0, 5, 0}, {false, 5, 5, 0}, {false, 3, 3, X86VCPU_ERR_FIRMWARE_DISABLED},
+	{true, 0, 7, 0}, {true, 7, 7, 0}, {true, 5, 5, X86VCPU_ERR_FIRMWARE_DISABLED},
+};
+
+START_TEST(vmx_in_smx_operation)
+{
+	struct backend_cpu cpu = {.host = &host};
+
+	power_on();
+	*fake_msr(0x3a) = feature_controls[_i].before;
+	*fake_msr(0x487) = *fake_msr(0x489) = UINT32_MAX;
+	fake_cpu.cr4 = 0x40620 | (feature_controls[_i].smxe ? BIT(14) : 0);
+	ck_assert_int_eq(vmx_cpu_enable(&cpu), feature_controls[_i].status);
+	ck_assert_uint_eq(*fake_msr(0x3a), feature_controls[_i].after);
+}
+END_TEST
+
+/* A TSS with an I/O permission bitmap: each exit leaves TR's limit at 67H (SDM 28.5.2). */
+static uint64_t small_gdt[6], big_gdt[80];
+
+static void use_tss(uint64_t *gdt, size_t bytes, uint16_t selector, uint64_t descriptor)
+{
+	memset(gdt, 0, bytes);
+	gdt[selector / 8] = descriptor;
+	fake_cpu.gdtr = (struct insn_table){(uint16_t)(bytes - 1), (uintptr_t)gdt};
+	fake_cpu.tr = selector;
+	fake_cpu.ltrs = 0;
+	fake_cpu.tr_limit = 0x67;
+}
+
+START_TEST(limit_of_tr_comes_back)
+{
+	const uint64_t descriptor = UINT64_C(0x00008b000000206f);
+
+	power_on();
+	ck_assert_int_eq(make_vcpu(), 0);
+	use_tss(small_gdt, sizeof(small_gdt), 0x20, descriptor);
+	ck_assert_int_eq(vmx_backend.bind(&vcpu.guest, &cpus[0]), 0);
+	for (unsigned runs = 1; runs <= 2; runs++) {
+		fake_cpu.tr_limit = 0x67;
+		ck_assert_int_eq(run_with(NULL, 0), 0);
+		ck_assert_uint_eq(fake_cpu.ltrs, runs);
+		ck_assert_uint_eq(fake_cpu.tr_limit, 0x206f);
+		/* The host's GDT is as it was, and the CPU's again. */
+		ck_assert_uint_eq(small_gdt[4], descriptor);
+		ck_assert_uint_eq(fake_cpu.gdtr.base, (uintptr_t)small_gdt);
+		ck_assert_uint_eq(fake_cpu.gdtr.limit, sizeof(small_gdt) - 1);
+	}
+}
+END_TEST
+
+/* The limit that an exit leaves costs nothing; granularity counts; a descriptor far away is the host's duty. */
+static const struct {
+	uint16_t selector;
+	uint64_t descriptor;
+	unsigned ltrs;
+} tss_descriptors[] = {
+	{0x20, UINT64_C(0x00008b0000000067), 0},
+	{0x20, UINT64_C(0x00008b0000000fff), 1},
+	{0x20, UINT64_C(0x00808b0000000000), 1},
+	{0x1f0, UINT64_C(0x00008b000000206f), 1},
+	{0x1f8, UINT64_C(0x00008b000000206f), 0},
+	{0, UINT64_C(0x00008b000000206f), 0},
+};
+
+START_TEST(tr_is_reloaded_where_it_must_be)
+{
+	power_on();
+	ck_assert_int_eq(make_vcpu(), 0);
+	use_tss(big_gdt, sizeof(big_gdt), tss_descriptors[_i].selector, tss_descriptors[_i].descriptor);
+	ck_assert_int_eq(vmx_backend.bind(&vcpu.guest, &cpus[0]), 0);
+	ck_assert_int_eq(run_with(NULL, 0), 0);
+	ck_assert_uint_eq(fake_cpu.ltrs, tss_descriptors[_i].ltrs);
+	ck_assert_uint_ne(fake_cpu.tr_limit, FAKE_LTR_FAULT);
+	ck_assert_uint_eq(fake_cpu.gdtr.base, (uintptr_t)big_gdt);
+}
+END_TEST
+
+/* MSR 33H bit 29: the host detects split locks with #AC, which is none of the guest's unless it checks alignment. */
+static const struct {
+	uint64_t cr0, rflags;
+	uint32_t access; /* of SS: DPL 0 or 3 */
+	bool detects, passes;
+} alignment_checks[] = {
+	{0, 0, 0x93, true, true}, {BIT(18), BIT(18), 0x93, true, true}, {BIT(18), 0, 0xf3, true, true},
+	{0, BIT(18), 0xf3, true, true}, {BIT(18), BIT(18), 0xf3, true, false}, {0, 0, 0x93, false, false},
+};
+
+START_TEST(split_lock_is_not_the_guests)
+{
+	const struct fake_exit exit = {.reason = 0, .interruption = 1u << 31 | 1u << 11 | 3 << 8 | 17};
+	const uint64_t detection = alignment_checks[_i].detects ? BIT(29) | 4 : 4;
+
+	start_protected();
+	*fake_msr(0x33) = detection;
+	fake_cpu.vmcs[F_CR0] |= alignment_checks[_i].cr0;
+	fake_cpu.vmcs[0x6820] = 2 | alignment_checks[_i].rflags;
+	fake_cpu.vmcs[0x4818] = alignment_checks[_i].access;
+	ck_assert_int_eq(run_with(&exit, 1), 0);
+	ck_assert_uint_eq(entry_count, 2);
+	ck_assert_uint_eq(entries[1].event, alignment_checks[_i].passes ? 0 : 0x80000b11);
+	ck_assert_uint_eq(entries[1].test_ctrl, alignment_checks[_i].passes ? 4 : detection);
+	ck_assert_uint_eq(*fake_msr(0x33), detection);
+}
+END_TEST
+
+/* One that comes although detection is off is reflected: the guest does not exit for it for ever. */
+START_TEST(split_lock_does_not_spin)
+{
+	const struct fake_exit exit = {.reason = 0, .interruption = 1u << 31 | 1u << 11 | 3 << 8 | 17};
+	const struct fake_exit twice[] = {exit, exit};
+
+	start_protected();
+	*fake_msr(0x33) = BIT(29);
+	ck_assert_int_eq(run_with(twice, 2), 0);
+	ck_assert_uint_eq(entries[2].event, 0x80000b11);
+}
+END_TEST
+
+/* DR0 to DR3 are written with the host's breakpoints off, which come back with DR7. */
+START_TEST(debug_registers_are_loaded_under_no_breakpoints)
+{
+	start();
+	fake_cpu.vmcs[0x681a] = 0x401;
+	vcpu.guest.drs_armed = true;
+	vcpu.guest.dr[0] = 0x1234;
+	fake_cpu.dr7 = 0x402;
+	fake_cpu.dr7_at_dr_write = 0;
+	ck_assert_int_eq(run_with(NULL, 0), 0);
+	ck_assert_uint_eq(fake_cpu.dr7_at_dr_write, 0x400);
+	ck_assert_uint_eq(fake_cpu.dr7, 0x402);
+	ck_assert_uint_eq(fake_cpu.dr[0], 0);
+}
+END_TEST
+
+/* CR4.PKE: PKRU is the guest's during a run. */
+START_TEST(protection_keys_are_off_during_a_run)
+{
+	start();
+	fake_cpu.cr4 |= BIT(22);
+	ck_assert_int_eq(run_with(NULL, 0), 0);
+	ck_assert_uint_eq(entries[0].host_cr4 & BIT(22), 0);
+	ck_assert_uint_eq(fake_cpu.vmcs[0x6c04] & BIT(22), 0);
+	ck_assert_uint_eq(fake_cpu.cr4, 0x42620 | BIT(22));
+}
+END_TEST
+
 /* CR4.FRED: emul/host_mode.c. The guest goes on when the host has left that mode. */
 START_TEST(mode_of_the_host_is_checked_at_each_run)
 {
@@ -594,6 +771,15 @@ static TCase *exits_case(void)
 
 	tcase_add_loop_test(tcase, instruction_is_refused_or_skipped, 0, COUNT(refused));
 	tcase_add_loop_test(tcase, unknown_exit_is_an_error, 0, COUNT(unknown));
+	tcase_add_loop_test(tcase, x87_pointers_are_cleared, 0, 4);
+	tcase_add_test(tcase, fxsave_does_not_go_to_the_stack);
+	tcase_add_loop_test(tcase, vmx_in_smx_operation, 0, COUNT(feature_controls));
+	tcase_add_test(tcase, limit_of_tr_comes_back);
+	tcase_add_loop_test(tcase, tr_is_reloaded_where_it_must_be, 0, COUNT(tss_descriptors));
+	tcase_add_loop_test(tcase, split_lock_is_not_the_guests, 0, COUNT(alignment_checks));
+	tcase_add_test(tcase, split_lock_does_not_spin);
+	tcase_add_test(tcase, debug_registers_are_loaded_under_no_breakpoints);
+	tcase_add_test(tcase, protection_keys_are_off_during_a_run);
 	tcase_add_test(tcase, mode_of_the_host_is_checked_at_each_run);
 	tcase_add_loop_test(tcase, nmi_and_machine_check_reach_the_host, 0, 2);
 	tcase_add_test(tcase, machine_check_during_entry_reaches_the_host);

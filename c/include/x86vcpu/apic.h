@@ -104,7 +104,7 @@ struct x86vcpu_message {
 /*
  * Sends a message to the machine of `vcpu`, which need not be a target. *accepted, if not NULL, gets the set of
  * vCPUs that took it, a bit per vcpu_id; an APIC that is disabled takes no FIXED or LOWEST_PRIORITY. Any
- * CPU, any time, but not from within a host op of run.
+ * CPU, any time, host ops included, but not from the handler of an NMI or machine check.
  * 0; INVALID_INPUT; ABI_MISMATCH: message->size.
  */
 int32_t x86vcpu_deliver_message(struct x86vcpu *vcpu, const struct x86vcpu_message *message, uint64_t *accepted);

@@ -30,6 +30,9 @@ typedef uint64_t (*x86vcpu_timer_function)(void *arg, uint64_t now);
  * Host services. One constant table serves any number of CPUs and vCPUs; `ctx` is the pointer
  * that was given with it. The table must outlive every object that was created with it.
  *
+ * What runs in a host op during x86vcpu_run finds some of the guest's state in the CPU: "Duties of the host" in
+ * x86vcpu/vcpu.h. notify and send_interrupt are called with none of the library's locks held.
+ *
  * A slot marked "required" must not be NULL; creation answers X86VCPU_ERR_INVALID_INPUT
  * otherwise. No slot may call back into the library on the same vCPU.
  *

@@ -113,7 +113,7 @@ struct x86vcpu_setup_config {
 	uint32_t msr_count;
 	uint32_t passthrough_port_count;
 	const struct x86vcpu_port_range *passthrough_ports;
-	uint64_t time_slice_ns; /* from one PREEMPTION_TIMER exit to the next; 0 means 1,000,000 */
+	uint64_t time_slice_ns; /* from one PREEMPTION_TIMER exit to the next; 0 means 1,000,000, over 10^12 as 10^12 */
 	uint32_t start;         /* enum x86vcpu_start */
 	uint32_t flags;         /* X86VCPU_SETUP_* */
 };
@@ -128,13 +128,13 @@ enum x86vcpu_start {
 #define X86VCPU_SETUP_NO_LOCAL_APIC (UINT32_C(1) << 0)
 /*
  * What neither VMCS nor VMCB switches stays the guest's between two runs, which saves the most of what a short
- * run costs: x87 to AVX-512 registers, XCR0, IA32_XSS, IA32_TSC_AUX, and on VT-x STAR, LSTAR, CSTAR, FMASK and
+ * run costs: x87 to AVX-512 registers, PKRU, XCR0, IA32_XSS, IA32_TSC_AUX, and on VT-x STAR, LSTAR, CSTAR, FMASK and
  * KERNEL_GS_BASE. The host gets its own back by x86vcpu_unbind, whatever this vCPU was doing. No other vCPU ever
  * sees them: they are exchanged when another one runs on this CPU.
  *
  * With it the host promises for all of its code, interrupt and exception handlers too, to do without these
- * between a run and unbind: it is compiled without x87 and vector registers (-mgeneral-regs-only), and enters no
- * user mode meanwhile. It finds CR0.TS clear.
+ * between a run and unbind: it is compiled without x87 and vector registers (-mgeneral-regs-only), enters no
+ * user mode and reaches no user page with CR4.PKE set meanwhile. It finds CR0.TS clear.
  */
 #define X86VCPU_SETUP_KEEP_CONTEXT (UINT32_C(1) << 1)
 
@@ -183,10 +183,51 @@ int32_t x86vcpu_set_nested_page_table(struct x86vcpu *vcpu, const struct x86vcpu
 int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config);
 
 /*
- * Makes the executing CPU the vCPU's. Pinned from here to unbind. In between, the host may not change
- * on this CPU: its GDT, IDT, TR and LDTR, segment registers and their bases, IA32_PAT, IA32_EFER,
- * IA32_DEBUGCTL, IA32_XSS, IA32_TSC_AUX, the SYSCALL and SYSENTER MSRs. It may change CR0, CR3, CR4, XCR0, the
- * debug registers and IA32_KERNEL_GS_BASE between runs; XCR0 and the last not with X86VCPU_SETUP_KEEP_CONTEXT.
+ * Duties of the host. A VMCS or VMCB does not switch all of a CPU. The library exchanges or restores what it can; what
+ * follows it cannot, so the host keeps to it. "During a run" means from the call of x86vcpu_run to its return, but for
+ * dispatch_external_interrupt and service_pending_interrupt, which find the host's own state.
+ *
+ * From bind to unbind, on this CPU:
+ * - GDT, IDT, TR and LDTR, segment registers and their bases, IA32_PAT, IA32_EFER, IA32_DEBUGCTL, IA32_XSS,
+ *   IA32_TSC_AUX, IA32_S_CET, the SYSCALL and SYSENTER MSRs stay as they are. bind reads them; a run ends with what
+ *   bind read. CR0, CR3, CR4, XCR0, the debug registers and IA32_KERNEL_GS_BASE may change between two runs.
+ * - IA32_PEBS_ENABLE stays 0 (VT-x), and no counter with precise sampling runs: the CPU would write records through
+ *   the guest's page tables (SDM 20.9.5).
+ * - IA32_DEBUGCTL has neither BTF nor bus-lock trap set (SVM): VMRUN does not switch them, and the #DB of a trap in the
+ *   guest is the guest's (APM 15.5.1).
+ * - DR7.GD is clear: the library moves to and from debug registers (SDM 18.2.4).
+ * - Segment registers have null selectors, or selectors of the GDT with RPL 0, if an NMI's or machine check's handler
+ *   uses FS or GS. VT-x reloads other selectors at the end of a run, and the base is that of the descriptor until the
+ *   WRMSR that follows (SDM 27.2.3).
+ * - The TSS descriptor is within the first 512 bytes of the GDT if TR's limit is not 67H, or the host loads TR anew after
+ *   each run (VT-x). A VM exit leaves that limit (SDM 28.5.2); the library restores another one from a copy of the GDT.
+ *
+ * During a run, host ops and handlers of NMIs and machine checks:
+ * - use no x87, SSE, AVX or AMX register, do not execute XSAVE, XRSTOR or XGETBV, and read neither IA32_XSS nor XCR0.
+ *   They are the guest's.
+ * - use neither RDPID nor RDTSCP: IA32_TSC_AUX is the guest's. A CPU's number that comes from there has 32 bits that the
+ *   guest chose.
+ * - use neither SYSCALL's MSRs nor IA32_KERNEL_GS_BASE, so they do not enter user mode. They are the guest's.
+ * - execute neither RDPKRU nor WRPKRU. CR4.PKE is clear: the guest's PKRU decides nothing, and protection keys do not
+ *   restrict what the host reaches.
+ * - leave CR2 as it was (VT-x): an NMI may come between a VM exit and the instruction that reads the guest's CR2. A
+ *   handler that may take a page fault saves it.
+ * - use no TSS's I/O permission bitmap (VT-x): TR's limit is restored when the run ends.
+ * - find CR0.TS and DR7's breakpoints clear.
+ *
+ * Always:
+ * - With secure memory encryption (AMD SME), host-physical addresses that the library gets, those of frames and of the
+ *   nested root, contain the C-bit if the host maps that memory encrypted (APM 7.10).
+ * - A host that a measured launch started (SENTER) leaves CR4.SMXE set until percpu_enable, which then checks that
+ *   IA32_FEATURE_CONTROL allows VMXON in SMX operation (SDM 24.7).
+ * - Split-lock detection (MSR 33H, bit 29) may be on. A guest's split lock turns it off until the run ends, because its
+ *   #AC is no exception of the guest's.
+ * - Without the VMX-preemption timer, which percpu_enable logs, only the host's interrupts end a time slice, as with SVM.
+ */
+
+/*
+ * Makes the executing CPU the vCPU's. Pinned from here to unbind; see "Duties of the host" above. With
+ * X86VCPU_SETUP_KEEP_CONTEXT, XCR0 and IA32_KERNEL_GS_BASE may not change between two runs either.
  * 0; INVALID_INPUT; BAD_STATE: not set up, or the extension is off here; RESOURCE_BUSY: bound already; UNSUPPORTED:
  * the CPU is in a mode of the host's that no guest can run under, which the log names: CR4.FRED set, CR4.OSXSAVE or
  * CR4.OSFXSR clear, shadow stacks for the supervisor, indirect-branch tracking with a library that is built without it,

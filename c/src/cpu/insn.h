@@ -284,6 +284,14 @@ static inline void insn_fxrstor(const void *area)
 	__asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
 }
 
+/* Known values in the x87 instruction pointer, data pointer and opcode. CR0.EM and CR0.TS are clear. */
+static inline void insn_clear_x87_pointers(void)
+{
+	static const int32_t zero;
+
+	__asm__ volatile("fnclex\n\temms\n\tfildl %0\n\tfstp %%st(0)" : : "m"(zero));
+}
+
 /* ---- Descriptor tables and segments ------------------------------------------------------------------ */
 
 struct __attribute__((packed)) insn_table {
@@ -330,6 +338,12 @@ static inline uint16_t insn_str(void)
 
 	__asm__ volatile("str %0" : "=r"(selector));
 	return selector;
+}
+
+/* The descriptor is an available TSS; it becomes a busy one. */
+static inline void insn_ltr(uint16_t selector)
+{
+	__asm__ volatile("ltr %0" : : "r"(selector) : "memory");
 }
 
 static inline uint16_t insn_read_cs(void)

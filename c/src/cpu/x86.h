@@ -315,6 +315,7 @@
 #define CPUID_7_EDX_SRBDS_CTRL (1u << 9)
 #define CPUID_7_EDX_SERIALIZE (1u << 14)
 #define CPUID_7_EDX_CET_IBT (1u << 20)
+#define CPUID_7_EDX_CORE_CAPABILITIES (1u << 30)
 #define CPUID_7_EDX_AVX512_FP16 (1u << 23)
 #define CPUID_7_EDX_IBRS_IBPB (1u << 26)
 #define CPUID_7_EDX_STIBP (1u << 27)

@@ -11,6 +11,8 @@
 #define MXCSR_RESET 0x1f80u
 #define MXCSR_OFFSET 24
 #define MXCSR_MASK_OFFSET 28
+#define VENDOR_AMD 0x68747541u   /* EBX of CPUID leaf 0: "Auth" */
+#define VENDOR_HYGON 0x6f677948u /* "Hygo" */
 #define MXCSR_MASK_DEFAULT 0xffbfu /* where FXSAVE stores 0 (SDM Vol. 1, 11.6.6) */
 
 /* Bytes of an XSAVE image with every component of this CPU (SDM Vol. 1, 13.2), or of FXSAVE. */
@@ -32,12 +34,31 @@ uint64_t context_host_cr4(void)
 	return leaf[2] & CPUID_1_ECX_XSAVE ? CR4_OSXSAVE | CR4_OSFXSR : CR4_OSFXSR;
 }
 
+/*
+ * AMD's processors up to family 17h save and restore the x87 instruction and data pointers only with an exception
+ * pending (CVE-2006-1056).
+ */
+static bool leaks_x87_pointers(void)
+{
+	uint32_t leaf[4];
+
+	insn_cpuid(0, 0, leaf);
+	if (leaf[1] != VENDOR_AMD && leaf[1] != VENDOR_HYGON)
+		return false;
+	insn_cpuid(0x80000000, 0, leaf);
+	if (leaf[0] < 0x80000008)
+		return true;
+	insn_cpuid(0x80000008, 0, leaf);
+	return !(leaf[1] & CPUID_80000008_EBX_XSAVEERPTR);
+}
+
 static void detect(struct guest_context *context)
 {
 	uint32_t leaf[4], highest;
 
 	insn_cpuid(0, 0, leaf);
 	highest = leaf[0];
+	context->leaks_x87_pointers = leaks_x87_pointers();
 	insn_cpuid(1, 0, leaf);
 	context->has_xsave = leaf[2] & CPUID_1_ECX_XSAVE;
 	context->has_xss = false;
@@ -160,8 +181,10 @@ bool context_restore(struct guest *g, const void *image)
 	return true;
 }
 
-/* Only FXSAVE tells, which a host that switches its FPU lazily may not execute just so. `area` is not on the stack, which
-   kernels align to 8 bytes only. */
+/*
+ * Only FXSAVE tells, which a host that switches its FPU lazily may not execute just so. `area` is not on the stack, which
+ * kernels align to 8 bytes only.
+ */
 static uint32_t read_mxcsr_mask(uint8_t *area)
 {
 	const uint64_t flags = insn_disable_interrupts(), cr0 = insn_read_cr0();
@@ -169,6 +192,7 @@ static uint32_t read_mxcsr_mask(uint8_t *area)
 
 	if (cr0 & CR0_TS)
 		insn_clts();
+	memset(area, 0, XSAVE_LEGACY_SIZE);
 	insn_fxsave(area);
 	if (cr0 & CR0_TS)
 		insn_write_cr0(cr0);
@@ -201,9 +225,19 @@ static void exchange(struct guest *g, void *save, const void *restore, uint64_t 
 	if (before != all)
 		insn_xsetbv(0, all);
 	insn_xsave(save);
+	if (g->context.leaks_x87_pointers)
+		insn_clear_x87_pointers();
 	insn_xrstor(restore);
 	if (after != all)
 		insn_xsetbv(0, after);
+}
+
+static void exchange_legacy(const struct guest_context *context, void *save, const void *restore)
+{
+	insn_fxsave(save);
+	if (context->leaks_x87_pointers)
+		insn_clear_x87_pointers();
+	insn_fxrstor(restore);
 }
 
 static void load_extended(struct guest *g)
@@ -211,8 +245,7 @@ static void load_extended(struct guest *g)
 	struct guest_context *context = &g->context;
 
 	if (!context->has_xsave) {
-		insn_fxsave(context->host_area);
-		insn_fxrstor(context->guest_area);
+		exchange_legacy(context, context->host_area, context->guest_area);
 		return;
 	}
 	context->host_xcr0 = insn_xgetbv(0);
@@ -225,8 +258,7 @@ static void store_extended(struct guest *g)
 	struct guest_context *context = &g->context;
 
 	if (!context->has_xsave) {
-		insn_fxsave(context->guest_area);
-		insn_fxrstor(context->host_area);
+		exchange_legacy(context, context->guest_area, context->host_area);
 		return;
 	}
 	/* Read back: not every machine intercepts XSETBV. */
@@ -292,6 +324,9 @@ static void store_switched_msrs(struct guest *g)
 
 void context_load_drs(struct guest *g)
 {
+	/* Under the host's DR7 a guest's address would be a breakpoint in the host. The backends restore DR7. */
+	if (insn_read_dr7() != DR7_RESET)
+		insn_write_dr7(DR7_RESET);
 	insn_read_drs(g->context.host_dr);
 	g->context.host_dr6 = insn_read_dr6();
 	insn_write_drs(g->dr);

@@ -183,6 +183,7 @@ struct guest_context {
 	uint32_t mxcsr_mask; /* bits of MXCSR that exist; 0 before the first bind */
 	uint64_t frames;
 	bool has_xsave, has_xss, has_tsc_aux;
+	bool leaks_x87_pointers; /* XRSTOR and FXRSTOR leave them when no exception is pending */
 	bool keep;   /* from one run to the next */
 	bool loaded; /* the CPU holds the guest's */
 	uint64_t used;                   /* components that the guest may have changed so far */
@@ -195,7 +196,8 @@ struct guest_context {
 struct guest {
 	struct x86vcpu_regs regs; /* first, and */
 	uint64_t switch_word;     /* second, the backend's own use, and */
-	struct guest_mitigation mitigation; /* third: the world switch counts on them */
+	struct guest_mitigation mitigation; /* third, and */
+	uint64_t cr2;             /* fourth: the world switch counts on them */
 
 	uint64_t valid; /* a bit per enum guest_field */
 	uint64_t dirty;
@@ -213,7 +215,6 @@ struct guest {
 	uint32_t cpuid_count;
 	struct guest_cpuid_slot cpuid_slot[GUEST_CPUID_SLOTS];
 	uint64_t xcr0;
-	uint64_t cr2;
 	bool flush_tlb; /* emulation changed what translations mean: drop the linear ones before entry */
 	struct guest_msrs msrs;
 	bool msr_maps_stale; /* what passes without an exit has changed */
@@ -444,6 +445,10 @@ bool guest_begin_kick(struct guest *g, uint32_t *cpu);
 static inline void guest_publish_running(struct guest *g, uint32_t cpu)
 {
 	__atomic_store_n(&g->events.run_state, (uint64_t)cpu << RUN_STATE_CPU | X86VCPU_RUNNING, __ATOMIC_SEQ_CST);
+}
+static inline bool guest_is_outside(const struct guest *g)
+{
+	return (__atomic_load_n(&g->events.run_state, __ATOMIC_SEQ_CST) & RUN_STATE_MASK) == X86VCPU_OUTSIDE;
 }
 static inline void guest_publish_outside(struct guest *g)
 {

@@ -104,7 +104,7 @@ static uint64_t probe(const struct x86vcpu_host_ops *host, void *ctx, uint32_t m
 	return host->read_msr && !host->read_msr(ctx, msr, &value) ? value : 0;
 }
 
-void host_mode_read(const struct x86vcpu_host_ops *host, void *ctx, struct host_mode *mode)
+void host_mode_read(const struct x86vcpu_host_ops *host, void *ctx, uint32_t extension, struct host_mode *mode)
 {
 	const uint64_t cr4 = insn_read_cr4();
 
@@ -113,7 +113,8 @@ void host_mode_read(const struct x86vcpu_host_ops *host, void *ctx, struct host_
 		[HOST_EFER] = read_efer(),
 		[HOST_PAT] = insn_rdmsr(X86VCPU_MSR_IA32_PAT),
 		[HOST_S_CET] = cr4 & CR4_CET && has_cet() ? insn_rdmsr(X86VCPU_MSR_IA32_S_CET) : 0,
-		[HOST_PEBS_ENABLE] = probe(host, ctx, X86VCPU_MSR_IA32_PEBS_ENABLE),
+		[HOST_PEBS_ENABLE] =
+			extension == X86VCPU_EXTENSION_VMX ? probe(host, ctx, X86VCPU_MSR_IA32_PEBS_ENABLE) : 0,
 	}};
 }
 

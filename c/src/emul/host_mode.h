@@ -24,8 +24,8 @@ struct host_mode {
 	uint64_t value[HOST_REGISTERS];
 };
 
-/* Reads the executing CPU's. */
-void host_mode_read(const struct x86vcpu_host_ops *host, void *ctx, struct host_mode *mode);
+/* Reads the executing CPU's, in so far as `extension` (enum x86vcpu_extension) has rules for it. */
+void host_mode_read(const struct x86vcpu_host_ops *host, void *ctx, uint32_t extension, struct host_mode *mode);
 /* The mode in which enable leaves this CPU, from the one in which it finds it. */
 void host_mode_assume_enabled(struct host_mode *mode);
 

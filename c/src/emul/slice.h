@@ -8,14 +8,19 @@
 
 #include "emul/guest.h"
 
+#define SLICE_MAXIMUM_NS UINT64_C(1000000000000)
 #define SLICE_MINIMUM UINT64_C(1000) /* ticks: a guest must get somewhere in a slice */
 
 /* At setup. A machine that does not know the frequency of its TSC is taken to have 3 GHz. */
 static inline void slice_configure(struct guest *g, uint64_t nanoseconds)
 {
-	const uint64_t ticks = g->host->nanos_to_ticks(g->ctx, nanoseconds);
+	const uint64_t ns = nanoseconds < SLICE_MAXIMUM_NS ? nanoseconds : SLICE_MAXIMUM_NS;
+	const uint64_t ticks = g->host->nanos_to_ticks(g->ctx, ns);
 
-	g->slice_ticks = ticks ? ticks : nanoseconds * 3;
+	g->slice_ticks = ticks ? ticks : ns * 3;
+	/* Ends are compared modulo 2^64. */
+	if (g->slice_ticks > INT64_MAX)
+		g->slice_ticks = INT64_MAX;
 	if (g->slice_ticks < SLICE_MINIMUM)
 		g->slice_ticks = SLICE_MINIMUM;
 	g->slice_end = 0;

@@ -12,7 +12,10 @@
 
 static uint64_t ticks_to_ns(const struct lapic_timer *t, uint64_t ticks)
 {
-	return ticks / t->khz * 1000000 + ticks % t->khz * 1000000 / t->khz;
+	const uint64_t whole = ticks / t->khz;
+
+	/* Below 1 GHz a far TSC deadline has more nanoseconds than 64 bits. */
+	return whole < NEVER / 1000000 ? whole * 1000000 + ticks % t->khz * 1000000 / t->khz : NEVER - 1;
 }
 
 static uint64_t now_ns(const struct guest *g)
@@ -63,6 +66,9 @@ static uint64_t host_timer_expired(void *arg, uint64_t now)
 	const uint64_t period = __atomic_load_n(&t->period, __ATOMIC_RELAXED);
 	const uint64_t deadline = __atomic_load_n(&t->deadline, __ATOMIC_RELAXED);
 
+	/* A host's timer may be early; nothing else would call again for a vCPU that is halted. */
+	if (now < deadline && deadline != NEVER)
+		return deadline;
 	__atomic_store_n(&t->expired, 1, __ATOMIC_RELEASE);
 	guest_kick(g);
 	if (period && deadline != NEVER)

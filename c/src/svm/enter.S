@@ -12,6 +12,7 @@
  * decides after the exit whether a step is taken.
  */
 #include "cpu/switch.h"
+#include "svm/offsets.h"
 
 .macro svm_world_switch enter, mitigated
 	.globl	\enter
@@ -47,6 +48,8 @@
 	/* RAX and RSP are the host's again (APM 15.6). */
 	mov	(%rsp), %rax
 	store_guest_registers %rax
+	mov	%cr2, %rcx		/* before STGI: an NMI's handler may take a page fault */
+	mov	%rcx, SVM_GUEST_CR2(%rax)
 	mov	%rdi, REGS_RDI(%rax)
 	mov	%rax, %rdi
 	xor	%ebx, %ebx

@@ -7,10 +7,12 @@
 #include "emul/host_mode.h"
 #include "emul/log.h"
 #include "emul/slice.h"
+#include "svm/offsets.h"
 #include "svm/svm.h"
 #include "x86vcpu/status.h"
 
 _Static_assert(offsetof(struct guest, regs) == 0 && offsetof(struct svm_vcpu, guest) == 0, "enter.S");
+_Static_assert(offsetof(struct guest, cr2) == SVM_GUEST_CR2, "enter.S");
 
 /* ---- TLB tags (APM 15.16) ------------------------------------------------------------------------- */
 
@@ -144,7 +146,6 @@ static void enter(struct svm_vcpu *v)
 		svm_keep_shadow(v);
 	vmcb->clean = CLEAN_ALL;
 	g->regs.rax = vmcb->rax;
-	g->cr2 = insn_read_cr2();
 	read_tpr(v);
 	g->msrs.kernel_gs_base = vmcb->kernel_gs_base;
 	if (g->mitigation.cpu->spec_ctrl_virtual)
@@ -279,11 +280,16 @@ int32_t svm_run(struct guest *g)
 		return X86VCPU_OK;
 	}
 	v->interrupted = false;
+	/* While PKRU is the guest's it must not decide what the host reaches of user pages (APM 5.6.6). */
+	if (cr4 & CR4_PKE)
+		insn_write_cr4(cr4 & ~CR4_PKE);
 	begin(v);
 	mitigation_begin(g, &g->mitigation);
 	result = loop(v);
 	mitigation_end(g, &g->mitigation);
 	end(v);
+	if (cr4 & CR4_PKE)
+		insn_write_cr4(cr4);
 	if (v->interrupted)
 		g->host->service_pending_interrupt(g->ctx);
 	return result < 0 ? result : X86VCPU_OK;

@@ -291,7 +291,7 @@ static int32_t check_mode(const struct backend_cpu *cpu, uint32_t extension)
 {
 	struct host_mode mode;
 
-	host_mode_read(cpu->host, cpu->ctx, &mode);
+	host_mode_read(cpu->host, cpu->ctx, extension, &mode);
 	host_mode_assume_enabled(&mode);
 	return host_mode_check(cpu->host, cpu->ctx, extension, &mode);
 }

@@ -385,7 +385,7 @@ static int32_t check_host_mode(const struct x86vcpu *vcpu)
 {
 	struct host_mode mode;
 
-	host_mode_read(vcpu->ops, vcpu->ctx, &mode);
+	host_mode_read(vcpu->ops, vcpu->ctx, vcpu->backend->extension, &mode);
 	return host_mode_check(vcpu->ops, vcpu->ctx, vcpu->backend->extension, &mode);
 }
 
@@ -607,8 +607,7 @@ int32_t x86vcpu_flush_nested(struct x86vcpu *vcpu)
 {
 	if (!vcpu)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if ((__atomic_load_n(&vcpu->guest->events.run_state, __ATOMIC_SEQ_CST) & RUN_STATE_MASK) != X86VCPU_OUTSIDE)
-		return X86VCPU_ERR_RESOURCE_BUSY;
-	vcpu->guest->flush_nested = true;
-	return X86VCPU_OK;
+	/* A run that begins after this store sees it. */
+	__atomic_store_n(&vcpu->guest->flush_nested, true, __ATOMIC_SEQ_CST);
+	return guest_is_outside(vcpu->guest) ? X86VCPU_OK : X86VCPU_ERR_RESOURCE_BUSY;
 }

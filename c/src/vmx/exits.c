@@ -134,6 +134,12 @@ static int reflect(struct vmx_vcpu *v, uint32_t info)
 	return EMUL_RESUME;
 }
 
+/* SDM 6.15, interrupt 17. Any other #AC reports a split lock to the host, which has that detection on. */
+static bool is_alignment_check(struct guest *g)
+{
+	return guest_get(g, G_CR0) & CR0_AM && guest_get(g, G_RFLAGS) & RFLAGS_AC && guest_cpl(g) == 3;
+}
+
 static int exception_or_nmi(struct vmx_vcpu *v)
 {
 	const uint32_t info = vmcs_read32(VMCS_EXIT_INTERRUPTION_INFO);
@@ -150,6 +156,8 @@ static int exception_or_nmi(struct vmx_vcpu *v)
 		insn_raise_machine_check();
 		return host_event(v);
 	}
+	if (INFO_VECTOR(info) == VECTOR_AC && !is_alignment_check(&v->guest) && vmx_suspend_split_lock_detection(v))
+		return EMUL_RESUME;
 	return reflect(v, info);
 }
 

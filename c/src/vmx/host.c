@@ -5,8 +5,10 @@
  * MSRs, IA32_XSS and IA32_TSC_AUX on this CPU. CR0, CR3, CR4, XCR0 and IA32_KERNEL_GS_BASE are looked at in every run.
  */
 #include "cpu/insn.h"
+#include "cpu/libc.h"
 #include "cpu/x86.h"
 #include "emul/host_mode.h"
+#include "emul/log.h"
 #include "emul/msr.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
@@ -21,6 +23,36 @@ static uint64_t tss_base(const struct insn_table *gdt, uint16_t selector)
 	if (offset + 15 > gdt->limit)
 		return 0;
 	return (entry[0] >> 16 & 0xffffff) | (entry[0] >> 56) << 24 | entry[1] << 32;
+}
+
+#define TSS_BUSY (UINT64_C(1) << 41)
+#define TSS_LIMIT_OF_AN_EXIT 0x67u /* SDM 28.5.2 */
+
+/* The descriptor's limit in bytes, less one. */
+static uint32_t tss_limit(const uint64_t *entry)
+{
+	const uint32_t limit = (uint32_t)(entry[0] & 0xffff) | (uint32_t)(entry[0] >> 32 & 0xf0000);
+
+	return entry[0] >> 55 & 1 ? limit << 12 | 0xfff : limit;
+}
+
+/* Copies what LTR needs, if TR's limit is one that an exit does not leave. */
+static void read_tr(struct vmx_vcpu *v)
+{
+	const struct insn_table *gdtr = &v->restore.gdtr;
+	const uint32_t offset = v->host.tr & ~7u, bytes = gdtr->limit + 1u;
+	const uint64_t *gdt = (const uint64_t *)(uintptr_t)gdtr->base;
+
+	v->restore.tr = false;
+	if (!offset || offset + 15 > gdtr->limit || tss_limit(&gdt[offset / 8]) == TSS_LIMIT_OF_AN_EXIT)
+		return;
+	if (offset + 15 >= sizeof(v->gdt)) {
+		LOG(v->guest.host, v->guest.ctx, LOG_WARN,
+		    "VT-x: the TSS descriptor is beyond 512 bytes of GDT, so TR's limit is 67H after a run");
+		return;
+	}
+	memcpy(v->gdt, gdt, bytes < sizeof(v->gdt) ? bytes : sizeof(v->gdt));
+	v->restore.tr = true;
 }
 
 /* SDM 27.2.3: TI and RPL of host selectors must be 0. Those that are not are reloaded after the run. */
@@ -97,6 +129,7 @@ void vmx_write_host_state(struct vmx_vcpu *v)
 
 	read_selectors(host, &v->restore);
 	read_tables(host, &v->restore);
+	read_tr(v);
 	read_msrs(host, &v->restore);
 	v->restore.debugctl = read_debugctl(&v->guest);
 	write_changed(all, VMCS_HOST_ES_SELECTOR, old.es, host->es);
@@ -127,7 +160,7 @@ static int32_t update_cr4(struct vmx_vcpu *v, uint64_t cr4)
 	if (status)
 		return status;
 	v->host.cr4 = cr4;
-	vmcs_writen(VMCS_HOST_CR4, cr4);
+	vmcs_writen(VMCS_HOST_CR4, cr4 & ~CR4_PKE); /* see vmx_run */
 	/* Machine checks are the host's while the guest runs, so CR4.MCE is too. */
 	if ((cr4 & CR4_MCE) != (v->cr4_host & CR4_MCE)) {
 		v->cr4_host = CR4_VMXE | (cr4 & CR4_MCE);
@@ -263,6 +296,49 @@ void vmx_load_context(struct vmx_vcpu *v)
 		vmx_use_debug_registers(v);
 }
 
+#define MSR_TEST_CTRL 0x33u
+#define TEST_CTRL_SPLIT_LOCK (UINT64_C(1) << 29)
+#define CORE_CAPABILITIES_SPLIT_LOCK (UINT64_C(1) << 5)
+
+/* 0 where there is no such MSR. */
+static uint64_t read_test_ctrl(const struct guest *g)
+{
+	uint32_t leaf[4];
+	uint64_t value = 0;
+
+	if (g->host->read_msr)
+		return g->host->read_msr(g->ctx, MSR_TEST_CTRL, &value) ? 0 : value;
+	insn_cpuid(0, 0, leaf);
+	if (leaf[0] < 7)
+		return 0;
+	insn_cpuid(7, 0, leaf);
+	if (!(leaf[3] & CPUID_7_EDX_CORE_CAPABILITIES) ||
+	    !(insn_rdmsr(X86VCPU_MSR_IA32_CORE_CAPABILITIES) & CORE_CAPABILITIES_SPLIT_LOCK))
+		return 0;
+	return insn_rdmsr(MSR_TEST_CTRL);
+}
+
+bool vmx_suspend_split_lock_detection(struct vmx_vcpu *v)
+{
+	uint64_t value;
+
+	if (v->restore.test_ctrl)
+		return false;
+	value = read_test_ctrl(&v->guest);
+	if (!(value & TEST_CTRL_SPLIT_LOCK))
+		return false;
+	insn_wrmsr(MSR_TEST_CTRL, value & ~TEST_CTRL_SPLIT_LOCK);
+	v->restore.test_ctrl = value;
+	LOG(v->guest.host, v->guest.ctx, LOG_INFO, "VT-x: the guest's split lock passes, detection is off for this run");
+	return true;
+}
+
+static void resume_split_lock_detection(struct vmx_vcpu *v)
+{
+	insn_wrmsr(MSR_TEST_CTRL, v->restore.test_ctrl);
+	v->restore.test_ctrl = 0;
+}
+
 static void restore_segments(const struct vmx_vcpu *v)
 {
 	const struct vmx_restore *restore = &v->restore;
@@ -279,6 +355,23 @@ static void restore_segments(const struct vmx_vcpu *v)
 		insn_load_gs(restore->gs);
 		insn_wrmsr(X86VCPU_MSR_IA32_GS_BASE, v->host.gs_base);
 	}
+}
+
+/*
+ * From a copy of the GDT, because LTR wants a descriptor that is not busy and the host's GDT may be read-only. An NMI
+ * finds the host's other descriptors in the copy. restore_tables follows.
+ */
+static void restore_tr(struct vmx_vcpu *v)
+{
+	const uint32_t limit = v->restore.gdtr.limit;
+	const struct insn_table copy = {
+		.limit = (uint16_t)(limit < sizeof(v->gdt) ? limit : sizeof(v->gdt) - 1),
+		.base = (uintptr_t)v->gdt,
+	};
+
+	v->gdt[v->host.tr / 8] &= ~TSS_BUSY;
+	insn_lgdt(&copy);
+	insn_ltr(v->host.tr);
 }
 
 static void restore_tables(const struct vmx_vcpu *v)
@@ -301,13 +394,17 @@ void vmx_store_context(struct vmx_vcpu *v)
 	}
 	if (!v->guest.context.keep)
 		vmx_unload(&v->guest);
-	if (restore->tables)
+	if (restore->tr)
+		restore_tr(v);
+	if (restore->tables | restore->tr)
 		restore_tables(v);
 	if (restore->segments)
 		restore_segments(v);
 	if (restore->dr7 != DR7_RESET)
 		insn_write_dr7(restore->dr7);
 	write_if(restore->debugctl, X86VCPU_MSR_IA32_DEBUGCTL, restore->debugctl);
+	if (restore->test_ctrl)
+		resume_split_lock_detection(v);
 }
 
 /* The guest touches its debug registers: it gets them, without further exits, until the run ends. */

@@ -7,12 +7,15 @@
 #include "vmx/vmx.h"
 #include "x86vcpu/msr.h"
 
+#define FEATURE_CONTROL_VMX_INSIDE_SMX (UINT64_C(1) << 1)
 #define FEATURE_CONTROL_VMX_OUTSIDE_SMX (UINT64_C(1) << 2)
 
 /* SDM 24.7: without the lock VMXON faults; once locked, only a reset changes it. */
 static int32_t open_feature_control(void)
 {
-	const uint64_t wanted = FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX_OUTSIDE_SMX;
+	/* In SMX operation VMXON asks for the other bit; only with CR4.SMXE set can the CPU be in it (SDM Vol. 2, 7.2). */
+	const uint64_t inside = insn_read_cr4() & CR4_SMXE ? FEATURE_CONTROL_VMX_INSIDE_SMX : 0;
+	const uint64_t wanted = FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX_OUTSIDE_SMX | inside;
 	const uint64_t value = insn_rdmsr(X86VCPU_MSR_IA32_FEATURE_CONTROL);
 
 	if (!(value & FEATURE_CONTROL_LOCK)) {
@@ -96,6 +99,9 @@ int32_t vmx_cpu_enable(struct backend_cpu *cpu)
 		cpu->region_hpa = 0;
 		return status;
 	}
+	if (!(capability.controls[VMX_CONTROL_PIN] & PIN_PREEMPTION_TIMER))
+		LOG(cpu->host, cpu->ctx, LOG_WARN,
+		    "VT-x: this CPU has no preemption timer, so only the host's interrupts end a time slice");
 	reset_tags(cpu, capability.ept_vpid);
 	return X86VCPU_OK;
 }

@@ -2,6 +2,7 @@
 /* The run loop. */
 #include "cpu/insn.h"
 #include "cpu/switch.h"
+#include "cpu/x86.h"
 #include "emul/finish.h"
 #include "emul/slice.h"
 #include "vmx/offsets.h"
@@ -175,11 +176,16 @@ int32_t vmx_run(struct guest *g)
 	/* Another vCPU on this CPU may have begun a new generation of tags. */
 	if (v->tag_generation != v->cpu_tagged->tag_generation)
 		vmx_claim_tlb(v, v->cpu_tagged);
+	/* While PKRU is the guest's it must not decide what the host reaches of user pages (SDM 4.6.2). */
+	if (v->host.cr4 & CR4_PKE)
+		insn_write_cr4(v->host.cr4 & ~CR4_PKE);
 	vmx_load_context(v);
 	begin_mitigations(v);
 	result = loop(v);
 	mitigation_end(g, &g->mitigation);
 	vmx_store_context(v);
+	if (v->host.cr4 & CR4_PKE)
+		insn_write_cr4(v->host.cr4);
 	/* With the host's context back: its handler may do what it likes. */
 	if (v->acknowledged >= 0)
 		g->host->dispatch_external_interrupt(g->ctx, (uint32_t)v->acknowledged);

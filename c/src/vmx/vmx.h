@@ -25,11 +25,15 @@ struct vmx_restore {
 	uint16_t ds, es, fs, gs; /* with RPL and TI, which a VMCS must not have */
 	uint16_t ldtr;
 	struct insn_table gdtr, idtr;
-	bool segments, tables; /* whether there is anything to restore */
+	bool segments, tables, tr; /* whether there is anything to restore */
 	uint64_t debugctl, dr7;
+	uint64_t test_ctrl; /* MSR 33H, while split-lock detection is suspended; 0: it is not */
 	uint64_t star, lstar, cstar, fmask;
 	uint64_t kernel_gs_base; /* read at each run: it changes with the host's thread */
 };
+
+/* So much of a GDT is copied to reload TR from. */
+#define VMX_GDT_ENTRIES 64u
 
 struct vmx_vcpu {
 	struct guest guest; /* first; its switch_word is what HOST_RSP holds */
@@ -63,6 +67,7 @@ struct vmx_vcpu {
 	struct vmx_host host;
 	bool host_written; /* the VMCS holds what `host` says */
 	struct vmx_restore restore;
+	uint64_t gdt[VMX_GDT_ENTRIES]; /* restore.tr: copy of the head of the host's GDT */
 	bool syscall_differs; /* STAR, LSTAR, CSTAR or FMASK: the host's and the guest's */
 };
 
@@ -117,6 +122,8 @@ void vmx_load_context(struct vmx_vcpu *v);
 void vmx_store_context(struct vmx_vcpu *v);
 void vmx_reload_msrs(struct vmx_vcpu *v);
 void vmx_use_debug_registers(struct vmx_vcpu *v);
+/* For the rest of the run. False: it is off already, or this CPU has none. */
+bool vmx_suspend_split_lock_detection(struct vmx_vcpu *v);
 
 /* events.c */
 uint32_t vmx_event_info(const struct guest_event *event); /* as VM entry takes it (SDM 25.8.3) */

@@ -76,6 +76,41 @@ const ELSEWHERE: &[Elsewhere] = &[
         "switch: steps_of_each_cpu",
     ),
     elsewhere(
+        "C-71",
+        "the host has no breakpoints while the guest's are loaded",
+        "svm: debug_registers_are_loaded_under_no_breakpoints",
+    ),
+    elsewhere(
+        "C-73",
+        "the model's host has no protection keys",
+        "svm: protection_keys_are_off_during_a_run",
+    ),
+    elsewhere(
+        "C-74",
+        "slices are shorter here",
+        "reset: slice_in_ticks",
+    ),
+    elsewhere(
+        "V-50",
+        "the model's TSS has no I/O permission bitmap here",
+        "vmx_backend: limit_of_tr_comes_back",
+    ),
+    elsewhere(
+        "V-51",
+        "the model's host detects no split locks",
+        "vmx_backend: split_lock_is_not_the_guests",
+    ),
+    elsewhere(
+        "V-52",
+        "the model is not in SMX operation",
+        "vmx_backend: vmx_in_smx_operation",
+    ),
+    elsewhere(
+        "S-51",
+        "NMIs do not come between two instructions of the host",
+        "svm.nmi_does_not_change_cr2",
+    ),
+    elsewhere(
         "V-04f",
         "CLTS, LMSW and MOV to CR3 and CR8 do not exit with the crate's controls",
         "vmx_tables: decodes_cr_access",

@@ -23,7 +23,7 @@ pub struct Asked {
     pub pages: BTreeSet<u64>,
     pub ticks: Vec<u64>,
     /// Upstream has no such call: it executes RDMSR.
-    pub msrs: Vec<u32>,
+    pub msrs: BTreeSet<u32>,
 }
 
 thread_local! {

@@ -85,7 +85,9 @@ unsafe extern "C" fn current_cpu(_: *mut c_void) -> u32 {
 }
 
 unsafe extern "C" fn read_msr(_: *mut c_void, msr: u32, value: *mut u64) -> i32 {
-    asked::note(|asked| asked.msrs.push(msr));
+    asked::note(|asked| {
+        asked.msrs.insert(msr);
+    });
     if unsafe { cpu::model_try_rdmsr(msr, value) } == 0 {
         0
     } else {
