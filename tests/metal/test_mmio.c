@@ -341,3 +341,95 @@ METAL_TEST(single_step_mmio, "mmio.single_step",
 	expect_write(GUEST_MMIO, B, PATTERN(RAX) & 0xff);
 	guest_run_trap(&g, 1, 0, guest_label(&tf_mmio_code, tf_mmio_after));
 }
+
+/* ---- Other instructions ------------------------------------------------------------------------------------- */
+
+static uint8_t device[0x2000];
+
+/* Answers every access from `device`, until VMCALL. Returns how many there were. */
+static unsigned run_with_device(void)
+{
+	for (unsigned accesses = 0;; accesses++) {
+		const struct x86vcpu_mmio *m = &g.exit.u.mmio;
+		uint64_t value = 0;
+
+		do
+			CHECK_OK(x86vcpu_run(g.vcpu, &g.exit));
+		while (g.exit.kind == X86VCPU_EXIT_NOTHING || g.exit.kind == X86VCPU_EXIT_PREEMPTION_TIMER);
+		if (g.exit.kind != X86VCPU_EXIT_MMIO_READ && g.exit.kind != X86VCPU_EXIT_MMIO_WRITE)
+			return accesses;
+		for (unsigned i = 0; i < 1u << m->width; i++) {
+			if (g.exit.kind == X86VCPU_EXIT_MMIO_WRITE)
+				device[m->gpa - GUEST_MMIO + i] = (uint8_t)(m->data >> 8 * i);
+			value |= (uint64_t)device[m->gpa - GUEST_MMIO + i] << 8 * i;
+		}
+		if (g.exit.kind == X86VCPU_EXIT_MMIO_READ)
+			CHECK_OK(x86vcpu_complete_read(g.vcpu, value));
+	}
+}
+
+/* RDI: flags or sums of what was read. The first quadword of the device is 0x1122334455667788 to begin with. */
+GUEST_CODE_BLOB(others_code, 64,
+	"mov $0x10, %ecx; andl $0xff, (%rbx); orl %ecx, (%rbx); testb $8, (%rbx); setnz 8(%rbx);"
+	"xor %edx, %edx; lock btsl $1, 12(%rbx); adc %edx, %edx;"
+	"mov $0x98, %eax; lock cmpxchgl %ecx, (%rbx); mov $0x100, %eax; lock xaddl %eax, 4(%rbx); mov %eax, %edi;"
+	"shll $4, (%rbx); incw 16(%rbx); notb 18(%rbx); negl 20(%rbx); cmpl $0x100, (%rbx); cmovel (%rbx), %esi;"
+	"imul $3, (%rbx), %r8d; mov %ecx, 24(%rbx); bsf 24(%rbx), %r9d; pushq (%rbx); pop %r10;"
+	"mov $7, %eax; xor %edx, %edx; movl $2, 28(%rbx); divl 28(%rbx); vmcall");
+
+METAL_TEST(others, "mmio.instructions_with_device_memory")
+{
+	static const uint8_t first[] = {0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11};
+
+	for (unsigned i = 0; i < sizeof(device); i++)
+		device[i] = i < sizeof(first) ? first[i] : 0;
+	guest_boot(&g, GUEST_LONG, &others_code);
+	guest_set_reg(&g, RBX, GUEST_MMIO);
+	CHECK_EQ(run_with_device(), 28);
+	CHECK_EQ(g.exit.kind, X86VCPU_EXIT_HYPERCALL);
+	CHECK_EQ(device[0] | device[1] << 8, 0x100);
+	CHECK_EQ(device[4] | device[5] << 8, 0x3444);
+	CHECK_EQ(device[8], 1);
+	CHECK_EQ(device[12], 2);
+	CHECK_EQ(device[16], 1);
+	CHECK_EQ(device[18], 0xff);
+	CHECK_EQ(guest_reg(&g, RDI), 0x11223344);
+	CHECK_EQ(guest_reg(&g, RSI), 0x100);
+	CHECK_EQ(guest_reg(&g, R8), 0x300);
+	CHECK_EQ(guest_reg(&g, R9), 4);
+	CHECK_EQ(guest_reg(&g, R10), UINT64_C(0x1122344400000100));
+	CHECK_EQ(guest_reg(&g, RAX), 3);
+	CHECK_EQ(guest_reg(&g, RDX), 1);
+}
+
+/* From the device to memory, within the device, and a comparison that ends early. */
+GUEST_CODE_BLOB(strings_code, 64,
+	"mov %rbx, %rsi; mov $0x13000, %edi; mov $4, %ecx; rep movsl;"
+	"mov %rbx, %rsi; lea 0x100(%rbx), %rdi; mov $3, %ecx; rep movsb; mov $0x5a, %eax; mov $2, %ecx; rep stosw;"
+	"mov %rbx, %rsi; lea 0x100(%rbx), %rdi; mov $8, %ecx; repe cmpsb; mov %rcx, %r8; vmcall");
+
+METAL_TEST(strings, "mmio.strings_with_device_memory")
+{
+	for (unsigned i = 0; i < sizeof(device); i++)
+		device[i] = (uint8_t)(i + 1);
+	guest_boot(&g, GUEST_LONG, &strings_code);
+	guest_set_reg(&g, RBX, GUEST_MMIO);
+	CHECK_EQ(run_with_device(), 4 + 6 + 2 + 8);
+	CHECK_EQ(g.exit.kind, X86VCPU_EXIT_HYPERCALL);
+	CHECK_EQ(guest_load(&g, 0x13000, 8), UINT64_C(0x0807060504030201));
+	CHECK_EQ(guest_load(&g, 0x13008, 8), UINT64_C(0x100f0e0d0c0b0a09));
+	CHECK_EQ(device[0x100] | device[0x102] << 8 | device[0x103] << 16 | device[0x106] << 24, 0x005a0301);
+	CHECK_EQ(guest_reg(&g, R8), 4);
+}
+
+GUEST_CODE_BLOB(across_code, 64, "mov %eax, 0xffe(%rbx); mov 0xffe(%rbx), %edx; vmcall");
+
+METAL_TEST(across, "mmio.access_across_pages")
+{
+	guest_boot(&g, GUEST_LONG, &across_code);
+	guest_set_reg(&g, RBX, GUEST_MMIO);
+	guest_set_reg(&g, RAX, 0x11223344);
+	CHECK_EQ(run_with_device(), 4);
+	CHECK_EQ(g.exit.kind, X86VCPU_EXIT_HYPERCALL);
+	CHECK_EQ(guest_reg(&g, RDX), 0x11223344);
+}

@@ -165,9 +165,8 @@ const struct order_situation order_situations[] = {
 	 {.kind = X86VCPU_EXIT_PORT_IO_STRING, .rip = ORDER_AT}, 0, 0},
 	{"MMIO_READ", mmio_read, X86VCPU_EXIT_MMIO_READ, ORDER_AT + 2, ORDER_MMIO_READ, RUNS_AT(ORDER_AT + 2), 0, 0},
 	{"MMIO_WRITE", mmio_write, X86VCPU_EXIT_MMIO_WRITE, ORDER_AT + 2, ORDER_CLOSED, RUNS_AT(ORDER_AT + 2), 0, 0},
-	{"MMIO_READ of XCHG", exchange, X86VCPU_EXIT_MMIO_READ, ORDER_AT + 2, ORDER_EXCHANGE,
-	 {.kind = X86VCPU_EXIT_NOTHING, .rip = ORDER_AT + 2, .write = true}, 0, 0},
-	{"answered MMIO_READ of XCHG", second_half, X86VCPU_EXIT_MMIO_READ, ORDER_AT + 2, ORDER_SECOND,
+	{"MMIO_READ of XCHG", exchange, X86VCPU_EXIT_MMIO_READ, ORDER_AT, ORDER_EXCHANGE, RUNS_AT(ORDER_AT), 0, 0},
+	{"answered MMIO_READ of XCHG", second_half, X86VCPU_EXIT_MMIO_READ, ORDER_AT, ORDER_SECOND,
 	 {.kind = X86VCPU_EXIT_NOTHING, .rip = ORDER_AT + 2, .write = true}, 0, 0},
 	{"MSR_READ", msr_read, X86VCPU_EXIT_MSR_READ, ORDER_AT, ORDER_MSR_READ, RUNS_AT(ORDER_AT + 2), 0, 0},
 	{"MSR_WRITE", msr_write, X86VCPU_EXIT_MSR_WRITE, ORDER_AT, ORDER_MSR_WRITE, RUNS_AT(ORDER_AT + 2), 0, 0},
@@ -267,12 +266,17 @@ struct order_outcome order_expected(const struct order_situation *s, const struc
 	if (order_status(s, call) != X86VCPU_OK)
 		return o;
 	switch (call->effect) {
+	case ORDER_ANSWERS_READ:
+		if (s->open == ORDER_EXCHANGE)
+			o = (struct order_outcome){.kind = o.kind, .rip = ORDER_AT + 2, .write = true};
+		break;
 	case ORDER_FAULTS:
 		o.rip = s->rip;
 		takes(s, &o, ORDER_EVENT(3u, 13u));
 		break;
 	case ORDER_RAISES:
 		o.rip = s->rip;
+		o.write = false;
 		/* The model's REP INSB does not come back after an exception. */
 		if (s->open == ORDER_PORT_STRING)
 			o.kind = X86VCPU_EXIT_NOTHING;

@@ -145,8 +145,8 @@ static const struct {
 	{{0xf0, 0x85, 0x03}, DECODE_UD}, /* TEST */
 	{{0xf0, 0x01, 0xc3}, DECODE_UD}, /* no memory */
 	{{0xf0, 0xf7, 0x1b}, DECODE_OK}, /* NEG */
-	{{0xff, 0x13, 0}, DECODE_UNKNOWN}, /* CALL */
-	{{0xf7, 0x23, 0}, DECODE_UNKNOWN}, /* MUL */
+	{{0xf0, 0xff, 0x13}, DECODE_UD}, /* CALL */
+	{{0xf0, 0xf7, 0x23}, DECODE_UD}, /* MUL */
 };
 
 START_TEST(lock_goes_with_results_in_memory)

@@ -82,14 +82,14 @@ struct x86vcpu_port_io_string {
 	uint64_t next_rip;      /* RIP after the whole instruction */
 };
 
-/* Register number of an MMIO access that has none (an immediate, say). */
+/* No register. Of an MMIO_READ: the library needs the value to execute the instruction, see x86vcpu_run. */
 #define X86VCPU_NO_REGISTER 0xffu
 
 struct x86vcpu_mmio {
 	uint64_t gpa;
 	uint64_t data;         /* write: zero-extended; read: 0 */
 	uint8_t width;         /* enum x86vcpu_width of the memory access */
-	uint8_t reg;           /* read: destination register, 0 to 15 (4 is RSP) */
+	uint8_t reg;           /* read: destination register, 0 to 15 (4 is RSP); or X86VCPU_NO_REGISTER, see x86vcpu_run */
 	uint8_t reg_width;     /* read: enum x86vcpu_width of the destination */
 	uint8_t sign_extend;   /* read: 1 when the value is sign-extended to reg_width */
 	uint8_t has_byte_reg;  /* read: 1 when the destination is an 8-bit register */

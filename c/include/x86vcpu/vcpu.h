@@ -93,10 +93,10 @@ struct x86vcpu_msr_range {
  *
  * Every port exits by default. `ports` names the ranges that are the VMM's devices, as upstream has
  * it; `passthrough_ports` names ranges that the guest reaches directly, and may not overlap `ports`.
- * An access to an address in `mmio` comes out as MMIO_READ or MMIO_WRITE when the instruction is a MOV,
- * MOVZX, MOVSX, MOVSXD or XCHG (a read, and with the next run its write); a nested fault of another instruction,
- * or anywhere else, as NESTED_PAGE_FAULT. The local APIC, which the library answers for, also takes ADD to CMP,
- * TEST, NOT, NEG, INC and DEC. `msrs` are MSRs that the VMM wants for itself: they come out as MSR_READ
+ * An access to an address in `mmio` comes out as MMIO_READ or MMIO_WRITE: one for each access of the instruction, and
+ * several for an access across pages or of more than 8 bytes. The library executes the integer instructions, string
+ * instructions, and PUSH, POP, CALL and JMP with their operand there, or in the local APIC, which it answers for. A nested
+ * fault of another instruction, or anywhere else, is NESTED_PAGE_FAULT. `msrs` are MSRs that the VMM wants for itself: they come out as MSR_READ
  * and MSR_WRITE instead of the library's own policy, except those that the library must
  * own to stay safe (IA32_EFER, the FS and GS bases, the SYSCALL and SYSENTER MSRs, IA32_PAT, IA32_XSS,
  * IA32_TSC_AUX).
@@ -250,15 +250,19 @@ int32_t x86vcpu_unbind(struct x86vcpu *vcpu);
  * interrupt, so the host must have a periodic one.
  *
  * PORT_IO_READ, MMIO_READ, MSR_READ, MSR_WRITE and PORT_IO_STRING leave an exit open: the instruction waits for an
- * answer. So does XCHG with device memory, whose MMIO_WRITE the next run reports. What each call does to an open exit:
+ * answer. Further accesses of an instruction come with the next runs; then the guest is entered. What each call does to
+ * an open exit:
  *
  *   x86vcpu_complete_*               answers it. An answer to another kind of exit: BAD_STATE
  *   x86vcpu_set_gpr of register 0    answers PORT_IO_READ and MSR_READ as x86vcpu_complete_read does
+ *   x86vcpu_set_gpr of register      answers an MMIO_READ whose reg is that, as x86vcpu_complete_read does
+ *   X86VCPU_NO_REGISTER
  *   x86vcpu_run                      ends it: after a read the registers are as they are, an MSR access counts as
- *                                    completed, a string element is reported again
- *   x86vcpu_inject_exception         drops MSR_READ, MSR_WRITE and PORT_IO_STRING: the exception is a fault of that
- *                                    instruction, and RIP stays. After PORT_IO_READ and MMIO_READ the instruction has
- *                                    ended, so the exit stays open, and the exception belongs to the next instruction
+ *                                    completed. A string element is reported again, and so is an MMIO_READ whose reg is
+ *                                    X86VCPU_NO_REGISTER
+ *   x86vcpu_inject_exception         drops MSR_READ, MSR_WRITE, PORT_IO_STRING and MMIO_READ of X86VCPU_NO_REGISTER: the
+ *                                    exception is a fault of that instruction, and RIP stays. After PORT_IO_READ and any
+ *                                    other MMIO_READ the instruction has ended, so the exit stays open, and the exception belongs to the next instruction
  *   x86vcpu_set_state with RIP       drops it: RIP is what the VMM says, and no second access follows
  *   x86vcpu_setup, INIT              drop it
  *   x86vcpu_get_events, _set_events  BAD_STATE, nothing changed

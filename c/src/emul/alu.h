@@ -38,4 +38,29 @@ static inline bool alu_has_result(enum alu_operation operation)
 /* `a` op `b`, operands of 1, 2, 4 or 8 bytes. Reads and changes CF, PF, AF, ZF, SF and OF of *rflags. */
 uint64_t alu_compute(enum alu_operation operation, unsigned bytes, uint64_t a, uint64_t b, uint64_t *rflags);
 
+/*
+ * ROL, ROR, RCL, RCR, SHL, SHR, SHL, SAR of `a` by `count`, as the opcodes number them 0 to 7 (SDM Vol. 2, table A-6,
+ * group 2). The count is masked here. Flags that are undefined get some value.
+ */
+uint64_t alu_shift(unsigned operation, unsigned bytes, uint64_t a, unsigned count, uint64_t *rflags);
+/* SHLD, or SHRD if `right`: `a` with bits of `b` shifted in. */
+uint64_t alu_shift_double(bool right, unsigned bytes, uint64_t a, uint64_t b, unsigned count, uint64_t *rflags);
+
+/* The two halves of a product or a dividend; or the quotient (low) and the remainder (high). */
+struct alu_pair {
+	uint64_t low, high;
+};
+
+struct alu_pair alu_multiply(bool is_signed, unsigned bytes, uint64_t a, uint64_t b, uint64_t *rflags);
+/* False: #DE. */
+bool alu_divide(bool is_signed, unsigned bytes, struct alu_pair dividend, uint64_t divisor, struct alu_pair *result);
+
+/* Sets ZF and CF as the comparison of the kind asks: BSF, BSR, TZCNT and LZCNT of `a`, which BSF and BSR need nonzero. */
+enum alu_scan { ALU_BSF, ALU_BSR, ALU_TZCNT, ALU_LZCNT };
+uint64_t alu_scan(enum alu_scan kind, unsigned bytes, uint64_t a, uint64_t *rflags);
+uint64_t alu_popcnt(unsigned bytes, uint64_t a, uint64_t *rflags);
+
+/* Condition `code`, the low 4 bits of the opcode of Jcc, SETcc and CMOVcc (SDM Vol. 1, appendix B). */
+bool alu_condition(unsigned code, uint64_t rflags);
+
 #endif

@@ -22,11 +22,18 @@ enum {
 	SOURCE16 = 1 << 11,
 	SOURCE32 = 1 << 12,
 	TEST_IMM = 1 << 13, /* the immediate is there for /0 and /1 only */
+	MEMORY = 1 << 14,   /* r/m must be memory */
+	LOCK = 1 << 15,     /* LOCK is allowed with an operand in memory */
+	STACK = 1 << 16,    /* in 64-bit mode the operand has 64 bits, or 16 with 66 */
+	NO_66 = 1 << 17,    /* a 66, F2 or F3 makes another instruction of it */
+	NEED_F3 = 1 << 18,  /* without F3 it is another instruction, and F2 has no meaning */
+	NO_F2 = 1 << 19,    /* F2 makes another instruction of it */
 };
 
 struct opcode {
-	uint16_t flags;
+	uint32_t flags;
 	uint8_t kind;
+	uint8_t operation;
 };
 
 #define MAP_ENTRIES 256
@@ -35,6 +42,21 @@ struct opcode {
 #define ALU(opcode)                                                                               \
 	[(opcode)] = {KNOWN | MODRM | BYTE, DECODE_ALU}, [(opcode) + 1] = {KNOWN | MODRM, DECODE_ALU}, \
 	[(opcode) + 2] = {KNOWN | MODRM | BYTE, DECODE_ALU}, [(opcode) + 3] = {KNOWN | MODRM, DECODE_ALU}
+
+#define EXECUTE(operation) DECODE_EXECUTE, operation
+
+/* 8 bits and wider. */
+#define PAIR(opcode, flags, operation)                                                                    \
+	[(opcode)] = {KNOWN | BYTE | (flags), EXECUTE(operation)}, [(opcode) + 1] = {KNOWN | (flags), EXECUTE(operation)}
+
+#define FOUR(opcode, flags, operation)                                                                    \
+	[(opcode)] = {KNOWN | MODRM | (flags), EXECUTE(operation)},                                        \
+	[(opcode) + 1] = {KNOWN | MODRM | (flags), EXECUTE(operation)},                                    \
+	[(opcode) + 2] = {KNOWN | MODRM | (flags), EXECUTE(operation)},                                    \
+	[(opcode) + 3] = {KNOWN | MODRM | (flags), EXECUTE(operation)}
+#define SIXTEEN(opcode, flags, operation)                                                                 \
+	FOUR(opcode, flags, operation), FOUR((opcode) + 4, flags, operation), FOUR((opcode) + 8, flags, operation), \
+		FOUR((opcode) + 12, flags, operation)
 
 static const struct opcode one_byte[MAP_ENTRIES] = {
 	ALU(0x00), /* ADD */
@@ -46,6 +68,8 @@ static const struct opcode one_byte[MAP_ENTRIES] = {
 	ALU(0x30), /* XOR */
 	ALU(0x38), /* CMP */
 	[0x63] = {KNOWN | MODRM | LONG_ONLY | SOURCE32, DECODE_LOAD_SIGN_EXTEND}, /* MOVSXD */
+	[0x69] = {KNOWN | MODRM | IMMZ, EXECUTE(OP_IMUL)},
+	[0x6b] = {KNOWN | MODRM | IMM8, EXECUTE(OP_IMUL)},
 	[0x6c] = {KNOWN | BYTE, DECODE_INS},
 	[0x6d] = {KNOWN | NO_REX_W, DECODE_INS},
 	[0x6e] = {KNOWN | BYTE, DECODE_OUTS},
@@ -55,18 +79,29 @@ static const struct opcode one_byte[MAP_ENTRIES] = {
 	[0x83] = {KNOWN | MODRM | IMM8, DECODE_ALU},
 	[0x84] = {KNOWN | MODRM | BYTE, DECODE_ALU}, /* TEST */
 	[0x85] = {KNOWN | MODRM, DECODE_ALU},
-	[0x86] = {KNOWN | MODRM | BYTE, DECODE_EXCHANGE},
-	[0x87] = {KNOWN | MODRM, DECODE_EXCHANGE},
+	PAIR(0x86, MODRM | LOCK, OP_XCHG),
 	[0x88] = {KNOWN | MODRM | BYTE, DECODE_STORE},
 	[0x89] = {KNOWN | MODRM, DECODE_STORE},
 	[0x8a] = {KNOWN | MODRM | BYTE, DECODE_LOAD},
 	[0x8b] = {KNOWN | MODRM, DECODE_LOAD},
+	[0x8c] = {KNOWN | MODRM | SOURCE16, EXECUTE(OP_MOV_FROM_SEGMENT)},
+	[0x8e] = {KNOWN | MODRM | SOURCE16, EXECUTE(OP_MOV_TO_SEGMENT)},
+	[0x8f] = {KNOWN | MODRM | DIGIT0 | STACK, EXECUTE(OP_POP)},
 	[0xa0] = {KNOWN | MOFFS | BYTE, DECODE_LOAD},
 	[0xa1] = {KNOWN | MOFFS, DECODE_LOAD},
 	[0xa2] = {KNOWN | MOFFS | BYTE, DECODE_STORE},
 	[0xa3] = {KNOWN | MOFFS, DECODE_STORE},
+	PAIR(0xa4, 0, OP_MOVS),
+	PAIR(0xa6, 0, OP_CMPS),
+	PAIR(0xaa, 0, OP_STOS),
+	PAIR(0xac, 0, OP_LODS),
+	PAIR(0xae, 0, OP_SCAS),
+	PAIR(0xc0, MODRM | IMM8, OP_SHIFT),
 	[0xc6] = {KNOWN | MODRM | BYTE | IMM8 | DIGIT0, DECODE_STORE_IMMEDIATE},
 	[0xc7] = {KNOWN | MODRM | IMMZ | DIGIT0, DECODE_STORE_IMMEDIATE},
+	PAIR(0xd0, MODRM, OP_SHIFT),
+	PAIR(0xd2, MODRM, OP_SHIFT),
+	[0xd7] = {KNOWN | BYTE, EXECUTE(OP_XLAT)},
 	[0xe4] = {KNOWN | BYTE | IMM8, DECODE_IN},
 	[0xe5] = {KNOWN | NO_REX_W | IMM8, DECODE_IN},
 	[0xe6] = {KNOWN | BYTE | IMM8, DECODE_OUT},
@@ -89,6 +124,25 @@ static const struct opcode two_byte[MAP_ENTRIES] = {
 	[0x09] = {KNOWN, DECODE_OTHER},         /* WBINVD */
 	[0x20] = {KNOWN | MODRM | NO_MEMORY, DECODE_MOV_CR},
 	[0x22] = {KNOWN | MODRM | NO_MEMORY, DECODE_MOV_CR},
+	SIXTEEN(0x40, 0, OP_CMOVCC),
+	SIXTEEN(0x90, BYTE, OP_SETCC),
+	[0xa3] = {KNOWN | MODRM, EXECUTE(OP_BIT)},
+	[0xa4] = {KNOWN | MODRM | IMM8, EXECUTE(OP_SHIFT_DOUBLE)},
+	[0xa5] = {KNOWN | MODRM, EXECUTE(OP_SHIFT_DOUBLE)},
+	[0xab] = {KNOWN | MODRM | LOCK, EXECUTE(OP_BIT)},
+	[0xac] = {KNOWN | MODRM | IMM8, EXECUTE(OP_SHIFT_DOUBLE)},
+	[0xad] = {KNOWN | MODRM, EXECUTE(OP_SHIFT_DOUBLE)},
+	[0xaf] = {KNOWN | MODRM, EXECUTE(OP_IMUL)},
+	PAIR(0xb0, MODRM | LOCK, OP_CMPXCHG),
+	[0xb3] = {KNOWN | MODRM | LOCK, EXECUTE(OP_BIT)},
+	[0xb8] = {KNOWN | MODRM | NEED_F3, EXECUTE(OP_POPCNT)},
+	[0xba] = {KNOWN | MODRM | IMM8 | LOCK, EXECUTE(OP_BIT)},
+	[0xbb] = {KNOWN | MODRM | LOCK, EXECUTE(OP_BIT)},
+	[0xbc] = {KNOWN | MODRM, EXECUTE(OP_BIT_SCAN)},
+	[0xbd] = {KNOWN | MODRM, EXECUTE(OP_BIT_SCAN)},
+	PAIR(0xc0, MODRM | LOCK, OP_XADD),
+	[0xc3] = {KNOWN | MODRM | MEMORY | NO_66, EXECUTE(OP_MOVNTI)},
+	[0xc7] = {KNOWN | MODRM | MEMORY | LOCK, EXECUTE(OP_CMPXCHG_PAIR)},
 	[0x30] = {KNOWN, DECODE_OTHER}, /* WRMSR */
 	[0x31] = {KNOWN, DECODE_OTHER}, /* RDTSC */
 	[0x32] = {KNOWN, DECODE_OTHER}, /* RDMSR */
@@ -99,6 +153,12 @@ static const struct opcode two_byte[MAP_ENTRIES] = {
 	[0xbf] = {KNOWN | MODRM | SOURCE16, DECODE_LOAD_SIGN_EXTEND},
 };
 
+/* 0F 38. */
+static const struct opcode three_byte[MAP_ENTRIES] = {
+	[0xf0] = {KNOWN | MODRM | MEMORY | NO_F2, EXECUTE(OP_MOVBE)},
+	[0xf1] = {KNOWN | MODRM | MEMORY | NO_F2, EXECUTE(OP_MOVBE)},
+};
+
 /* ---- Reading the bytes ------------------------------------------------------------------------------------ */
 
 #define REX_W 0x8u
@@ -107,11 +167,11 @@ static const struct opcode two_byte[MAP_ENTRIES] = {
 #define REX_B 0x1u
 
 /*
- * The guest's 15 bytes and zeroes, which are no prefix. An opcode of two bytes that begins at the last of
+ * The guest's 15 bytes and zeroes, which are no prefix. An opcode of three bytes that begins at the last of
  * the 15, ModRM, SIB, a displacement and an immediate still fit, each value read as 8 bytes: so nobody
  * checks for the end of the bytes before decode_bytes does.
  */
-#define PADDED_LENGTH 32
+#define PADDED_LENGTH 40
 
 struct reader {
 	const uint8_t *bytes; /* PADDED_LENGTH, zeroes after the last of the guest's */
@@ -224,6 +284,8 @@ static uint8_t operand_size(const struct reader *r, const struct decode *d, unsi
 {
 	if (flags & BYTE)
 		return 1;
+	if (flags & STACK && r->mode == 8)
+		return r->operand_override && !(d->rex & REX_W) ? 2 : 8;
 	if (d->rex & REX_W)
 		return flags & NO_REX_W ? 4 : 8;
 	return (r->mode == 2) != r->operand_override ? 2 : 4;
@@ -400,19 +462,85 @@ static bool alu_known(const struct decode *d)
 {
 	const unsigned extension = d->modrm >> 3 & 7;
 
-	if (d->opcode >= 0xfe)
-		return extension <= 1;
-	return d->opcode < 0xf6 || extension <= 3;
+	return d->opcode < 0xfe || extension <= 1;
+}
+
+/*
+ * Group 3 has multiplications and divisions beside arithmetic. Group 5 has branches through memory, whose operand always
+ * has 64 bits in 64-bit mode, and PUSH.
+ */
+static void refine_group(const struct reader *r, struct decode *d)
+{
+	const unsigned extension = d->modrm >> 3 & 7;
+	static const uint8_t group5[8] = {[2] = OP_CALL, [4] = OP_JMP, [6] = OP_PUSH};
+
+	if ((d->opcode == 0xf6 || d->opcode == 0xf7) && extension >= 4) {
+		d->kind = DECODE_EXECUTE;
+		d->operation = OP_MULTIPLY_DIVIDE;
+	} else if (d->opcode == 0xff && group5[extension]) {
+		d->kind = DECODE_EXECUTE;
+		d->operation = group5[extension];
+		if (r->mode == 8)
+			d->operand_bytes = d->operation == OP_PUSH ? operand_size(r, d, STACK) : 8;
+		d->memory_bytes = d->operand_bytes;
+	}
+}
+
+/* ES to GS, and CS only as a source. */
+static bool segment_register_exists(const struct decode *d)
+{
+	const unsigned segment = d->modrm >> 3 & 7;
+
+	return segment <= X86VCPU_SEGMENT_GS && (d->operation == OP_MOV_FROM_SEGMENT || segment != X86VCPU_SEGMENT_CS);
+}
+
+/* What the row alone does not say of DECODE_EXECUTE. */
+static enum decode_status finish_execute(struct decode *d)
+{
+	const unsigned extension = d->modrm >> 3 & 7;
+
+	switch (d->operation) {
+	case OP_BIT:
+		return d->opcode == (DECODE_0F | 0xba) && extension < 4 ? DECODE_UNKNOWN : DECODE_OK;
+	case OP_CMPXCHG_PAIR:
+		d->operand_bytes = d->rex & REX_W ? 8 : 4;
+		d->memory_bytes = 2 * d->operand_bytes;
+		return extension == 1 ? DECODE_OK : DECODE_UNKNOWN;
+	case OP_MOVNTI:
+		d->operand_bytes = d->memory_bytes = d->rex & REX_W ? 8 : 4;
+		return DECODE_OK;
+	case OP_MOV_FROM_SEGMENT:
+	case OP_MOV_TO_SEGMENT:
+		d->reg = extension;
+		return segment_register_exists(d) ? DECODE_OK : DECODE_UD;
+	default:
+		return DECODE_OK;
+	}
+}
+
+static bool prefixes_fit(const struct reader *r, const struct decode *d, unsigned flags)
+{
+	if (flags & NO_66 && (r->operand_override || d->rep))
+		return false;
+	if (flags & NEED_F3 && d->rep != 0xf3)
+		return false;
+	return !(flags & NO_F2 && d->rep);
+}
+
+/* BT only reads, by a register or by an immediate. */
+static bool bit_is_written(const struct decode *d)
+{
+	return d->operation != OP_BIT || d->opcode != (DECODE_0F | 0xba) || (d->modrm >> 3 & 7) != 4;
 }
 
 /* Of the instructions known here, those that write memory after they have read it (Vol. 2, LOCK). */
-static bool may_be_locked(const struct decode *d)
+static bool may_be_locked(const struct decode *d, unsigned flags)
 {
 	if (!d->has_memory)
 		return false;
 	if (d->kind == DECODE_ALU)
 		return !alu_to_register(d) && alu_has_result(alu_operation(d));
-	return d->kind == DECODE_EXCHANGE;
+	return flags & LOCK && bit_is_written(d);
 }
 
 static enum decode_status finish(const struct reader *r, struct decode *d, unsigned flags)
@@ -422,13 +550,18 @@ static enum decode_status finish(const struct reader *r, struct decode *d, unsig
 	d->memory_bytes = memory_size(d, flags);
 	if (flags & DIGIT0 && d->modrm >> 3 & 7)
 		return DECODE_UNKNOWN;
+	if (!prefixes_fit(r, d, flags) || (flags & MEMORY && !d->has_memory))
+		return DECODE_UNKNOWN;
+	refine_group(r, d);
 	if (d->opcode == (DECODE_0F | 0x01))
 		status = group7(r, d);
 	else if (d->kind == DECODE_MOV_CR)
 		status = finish_mov_cr(r, d);
 	else if (d->kind == DECODE_ALU && !alu_known(d))
 		status = DECODE_UNKNOWN;
-	if (status == DECODE_OK && d->lock && !may_be_locked(d))
+	else if (d->kind == DECODE_EXECUTE)
+		status = finish_execute(d);
+	if (status == DECODE_OK && d->lock && !may_be_locked(d, flags))
 		status = DECODE_UD;
 	return status;
 }
@@ -443,6 +576,12 @@ static const struct opcode *take_opcode(struct reader *r, struct decode *d)
 		return &one_byte[byte];
 	}
 	second = next_byte(r);
+	if (second == 0x38) {
+		const uint8_t third = next_byte(r);
+
+		d->opcode = DECODE_0F38 | third;
+		return &three_byte[third];
+	}
 	d->opcode = DECODE_0F | second;
 	return &two_byte[second];
 }
@@ -472,6 +611,7 @@ enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned
 	if (!(opcode->flags & KNOWN) || (opcode->flags & LONG_ONLY && mode != 8))
 		return DECODE_UNKNOWN;
 	d->kind = opcode->kind;
+	d->operation = opcode->operation;
 	d->address_bytes = address_size(&r);
 	d->operand_bytes = operand_size(&r, d, opcode->flags);
 	take_operands(&r, d, opcode->flags);

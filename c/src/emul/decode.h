@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The instruction decoder: lengths and operands of the few instructions that the library emulates or
- * skips (SDM Vol. 2, chapter 2 and appendix A). Whatever else it meets it calls unknown.
+ * The instruction decoder: lengths and operands of the instructions that the library emulates or
+ * skips (SDM Vol. 2, chapter 2 and appendix A). It calls all others unknown.
  */
 #ifndef EMUL_DECODE_H
 #define EMUL_DECODE_H
@@ -14,6 +14,8 @@
 
 /* decode.opcode of an instruction of the two-byte map: 0x0f00 and its second byte. */
 #define DECODE_0F 0x0f00u
+/* Of the map 0F 38: this and its third byte. */
+#define DECODE_0F38 0x3800u
 
 enum decode_status {
 	DECODE_OK = 0,
@@ -40,8 +42,41 @@ enum decode_kind {
 	DECODE_MOV_CR, /* `reg` is the control register, `rm` the general one */
 	DECODE_LMSW,
 	DECODE_SMSW,
-	DECODE_EXCHANGE, /* XCHG of r/m and a register */
-	DECODE_ALU,      /* ADD to CMP, TEST, NOT, NEG, INC, DEC with r/m: alu.h */
+	DECODE_ALU,     /* ADD to CMP, TEST, NOT, NEG, INC, DEC with r/m: alu.h */
+	DECODE_EXECUTE, /* decode.operation says what it does */
+};
+
+/* Operations of DECODE_EXECUTE: execute.c has a function for each. */
+enum decode_operation {
+	OP_NONE = 0,
+	OP_XCHG,
+	OP_XADD,
+	OP_CMPXCHG,
+	OP_CMPXCHG_PAIR, /* CMPXCHG8B, CMPXCHG16B */
+	OP_SHIFT,        /* ROL to SAR */
+	OP_SHIFT_DOUBLE, /* SHLD, SHRD */
+	OP_BIT,          /* BT, BTS, BTR, BTC */
+	OP_BIT_SCAN,     /* BSF, BSR, TZCNT, LZCNT */
+	OP_POPCNT,
+	OP_IMUL, /* of two or three operands */
+	OP_MULTIPLY_DIVIDE,
+	OP_SETCC,
+	OP_CMOVCC,
+	OP_MOVBE,
+	OP_MOVNTI,
+	OP_MOV_FROM_SEGMENT,
+	OP_MOV_TO_SEGMENT,
+	OP_XLAT,
+	OP_PUSH,
+	OP_POP,
+	OP_CALL,
+	OP_JMP,
+	OP_MOVS,
+	OP_CMPS,
+	OP_STOS,
+	OP_LODS,
+	OP_SCAS,
+	OP_COUNT
 };
 
 /*

@@ -175,6 +175,29 @@ enum guest_open {
 #define GUEST_OPEN_AT_RIP \
 	(1u << GUEST_OPEN_PORT_STRING | 1u << GUEST_OPEN_MSR_READ | 1u << GUEST_OPEN_MSR_WRITE)
 
+/* Accesses of one instruction to devices, of up to 8 bytes each: two operands of 16 bytes across pages fit. */
+#define EMULATION_ACCESSES 24u
+
+struct guest_device_access {
+	uint64_t gpa, data;
+	uint8_t bytes;
+};
+
+/*
+ * An instruction whose operands are device memory (emul/operand.c). It is executed from its beginning again after each
+ * answer of the VMM, and changes nothing before all its reads are answered. So it can be dropped at any time before that,
+ * and the guest executes it again.
+ */
+struct guest_emulation {
+	bool active; /* the instruction at `rip` has a read that was asked for */
+	uint64_t rip;
+	uint32_t reads;
+	struct guest_device_access read[EMULATION_ACCESSES]; /* answered, in the instruction's order */
+	/* Writes of an instruction that has ended: the next runs return them before they enter the guest. */
+	uint32_t writes, written;
+	struct guest_device_access write[EMULATION_ACCESSES];
+};
+
 /* What emul/context.c switches: extended state and what belongs to it. */
 struct guest_context {
 	void *guest_area; /* XSAVE or FXSAVE images */
@@ -238,8 +261,7 @@ struct guest {
 	enum guest_open open;
 	struct x86vcpu_exit *exit; /* of the run call under way */
 	struct x86vcpu_exit last;  /* the exit that is open */
-	bool has_write_behind; /* the next run returns this write before it enters the guest */
-	struct x86vcpu_mmio write_behind;
+	struct guest_emulation emulation;
 	uint8_t msr_length;        /* bytes of the RDMSR or WRMSR that is open */
 
 	/* Copied at setup. */
@@ -300,17 +322,25 @@ static inline void guest_know_instruction(struct guest *g, uint64_t rip, uint64_
 	(GUEST_BIT(G_ACCESS + X86VCPU_SEGMENT_CS) | GUEST_BIT(G_ACCESS + X86VCPU_SEGMENT_SS) |                 \
 	 GUEST_BIT(G_CR0) | GUEST_BIT(G_CR3) | GUEST_BIT(G_CR4) | GUEST_BIT(G_EFER))
 
-/* Whether the VMM owes an answer, or the second access of an XCHG is still to be reported. */
+/* Whether an instruction waits for the VMM, or has writes that the VMM has not seen yet. */
+static inline bool guest_emulation_is_under_way(const struct guest *g)
+{
+	return g->emulation.active || g->emulation.writes;
+}
+
+/* Whether the VMM owes an answer, or further accesses of an instruction are still to be reported. */
 static inline bool guest_has_open_exit(const struct guest *g)
 {
-	return g->open != GUEST_OPEN_NONE || g->has_write_behind;
+	return g->open != GUEST_OPEN_NONE || guest_emulation_is_under_way(g);
 }
 
 /* The instruction of the open exit gets no answer and makes no further access. */
 static inline void guest_drop_open_exit(struct guest *g)
 {
 	g->open = GUEST_OPEN_NONE;
-	g->has_write_behind = false;
+	g->emulation.active = false;
+	g->emulation.reads = 0;
+	g->emulation.writes = g->emulation.written = 0;
 }
 
 /* General register `index` of an instruction encoding, RSP included. */
@@ -363,6 +393,13 @@ uint64_t guest_wrap_ip(struct guest *g, uint64_t rip);
  * clears, and TF makes a single-step trap pending (SDM 26.3.2, Vol. 2 STI).
  */
 void guest_end_instruction(struct guest *g);
+/*
+ * The end of an iteration of REP. Between two of them the instruction can be interrupted and single-stepped as if it had
+ * ended (SDM Vol. 2, REP), but RF comes on: a breakpoint on the instruction does not hit again (SDM 18.3.1.1).
+ */
+void guest_end_iteration(struct guest *g);
+/* Whether a misaligned access raises #AC (SDM 6.15, interrupt 17). */
+bool guest_checks_alignment(struct guest *g);
 /* Make GUEST_INSTRUCTION_FIELDS, and GUEST_MODE_FIELDS, valid. */
 void guest_read_instruction(struct guest *g);
 void guest_read_mode(struct guest *g);
@@ -499,6 +536,8 @@ int32_t guest_read_physical(struct guest *g, uint64_t gpa, void *buf, uint64_t l
 bool guest_update_physical(struct guest *g, uint64_t gpa, unsigned bytes, uint64_t expected, uint64_t desired);
 /* Where a memory region has `gpa`, and in *left how many bytes of the region follow from there. Or NULL. */
 const uint8_t *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *left);
+/* The same where the library may write. */
+uint8_t *guest_writable_memory_at(struct guest *g, uint64_t gpa, uint64_t *left);
 static inline bool guest_mmio_range_holds(const struct x86vcpu_mmio_range *range, uint64_t gpa, uint64_t bytes)
 {
 	const uint64_t offset = gpa - range->base;

@@ -11,7 +11,8 @@
 
 struct decode {
 	uint8_t length;
-	uint8_t kind;    /* enum decode_kind */
+	uint8_t kind;      /* enum decode_kind */
+	uint8_t operation; /* enum decode_operation, of DECODE_EXECUTE */
 	uint16_t opcode; /* the first byte, or DECODE_0F | the second */
 	uint8_t rex;     /* 0: none */
 	uint8_t rep;     /* 0xf2, 0xf3 or 0: the last of them */

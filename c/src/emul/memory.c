@@ -34,6 +34,16 @@ const uint8_t *guest_memory_at(struct guest *g, uint64_t gpa, uint64_t *left)
 	return (const uint8_t *)region->hva + (gpa - region->gpa);
 }
 
+uint8_t *guest_writable_memory_at(struct guest *g, uint64_t gpa, uint64_t *left)
+{
+	const struct x86vcpu_memory_region *region = find_region(g, gpa);
+
+	if (!region || region->flags & X86VCPU_MEMORY_READ_ONLY)
+		return NULL;
+	*left = region->size - (gpa - region->gpa);
+	return (uint8_t *)region->hva + (gpa - region->gpa);
+}
+
 bool guest_update_physical(struct guest *g, uint64_t gpa, unsigned bytes, uint64_t expected, uint64_t desired)
 {
 	const struct x86vcpu_memory_region *region = find_region(g, gpa);

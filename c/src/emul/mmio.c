@@ -2,9 +2,10 @@
 /* See mmio.h. */
 #include "emul/mmio.h"
 
-#include "emul/alu.h"
 #include "emul/decode.h"
+#include "emul/execute.h"
 #include "emul/finish.h"
+#include "emul/operand.h"
 #include "emul/paging.h"
 
 static int report_nested_fault(struct guest *g, uint64_t gpa, bool write)
@@ -42,33 +43,11 @@ static bool is_store(const struct decode *d)
 	return d->kind == DECODE_STORE || d->kind == DECODE_STORE_IMMEDIATE;
 }
 
-/*
- * Whether the instruction makes such an access. XCHG reads and writes; hardware may report either, and so it may
- * for arithmetic with a result in memory.
- */
-static bool accesses(const struct decode *d, bool write)
-{
-	switch (d->kind) {
-	case DECODE_EXCHANGE:
-		return true;
-	case DECODE_ALU:
-		return !write || (!alu_to_register(d) && alu_has_result(alu_operation(d)));
-	default:
-		return write ? is_store(d) : is_load(d);
-	}
-}
-
-/* Arithmetic of groups 1 and 3; for INC, DEC, NOT and NEG it does not matter. */
-static bool has_immediate(const struct decode *d)
-{
-	return d->kind == DECODE_ALU && d->opcode >= 0x80 && d->opcode != 0x84 && d->opcode != 0x85;
-}
-
 static uint64_t store_data(struct guest *g, const struct decode *d)
 {
 	uint64_t value;
 
-	if (d->kind == DECODE_STORE_IMMEDIATE || has_immediate(d))
+	if (d->kind == DECODE_STORE_IMMEDIATE)
 		value = d->immediate;
 	else if (d->operand_bytes == 1 && decode_is_high_byte(d, d->reg))
 		value = guest_gpr(g, d->reg - 4) >> 8;
@@ -112,21 +91,6 @@ static void fill_read(struct guest *g, const struct decode *d, uint64_t gpa)
 	g->last.u.mmio = g->exit->u.mmio;
 }
 
-/*
- * XCHG: a read that is answered into the register, and behind it the write of what the register held. The
- * write waits until the VMM runs the vCPU again.
- */
-static void fill_exchange(struct guest *g, const struct decode *d, uint64_t gpa)
-{
-	g->write_behind = (struct x86vcpu_mmio){
-		.gpa = gpa,
-		.data = store_data(g, d),
-		.width = width_of(d->memory_bytes),
-	};
-	g->has_write_behind = true;
-	fill_read(g, d, gpa);
-}
-
 /* SDM Vol. 1, 3.4.1.1: 8- and 16-bit results keep the other bits, 32-bit results clear 63:32. */
 static void write_register(struct guest *g, unsigned reg, unsigned width, bool high, uint64_t value)
 {
@@ -149,36 +113,15 @@ static void complete_mmio(struct guest *g, const struct x86vcpu_mmio *mmio, uint
 	write_register(g, mmio->reg, mmio->reg_width, mmio->byte_reg_high, value);
 }
 
-/* Arithmetic with a register of the local APIC, which is read once and written once. */
-static int compute_with_lapic(struct guest *g, const struct decode *d, uint64_t gpa)
-{
-	const unsigned offset = gpa & 0xfff, bytes = d->memory_bytes;
-	const enum alu_operation operation = alu_operation(d);
-	const struct x86vcpu_mmio destination = describe_read(d, gpa);
-	const uint64_t memory = lapic_mmio_read(g, offset, bytes), other = store_data(g, d);
-	const bool to_register = alu_to_register(d);
-	uint64_t rflags = guest_get(g, G_RFLAGS), result;
-
-	result = alu_compute(operation, bytes, to_register ? other : memory, to_register ? memory : other, &rflags);
-	guest_set(g, G_RFLAGS, rflags);
-	if (!alu_has_result(operation))
-		return EMUL_NEXT;
-	if (!to_register)
-		return lapic_mmio_write(g, offset, bytes, result);
-	complete_mmio(g, &destination, result);
-	return EMUL_NEXT;
-}
-
-/* The local APIC answers at once. XCHG reads what the register held and writes what it is given. */
+/* The local APIC answers immediately. */
 static int access_lapic(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
 {
-	const bool exchange = d->kind == DECODE_EXCHANGE;
 	const struct x86vcpu_mmio read = describe_read(d, gpa);
-	const uint64_t data = write || exchange ? store_data(g, d) : 0;
 
-	if (!write || exchange)
-		complete_mmio(g, &read, lapic_mmio_read(g, gpa & 0xfff, d->memory_bytes));
-	return write || exchange ? lapic_mmio_write(g, gpa & 0xfff, d->memory_bytes, data) : EMUL_NEXT;
+	if (write)
+		return lapic_mmio_write(g, gpa & 0xfff, d->memory_bytes, store_data(g, d));
+	complete_mmio(g, &read, lapic_mmio_read(g, gpa & 0xfff, d->memory_bytes));
+	return EMUL_NEXT;
 }
 
 /* Whether all of the operand at `gpa` is in one page and in one device. */
@@ -188,66 +131,60 @@ static bool is_whole(struct guest *g, const struct decode *d, uint64_t gpa)
 }
 
 /*
- * Where the operand is that hardware has translated before it stopped at `gpa`. When the walk here ends
- * elsewhere, then the guest changed the code or the tables meanwhile. EMUL_NEXT: go on.
+ * The common case: a plain MOV whose operand is where hardware stopped, whole in one device. False: it is not, or the
+ * guest changed the code or the tables meanwhile.
  */
-static int translate_operand(struct guest *g, uint64_t linear, bool write, uint64_t *gpa)
+static bool is_plain(struct guest *g, const struct decode *d, uint64_t *gpa, const uint64_t *linear, bool write)
 {
 	const uint32_t access = paging_user(g) | (write ? PF_WRITE : 0);
 	struct paging_fault fault;
-	uint64_t where;
-	const enum paging_status status = paging_translate(g, linear, access, &where, &fault);
+	uint64_t operand, where;
 
-	if (status == PAGING_FAULT && fault.vector == VECTOR_PF)
-		return paging_raise(g, &fault);
-	if (status != PAGING_OK || where >> 12 != *gpa >> 12)
-		return report_nested_fault(g, *gpa, write);
+	if (!d->has_memory || !(write ? is_store(d) : is_load(d)))
+		return false;
+	operand = paging_linear(g, d->segment, decode_offset(g, d));
+	if (linear)
+		return operand == *linear && is_whole(g, d, *gpa);
+	if (paging_translate(g, operand, access, &where, &fault) != PAGING_OK || where >> 12 != *gpa >> 12)
+		return false;
 	*gpa = where;
-	return EMUL_NEXT;
+	return is_whole(g, d, where);
+}
+
+static int access_plain(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
+{
+	if (lapic_at(&g->lapic, gpa, d->memory_bytes))
+		return access_lapic(g, d, gpa, write);
+	if (write)
+		fill_write(g, d, gpa);
+	else
+		fill_read(g, d, gpa);
+	return EMUL_NEXT_EXIT;
 }
 
 /*
  * A page fault in a walk that hardware has just done without one means that the tables changed and the
  * CPU used an old TLB entry. It may drop that at any time and then raise the same fault, so the guest
- * has to be ready for it (SDM 4.10.2): it takes the fault here, and RIP stays. What else keeps the
- * instruction from being fetched or emulated is the VMM's to decide: running it again might go on like
- * that forever.
+ * has to be ready for it (SDM 4.10.2): it takes the fault here, and RIP stays. An instruction that cannot be
+ * fetched or is not emulated is reported to the VMM: running it again might repeat the exit forever.
  */
 static inline int emulate(struct guest *g, uint64_t gpa, const uint64_t *linear, bool write, unsigned *length)
 {
 	struct paging_fault fault;
 	struct decode d;
 	const enum decode_status status = decode_at_rip(g, &d, &fault);
-	uint64_t operand;
 
 	if (status == DECODE_FAULT)
 		return paging_raise(g, &fault);
-	if (status != DECODE_OK || !d.has_memory || !accesses(&d, write))
-		return report_nested_fault(g, gpa, write);
-	operand = paging_linear(g, d.segment, decode_offset(g, &d));
-	if (!linear) {
-		const int result = translate_operand(g, operand, write, &gpa);
-
-		if (result != EMUL_NEXT)
-			return result;
-	} else if (operand != *linear) {
-		return report_nested_fault(g, gpa, write);
-	}
-	if (!is_whole(g, &d, gpa))
+	if (status != DECODE_OK)
 		return report_nested_fault(g, gpa, write);
 	*length = d.length;
-	if (lapic_at(&g->lapic, gpa, d.memory_bytes))
-		return d.kind == DECODE_ALU ? compute_with_lapic(g, &d, gpa) : access_lapic(g, &d, gpa, write);
-	/* Devices are the VMM's, which is asked for reads and writes only. */
-	if (d.kind == DECODE_ALU)
+	if (is_plain(g, &d, &gpa, linear, write))
+		return access_plain(g, &d, gpa, write);
+	if (!execute_knows(g, &d))
 		return report_nested_fault(g, gpa, write);
-	if (d.kind == DECODE_EXCHANGE)
-		fill_exchange(g, &d, gpa);
-	else if (write)
-		fill_write(g, &d, gpa);
-	else
-		fill_read(g, &d, gpa);
-	return EMUL_NEXT_EXIT;
+	g->emulation.reads = 0;
+	return execute(g, &d);
 }
 
 int emul_mmio(struct guest *g, uint64_t gpa, bool write, unsigned *length)
@@ -262,12 +199,36 @@ int emul_mmio_linear(struct guest *g, uint64_t gpa, uint64_t linear, bool write,
 
 /* ---- Answers ------------------------------------------------------------------------------------------- */
 
-int emul_write_behind(struct guest *g)
+/* The guest is where it was when it was asked, and nothing comes before the instruction. */
+static bool can_continue(struct guest *g)
 {
-	emul_report(g, X86VCPU_EXIT_MMIO_WRITE);
-	g->exit->u.mmio = g->write_behind;
-	g->has_write_behind = false;
-	return EMUL_EXIT;
+	return g->emulation.reads && g->open == GUEST_OPEN_NONE && g->emulation.rip == guest_get(g, G_RIP) &&
+	       !g->events.exception.valid;
+}
+
+static int continue_execution(struct guest *g)
+{
+	struct paging_fault fault;
+	struct decode d;
+
+	if (!can_continue(g) || decode_at_rip(g, &d, &fault) != DECODE_OK || !execute_knows(g, &d)) {
+		guest_drop_open_exit(g);
+		return EMUL_RESUME;
+	}
+	return emul_finish(g, execute(g, &d), d.length);
+}
+
+int emul_continue(struct guest *g)
+{
+	return g->emulation.writes ? operand_report_write(g) : continue_execution(g);
+}
+
+static void keep_answer(struct guest *g, const struct x86vcpu_mmio *mmio, uint64_t value)
+{
+	struct guest_emulation *emulation = &g->emulation;
+
+	emulation->read[emulation->reads++] =
+		(struct guest_device_access){mmio->gpa, zero_extend(value, mmio->width), (uint8_t)(1u << mmio->width)};
 }
 
 void emul_complete_read(struct guest *g, uint64_t value)
@@ -277,7 +238,10 @@ void emul_complete_read(struct guest *g, uint64_t value)
 		write_register(g, 0, g->last.u.port_io.width, false, value);
 		break;
 	case GUEST_OPEN_MMIO_READ:
-		complete_mmio(g, &g->last.u.mmio, value);
+		if (g->last.u.mmio.reg == X86VCPU_NO_REGISTER)
+			keep_answer(g, &g->last.u.mmio, value);
+		else
+			complete_mmio(g, &g->last.u.mmio, value);
 		break;
 	case GUEST_OPEN_MSR_READ:
 		g->regs.rax = (uint32_t)value;

@@ -51,6 +51,17 @@ void guest_end_instruction(struct guest *g)
 		guest_set(g, G_PENDING_DB, guest_get(g, G_PENDING_DB) | PENDING_DB_BS);
 }
 
+void guest_end_iteration(struct guest *g)
+{
+	guest_end_instruction(g);
+	guest_set(g, G_RFLAGS, guest_get(g, G_RFLAGS) | RFLAGS_RF);
+}
+
+bool guest_checks_alignment(struct guest *g)
+{
+	return guest_get(g, G_RFLAGS) & RFLAGS_AC && guest_get(g, G_CR0) & CR0_AM && guest_cpl(g) == 3;
+}
+
 void guest_read_instruction(struct guest *g)
 {
 	(void)guest_get(g, G_RIP);

@@ -100,12 +100,6 @@ static int decode_operand(struct guest *g, const struct pio *io, struct element 
 	return EMUL_NEXT;
 }
 
-/* SDM 6.15, interrupt 17. */
-static bool alignment_checked(struct guest *g)
-{
-	return guest_get(g, G_RFLAGS) & RFLAGS_AC && guest_get(g, G_CR0) & CR0_AM && guest_cpl(g) == 3;
-}
-
 /* EMUL_NEXT, or what becomes of an access that a page walk ended. */
 static int walked(struct guest *g, enum paging_status status, const struct paging_fault *fault)
 {
@@ -162,7 +156,7 @@ static int locate(struct guest *g, const struct pio *io, struct element *e)
 	e->linear = io->has_linear ? io->linear : paging_linear(g, e->segment, offset);
 	if (!paging_check_segment(g, e->segment, offset, e->linear, e->bytes, io->in, &fault))
 		return paging_raise(g, &fault);
-	if (e->linear % e->bytes && alignment_checked(g)) {
+	if (e->linear % e->bytes && guest_checks_alignment(g)) {
 		guest_raise(g, VECTOR_AC, true, 0);
 		return EMUL_RESUME;
 	}
@@ -232,17 +226,6 @@ int emul_port_io(struct guest *g, const struct pio *io)
 	return is_valid(io) ? port_string(g, io) : X86VCPU_ERR_INVALID_DATA;
 }
 
-/*
- * Between two iterations of REP the instruction can be interrupted and single-stepped as if it had
- * ended (SDM Vol. 2, REP), but RF comes on: a breakpoint on the instruction does not hit again
- * (SDM 18.3.1.1).
- */
-static void end_iteration(struct guest *g)
-{
-	guest_end_instruction(g);
-	guest_set(g, G_RFLAGS, guest_get(g, G_RFLAGS) | RFLAGS_RF);
-}
-
 int32_t emul_commit_string(struct guest *g, const struct x86vcpu_port_io_string *done)
 {
 	if (g->open != GUEST_OPEN_PORT_STRING || memcmp(done, &g->last.u.port_io_string, sizeof(*done)) != 0)
@@ -255,7 +238,7 @@ int32_t emul_commit_string(struct guest *g, const struct x86vcpu_port_io_string 
 	if (done->has_count)
 		g->regs.rcx = done->updated_count;
 	if (!done->instruction_complete) {
-		end_iteration(g);
+		guest_end_iteration(g);
 		return X86VCPU_OK;
 	}
 	guest_set(g, G_RIP, done->next_rip);

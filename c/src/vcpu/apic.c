@@ -49,7 +49,7 @@ int32_t x86vcpu_inject_exception(struct x86vcpu *vcpu, uint32_t vector, uint32_t
 	if (g->events.exception.valid)
 		return X86VCPU_ERR_RESOURCE_BUSY;
 	/* It faults: RIP stays. */
-	if (GUEST_OPEN_AT_RIP >> g->open & 1)
+	if (GUEST_OPEN_AT_RIP >> g->open & 1 || g->emulation.active)
 		guest_drop_open_exit(g);
 	guest_raise(g, (uint8_t)vector, with_error_code, error_code);
 	return X86VCPU_OK;

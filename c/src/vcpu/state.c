@@ -30,6 +30,18 @@ int32_t x86vcpu_get_gpr(struct x86vcpu *vcpu, uint32_t index, uint64_t *value)
 	return status;
 }
 
+/* A value for an instruction under emulation changes no register. Bound or not. */
+static bool answer_emulation(struct x86vcpu *vcpu, uint32_t index, uint64_t value)
+{
+	struct guest *g = vcpu ? vcpu->guest : NULL;
+
+	if (!g || index != X86VCPU_NO_REGISTER || g->open != GUEST_OPEN_MMIO_READ ||
+	    g->last.u.mmio.reg != X86VCPU_NO_REGISTER)
+		return false;
+	emul_complete_read(g, value);
+	return true;
+}
+
 /* RAX is where a VMM written for the Rust crate puts the answer to these two. */
 static bool answers_read(const struct guest *g, uint32_t index)
 {
@@ -38,8 +50,11 @@ static bool answers_read(const struct guest *g, uint32_t index)
 
 int32_t x86vcpu_set_gpr(struct x86vcpu *vcpu, uint32_t index, uint64_t value)
 {
-	const int32_t status = reach(vcpu, index);
+	int32_t status;
 
+	if (answer_emulation(vcpu, index, value))
+		return X86VCPU_OK;
+	status = reach(vcpu, index);
 	if (status)
 		return status;
 	if (answers_read(vcpu->guest, index))
@@ -54,6 +69,8 @@ int32_t x86vcpu_set_gpr_width(struct x86vcpu *vcpu, uint32_t index, uint32_t wid
 
 	if (width > X86VCPU_WIDTH_QWORD)
 		return X86VCPU_ERR_INVALID_INPUT;
+	if (answer_emulation(vcpu, index, value))
+		return X86VCPU_OK;
 	status = reach(vcpu, index);
 	if (!status)
 		guest_set_gpr(vcpu->guest, index,

@@ -452,7 +452,7 @@ static bool is_ordinary(const struct guest *g)
 {
 	const struct guest_events *events = &g->events;
 
-	return !((unsigned)g->open | guest_signalled(g) | g->has_write_behind | events->shutdown |
+	return !((unsigned)g->open | guest_signalled(g) | guest_emulation_is_under_way(g) | events->shutdown |
 		 events->waits_for_sipi | events->halted);
 }
 
@@ -469,9 +469,11 @@ static int32_t prepare(struct guest *g, bool *enter)
 		guest_drop_open_exit(g);
 	if (g->open)
 		close_open(g);
-	if (g->has_write_behind) {
-		emul_write_behind(g);
-		return X86VCPU_OK;
+	if (guest_emulation_is_under_way(g)) {
+		const int result = emul_continue(g);
+
+		if (result != EMUL_RESUME)
+			return result < 0 ? result : X86VCPU_OK;
 	}
 	if (guest_must_leave(g))
 		return X86VCPU_OK;

@@ -51,6 +51,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "save.init_keeps_msrs_and_extended_registers",
     ),
     elsewhere(
+        "C-121",
+        "no access of a sequence crosses a page",
+        "mmio.access_across_pages",
+    ),
+    elsewhere(
         "C-80",
         "the crate knows four levels only, and the model's host has 5-level paging only when a test asks for it",
         "nested.guest_writes_no_nested_entries",

@@ -50,11 +50,16 @@ pub const ROWS: &[Row] = &[
             && (must::of_access(d) || is_field(d, &[CR2]))
             && (access::memory(c) || pages_are_gone(c))
     }),
+    row("C-120", |c, d| {
+        mmio(c).is_some_and(|name| name.starts_with("xchg") || name.starts_with("or "))
+            && only_faults(theirs(c))
+            && must::of_access(d)
+            && access::memory(c)
+    }),
     row("C-12b", |c, d| {
         mmio(c).is_some_and(|name| {
             name.starts_with("movzx")
                 || name.starts_with("movsx")
-                || name.starts_with("xchg")
                 || name.contains("cs:")
         }) && only_faults(theirs(c))
             && must::of_access(d)
