@@ -64,8 +64,9 @@ struct x86vcpu_mmio_range {
 };
 
 /*
- * Guest memory that the host has mapped. Instruction fetches and page walks read it directly. An emulated access sets the
- * accessed and dirty flags in the guest's page tables there (SDM 4.8), atomically. Anything else goes through
+ * Guest memory that the host has mapped. Instruction fetches, page walks and operands of emulated instructions are read from
+ * it directly, and results are written to it: a host that tracks dirty pages counts those of emulated instructions as
+ * written. An emulated access sets the accessed and dirty flags in the guest's page tables there (SDM 4.8), atomically. Anything else goes through
  * host_ops.read_guest, and those flags stay as they are.
  */
 struct x86vcpu_memory_region {
