@@ -130,12 +130,13 @@ pub const X86VCPU_STATE_SEGMENTS: u64 = 1 << 2;
 pub const X86VCPU_STATE_CRS: u64 = 1 << 3;
 pub const X86VCPU_STATE_DRS: u64 = 1 << 4;
 pub const X86VCPU_STATE_ALL: u64 = 0x1f;
+pub const X86VCPU_STATE_HAS_PDPTES: u32 = 1 << 0;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct x86vcpu_state {
     pub size: u32,
-    pub reserved: u32,
+    pub flags: u32,
     pub regs: x86vcpu_regs,
     pub rsp: u64,
     pub rip: u64,
@@ -155,6 +156,7 @@ pub struct x86vcpu_state {
     pub dr3: u64,
     pub dr6: u64,
     pub dr7: u64,
+    pub pdptes: [u64; 4],
 }
 
 unsafe extern "C" {

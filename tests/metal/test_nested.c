@@ -98,6 +98,77 @@ METAL_TEST(la57_escape, "nested.guest_writes_no_nested_entries", .vendor = METAL
 		attack();
 }
 
+/* ---- A guest with 5-level paging ---------------------------------------------------------------------- */
+
+/*
+ * From 32-bit code without paging, because CR4.LA57 is fixed in IA-32e mode: PML5 at 27000H, whose last entry leads to the
+ * PML4 too. The 64-bit code is reached through the highest 256 TiB.
+ */
+#define GUEST_PML5 0x27000u
+GUEST_CODE_BLOB(nested_la57_code, 32,
+		"mov %cr4, %eax; or $0x1020, %eax; mov %eax, %cr4;"
+		"mov $0x27000, %eax; mov %eax, %cr3;"
+		"mov $0xc0000080, %ecx; mov $0x100, %eax; xor %edx, %edx; wrmsr;"
+		"mov %cr0, %eax; or $0x80000000, %eax; mov %eax, %cr0; ljmp $0x08, $(0x8000 + 1f - nested_la57_code_begin);"
+		".code64; 1: mov $1, %rax; shl $63, %rax; sar $15, %rax; lea 0x12000(%rax), %rbx;"
+		"mov (%rbx), %rdi; mov %cr4, %rsi; mov $1, %eax; vmcall;"
+		"mov $0xc0000102, %ecx; mov $0xff001234, %edx; xor %eax, %eax; wrmsr;" /* KERNEL_GS_BASE */
+		"mov $2, %eax; vmcall;"
+		"mov $0xc0000102, %ecx; rdmsr; mov %rdx, %rdi; mov $3, %eax; vmcall;"
+		"mov (0x800000), %eax; mov %rax, %rdi; mov $4, %eax; vmcall");
+
+METAL_TEST(la57_guest, "nested.guest_with_5_levels")
+{
+	struct x86vcpu_state state;
+
+	if (!(host_cpuid(7, 0).ecx & 1u << 16))
+		return;
+	guest_init(&g, 0);
+	guest_store(&g, GUEST_PML5, 8, GUEST_PML4 | PTE_P | PTE_W | PTE_U);
+	guest_store(&g, GUEST_PML5 + 511 * 8, 8, GUEST_PML4 | PTE_P | PTE_W | PTE_U);
+	guest_store(&g, GUEST_DATA, 8, CANARY);
+	guest_start(&g, GUEST_PROTECTED, &nested_la57_code);
+	guest_run_call(&g, 1);
+	CHECK_EQ(g.exit.u.hypercall.args[0], CANARY);
+	CHECK_EQ(g.exit.u.hypercall.args[1] & CR4_LA57, CR4_LA57);
+	guest_run_call(&g, 2);
+	guest_state(&g, &state);
+	CHECK_OK(x86vcpu_set_state(g.vcpu, X86VCPU_STATE_ALL, &state));
+	guest_run_call(&g, 3);
+	CHECK_EQ(g.exit.u.hypercall.args[0], 0xff001234);
+	/* A device behind five levels: the library walks them. */
+	guest_run_until(&g, X86VCPU_EXIT_MMIO_READ);
+	CHECK_EQ(g.exit.u.mmio.gpa, GUEST_MMIO);
+	CHECK_OK(x86vcpu_complete_read(g.vcpu, 0x5a5a5a5a));
+	guest_run_call(&g, 4);
+	CHECK_EQ(g.exit.u.hypercall.args[0], 0x5a5a5a5a);
+}
+
+/* ---- PAE's page-directory pointers are registers on VT-x (SDM 4.4.1) ----------------------------------------- */
+
+GUEST_CODE_BLOB(nested_pae_code, 32, "mov $1, %eax; vmcall; mov 0x12000, %edi; mov $2, %eax; vmcall");
+
+static void round_trip_with(uint64_t in_memory)
+{
+	struct x86vcpu_state state;
+
+	guest_boot(&g, GUEST_PAE, &nested_pae_code);
+	guest_store(&g, GUEST_DATA, 4, 0x5a5a);
+	guest_run_call(&g, 1);
+	guest_store(&g, GUEST_PDPT_PAE, 8, in_memory);
+	guest_state(&g, &state);
+	CHECK_EQ(state.flags, on_svm() ? 0 : X86VCPU_STATE_HAS_PDPTES);
+	CHECK_OK(x86vcpu_set_state(g.vcpu, X86VCPU_STATE_ALL, &state));
+	if (on_svm()) /* whose CPU reads them when it walks */
+		guest_store(&g, GUEST_PDPT_PAE, 8, GUEST_PD | PTE_P);
+	guest_run_call(&g, 2);
+	CHECK_EQ(g.exit.u.hypercall.args[0], 0x5a5a);
+}
+
+METAL_TEST(pdptes_gone, "nested.pdptes_are_part_of_the_state") { round_trip_with(0); }
+
+METAL_TEST(pdptes_reserved, "nested.pdptes_that_memory_no_longer_has") { round_trip_with(UINT64_MAX); }
+
 /* ---- EPT: the guest's own tables in read-only memory (SDM 29.3.5) -------------------------------------- */
 
 #define PTE_A UINT64_C(0x20)

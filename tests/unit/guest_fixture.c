@@ -92,6 +92,8 @@ static void set_limits(struct guest_limits *limits)
 		.efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE,
 		.xcr0 = XCR0_X87 | XCR0_SSE | XCR0_AVX,
 		.physical_mask = (UINT64_C(1) << 40) - 1,
+		.cpu_physical_mask = (UINT64_C(1) << 40) - 1,
+		.linear_bits = 48,
 		.rdtscp = true,
 		.has_1g_pages = true,
 		.has_nx = true,

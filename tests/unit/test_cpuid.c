@@ -30,6 +30,7 @@ static struct cpuid_config everything(struct host *host)
 		.xsaves = true,
 		.pcid = true,
 		.pku = true,
+		.la57 = true,
 		.apic = true,
 		.tsc_deadline = true,
 	};
@@ -130,7 +131,7 @@ static const struct visible visible[] = {
 	{6, 0, A, "2"},
 	{7, 0, A, "1"}, /* subleaves up to 2 */
 	{7, 0, B, "0 1 3 5-10 13 16-21 23 24 26-31"},
-	{7, 0, C, "0 1 3 6 8-12 14 22 25"},
+	{7, 0, C, "0 1 3 6 8-12 14 16 22 25"},
 	{7, 0, D, "2-4 8 10 14 23 26-29 31"},
 	{7, 1, A, "4 5 10-12 23"},
 	{7, 2, D, "0-5"},
@@ -158,7 +159,7 @@ static const struct visible visible[] = {
 	{0x80000005, 0, A, "0-31"}, {0x80000005, 0, B, "0-31"}, {0x80000005, 0, C, "0-31"}, {0x80000005, 0, D, "0-31"},
 	{0x80000006, 0, A, "0-31"}, {0x80000006, 0, B, "0-31"}, {0x80000006, 0, C, "0-31"}, {0x80000006, 0, D, "0-31"},
 	{0x80000007, 0, D, "8"},
-	{0x80000008, 0, A, "4 5 12 13"}, /* 48 and 48 bits */
+	{0x80000008, 0, A, "4 5 8 11-13"}, /* 48 and 57 bits */
 	{0x80000008, 0, B, "0 2 12 14-19 24 26 28-30"},
 	{0x80000021, 0, A, "2 5 27-30"},
 	{0x80000021, 0, C, "1 2"},
@@ -260,6 +261,8 @@ static const struct condition_row condition_rows[] = {
 	{FLAG(invpcid), 7, 0, B, 10},
 	{FLAG(xsaves), 0xd, 1, A, 3},
 	{FLAG(pcid), 1, 0, C, 17},
+	{FLAG(la57), 7, 0, C, 16},
+	{FLAG(la57), 0x80000008, 0, A, 8}, /* 57 bits of a linear address, not 48 */
 	{FLAG(pku), 7, 0, C, 3},
 	{FLAG(pku), 0xd, 0, A, 9},
 	{FLAG(apic), 1, 0, D, 9},

@@ -386,9 +386,17 @@ enum x86vcpu_segment_index {
 #define X86VCPU_STATE_DRS (UINT64_C(1) << 4)      /* dr0 to dr3, dr6, dr7 */
 #define X86VCPU_STATE_ALL UINT64_C(0x1f)
 
+/*
+ * pdptes are valid, of the component CRS. With PAE paging on VT-x they are registers, which need not be what memory holds
+ * (SDM 4.4.1): get sets the flag then, and set with it leaves them so. Without it, and with PAE paging, set loads
+ * them from the guest's memory, as MOV to CR3 does. On SVM the CPU reads memory at each walk (APM 15.25.10): get clears
+ * the flag, and set ignores the values.
+ */
+#define X86VCPU_STATE_HAS_PDPTES (UINT32_C(1) << 0)
+
 struct x86vcpu_state {
-	uint32_t size; /* sizeof(struct x86vcpu_state) */
-	uint32_t reserved;
+	uint32_t size;  /* sizeof(struct x86vcpu_state) */
+	uint32_t flags; /* X86VCPU_STATE_HAS_PDPTES */
 	struct x86vcpu_regs regs;
 	uint64_t rsp;
 	uint64_t rip;
@@ -400,15 +408,17 @@ struct x86vcpu_state {
 	uint64_t efer;               /* with LMA */
 	uint64_t xcr0;
 	uint64_t dr0, dr1, dr2, dr3, dr6, dr7;
+	uint64_t pdptes[4]; /* the page-directory-pointer-table entries of PAE paging */
 };
 
 /*
  * Reads or writes the components in `mask`; other members are not touched. Bound here, between two
  * runs. set checks what the guest itself could not have loaded (reserved bits, LMA against PG and
- * LME, paging without protection, a bit that CPUID hides): nothing is changed then. With RIP it ends HLT, blocking by
- * STI and MOV SS, a pending single step and an open exit (see x86vcpu_run), and, when RIP changes, the delivery of
- * INT n, INT1, INT3 and INTO. Other events stay; x86vcpu_set_events replaces them.
- * 0; INVALID_INPUT: NULL, an unknown component, a value; ABI_MISMATCH: state->size; BAD_STATE.
+ * LME, paging without protection, a bit that CPUID hides): nothing is changed then. Addresses are checked against the
+ * CPU's widths, as the CPU checks what a guest loads without an exit, whatever CPUID shows. With RIP it ends HLT,
+ * blocking by STI and MOV SS, a pending single step and an open exit (see x86vcpu_run), and, when RIP changes, the
+ * delivery of INT n, INT1, INT3 and INTO. Other events stay; x86vcpu_set_events replaces them.
+ * 0; INVALID_INPUT: NULL, an unknown component or flag, a value; ABI_MISMATCH: state->size; BAD_STATE.
  */
 int32_t x86vcpu_get_state(struct x86vcpu *vcpu, uint64_t mask, struct x86vcpu_state *state);
 int32_t x86vcpu_set_state(struct x86vcpu *vcpu, uint64_t mask, const struct x86vcpu_state *state);

@@ -79,6 +79,8 @@
 #define CR3_PWT (UINT64_C(1) << 3)
 #define CR3_PCD (UINT64_C(1) << 4)
 #define CR3_PCID UINT64_C(0xfff)            /* with CR4.PCIDE */
+#define CR3_LAM_U57 (UINT64_C(1) << 61)
+#define CR3_LAM_U48 (UINT64_C(1) << 62)
 #define CR3_NO_FLUSH (UINT64_C(1) << 63)    /* source operand of MOV to CR3 with CR4.PCIDE */
 #define CR3_PAE_BASE UINT64_C(0xffffffe0)   /* of the page-directory-pointer table */
 

@@ -39,6 +39,7 @@ struct backend {
 	uint32_t extension;     /* enum x86vcpu_extension */
 	uint32_t nested_format; /* enum x86vcpu_nested_format */
 	bool apic_access_page;  /* whether it uses one */
+	bool has_pdptes;        /* PAE's page-directory pointers are registers, not memory */
 	uint64_t guest_bytes;   /* size of its vCPU, which begins with a struct guest */
 
 	/* On the CPU concerned. */

@@ -25,6 +25,7 @@ struct cpuid_config {
 	bool invpcid;
 	bool xsaves;
 	bool pcid;    /* and g->flush_tlb is obeyed */
+	bool la57;    /* CR4.LA57 can be set in the guest */
 	bool pku;     /* PKRU is switched with the rest of the XSAVE state */
 	bool apic;    /* a local APIC is emulated, x2APIC mode included */
 	bool tsc_deadline;

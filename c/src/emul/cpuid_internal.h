@@ -36,6 +36,7 @@ struct cpuid_mask {
 #define WITH_AVX (1u << 5)
 #define WITH_AVX512 (1u << 6)
 #define WITH_PKU (1u << 7)
+#define WITH_LA57 (1u << 8)
 
 /* Bits of a word that the guest may see when `with` is met. */
 uint32_t cpuid_allowed(uint32_t leaf, uint32_t subleaf, enum word word, uint32_t with);

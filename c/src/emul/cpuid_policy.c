@@ -57,9 +57,9 @@ static const struct cpuid_mask allowed[] = {
 		 CPUID_7_EBX_INVPCID | CPUID_7_EBX_ZERO_FCS_FDS | CPUID_7_EBX_RDSEED | CPUID_7_EBX_ADX |
 		 CPUID_7_EBX_SMAP | CPUID_7_EBX_CLFLUSHOPT | CPUID_7_EBX_CLWB | CPUID_7_EBX_SHA |
 		 AVX512_7_EBX},
-	/* Not: UMIP, WAITPKG, CET, TME, LA57, MAWAU, key locker, bus lock, MOVDIR*, ENQCMD, SGX_LC, PKS. */
+	/* Not: UMIP, WAITPKG, CET, TME, MAWAU, key locker, bus lock, MOVDIR*, ENQCMD, SGX_LC, PKS. */
 	{7, 0, ECX,
-	 CPUID_7_ECX_PREFETCHWT1 | CPUID_7_ECX_PKU | CPUID_7_ECX_GFNI | CPUID_7_ECX_VAES |
+	 CPUID_7_ECX_PREFETCHWT1 | CPUID_7_ECX_LA57 | CPUID_7_ECX_PKU | CPUID_7_ECX_GFNI | CPUID_7_ECX_VAES |
 		 CPUID_7_ECX_VPCLMULQDQ | CPUID_7_ECX_RDPID | CPUID_7_ECX_CLDEMOTE | AVX512_7_ECX},
 	/* Not: SRBDS_CTRL, UINTR, AMX, LBR, hybrid, PCONFIG. */
 	{7, 0, EDX,
@@ -132,6 +132,7 @@ static const struct cpuid_condition conditions[] = {
 	{{7, 0, EBX, CPUID_7_EBX_INVPCID}, WITH_INVPCID},
 	{{7, 0, EBX, CPUID_7_EBX_AVX2}, WITH_AVX},
 	{{7, 0, EBX, AVX512_7_EBX}, WITH_AVX512},
+	{{7, 0, ECX, CPUID_7_ECX_LA57}, WITH_LA57},
 	{{7, 0, ECX, CPUID_7_ECX_PKU}, WITH_PKU},
 	{{7, 0, ECX, CPUID_7_ECX_VAES | CPUID_7_ECX_VPCLMULQDQ}, WITH_AVX},
 	{{7, 0, ECX, AVX512_7_ECX}, WITH_AVX512},
@@ -178,6 +179,7 @@ const struct enable_bit cpuid_cr4_bits[] = {
 	{CR4_SMEP, {7, 0, EBX, CPUID_7_EBX_SMEP}},
 	{CR4_SMAP, {7, 0, EBX, CPUID_7_EBX_SMAP}},
 	{CR4_PKE, {7, 0, ECX, CPUID_7_ECX_PKU}},
+	{CR4_LA57, {7, 0, ECX, CPUID_7_ECX_LA57}},
 };
 const uint32_t cpuid_cr4_bit_count = sizeof(cpuid_cr4_bits) / sizeof(cpuid_cr4_bits[0]);
 

@@ -133,6 +133,7 @@ static uint32_t met_conditions(const struct builder *b)
 	with |= config->invpcid ? WITH_INVPCID : 0;
 	with |= config->pcid ? WITH_PCID : 0;
 	with |= config->xsaves ? WITH_XSAVES : 0;
+	with |= config->la57 ? WITH_LA57 : 0;
 	with |= b->xcr0 & XCR0_SSE ? WITH_XSAVE : 0;
 	with |= b->xcr0 & XCR0_AVX ? WITH_AVX : 0;
 	with |= b->xcr0 & XCR0_ZMM_HI256 ? WITH_AVX512 : 0;
@@ -314,18 +315,49 @@ static void add_hypervisor(struct builder *b)
 	add_empty(b, HIGHEST_HYPERVISOR, 0, 0);
 }
 
-static uint32_t physical_bits(const struct builder *b)
+static uint32_t cpu_physical_bits(const struct builder *b)
 {
 	uint32_t out[4], bits = 36;
 
 	host_leaf(b, LEAF_SIZES, 0, out);
 	if (b->host_extended >= LEAF_SIZES)
 		bits = out[EAX] & 0xff;
-	if (bits > b->config->physical_bits)
-		bits = b->config->physical_bits;
 	if (bits > 52)
 		return 52;
 	return bits < 32 ? 32 : bits;
+}
+
+static uint32_t physical_bits(const struct builder *b)
+{
+	const uint32_t bits = cpu_physical_bits(b), wanted = b->config->physical_bits;
+
+	if (wanted < 32)
+		return 32;
+	return bits < wanted ? bits : wanted;
+}
+
+static bool host_has_la57(const struct builder *b)
+{
+	uint32_t out[4];
+
+	host_leaf(b, 7, 0, out);
+	return out[ECX] & CPUID_7_ECX_LA57;
+}
+
+static uint32_t linear_bits(const struct builder *b)
+{
+	return b->with & WITH_LA57 && host_has_la57(b) ? 57 : 48;
+}
+
+static bool host_has_lam(const struct builder *b)
+{
+	uint32_t out[4];
+
+	host_leaf(b, 7, 0, out);
+	if (out[EAX] == 0)
+		return false;
+	host_leaf(b, 7, 1, out);
+	return out[EAX] & CPUID_7_1_EAX_LAM;
 }
 
 static bool is_intel(const struct guest_cpuid_entry *vendor)
@@ -362,7 +394,6 @@ static uint32_t highest_extended(const struct builder *b)
 	return b->host_extended < LEAF_SIZES ? larger(b->host_extended, LEAF_EXTENDED) : LEAF_SIZES;
 }
 
-/* Linear addresses have 48 bits: LA57 is hidden. */
 static void add_extended(struct builder *b)
 {
 	const uint32_t highest = highest_extended(b);
@@ -376,7 +407,7 @@ static void add_extended(struct builder *b)
 		if (leaf == LEAF_EXTENDED + 1)
 			add_extended_flags(b, entry);
 		if (leaf == LEAF_SIZES)
-			entry->eax = 48u << 8 | physical_bits(b);
+			entry->eax = linear_bits(b) << 8 | physical_bits(b);
 	}
 }
 
@@ -423,6 +454,9 @@ static void derive_limits(const struct builder *b, struct guest_limits *limits)
 	limits->xcr0 = b->xcr0;
 	limits->xss = 0;
 	limits->physical_mask = (UINT64_C(1) << physical_bits(b)) - 1;
+	limits->cpu_physical_mask = (UINT64_C(1) << cpu_physical_bits(b)) - 1;
+	limits->cr3_lam = host_has_lam(b) ? CR3_LAM_U57 | CR3_LAM_U48 : 0;
+	limits->linear_bits = host_has_la57(b) ? 57 : 48;
 	limits->rdtscp = has(b, &(struct cpuid_mask){0x80000001, 0, EDX, CPUID_80000001_EDX_RDTSCP}) ||
 			 has(b, &(struct cpuid_mask){7, 0, ECX, CPUID_7_ECX_RDPID});
 	limits->has_1g_pages = has(b, &(struct cpuid_mask){0x80000001, 0, EDX, CPUID_80000001_EDX_PAGE1GB});

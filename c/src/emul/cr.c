@@ -51,11 +51,12 @@ static bool cr4_valid(const struct guest_limits *limits, uint64_t cr0, uint64_t 
 
 /*
  * In IA-32e mode bits beyond the physical-address width are reserved (SDM 4.5, table 4-12). Elsewhere
- * the source has 32 bits, and what is above them was left by 64-bit mode.
+ * the source has 32 bits, and what is above them was left by 64-bit mode. MOV to CR3 does not exit, so the width is
+ * the CPU's, and so are the bits of linear-address masking.
  */
 static bool cr3_valid(const struct guest_limits *limits, uint64_t cr3)
 {
-	return !(cr3 & ~limits->physical_mask);
+	return !(cr3 & ~(limits->cpu_physical_mask | limits->cr3_lam));
 }
 
 bool cr_state_valid(const struct guest_limits *limits, const struct cr_state *state)
@@ -82,17 +83,24 @@ bool cr_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
 	return cr0 & CR0_PG && cr4 & CR4_PAE && !(efer & EFER_LMA);
 }
 
+/* Against the CPU's width, because MOV to CR3 does not exit. */
+bool cr_pdptes_valid(const struct guest_limits *limits, const uint64_t pdptes[4])
+{
+	const uint64_t reserved = PDPTE_PAE_RESERVED | ~limits->cpu_physical_mask;
+
+	for (unsigned i = 0; i < 4; i++)
+		if (pdptes[i] & PTE_P && pdptes[i] & reserved)
+			return false;
+	return true;
+}
+
 /* Addresses without memory read as ones, so pointers that are not there have reserved bits. */
 bool cr_load_pdptes(struct guest *g, uint64_t cr3)
 {
-	const uint64_t reserved = PDPTE_PAE_RESERVED | ~g->limits.physical_mask;
 	uint64_t pdpte[4];
 
-	if (guest_read_physical(g, cr3 & CR3_PAE_BASE, pdpte, sizeof(pdpte)))
+	if (guest_read_physical(g, cr3 & CR3_PAE_BASE, pdpte, sizeof(pdpte)) || !cr_pdptes_valid(&g->limits, pdpte))
 		return false;
-	for (unsigned i = 0; i < 4; i++)
-		if (pdpte[i] & PTE_P && pdpte[i] & reserved)
-			return false;
 	for (unsigned i = 0; i < 4; i++)
 		guest_set(g, G_PDPTE0 + i, pdpte[i]);
 	return true;

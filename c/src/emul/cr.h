@@ -32,6 +32,9 @@ bool efer_write_valid(const struct guest_limits *limits, uint64_t old, uint64_t 
  */
 bool cr_load_pdptes(struct guest *g, uint64_t cr3);
 
+/* No present entry has reserved bits (SDM 4.4.1). */
+bool cr_pdptes_valid(const struct guest_limits *limits, const uint64_t pdptes[4]);
+
 /* Whether these registers mean PAE paging: paging with PAE outside IA-32e mode. */
 bool cr_pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer);
 

@@ -82,6 +82,10 @@ struct guest_limits {
 	uint64_t xcr0;
 	uint64_t xss;
 	uint64_t physical_mask; /* bits of a guest-physical address */
+	/* The CPU's own, whatever the table shows: a guest loads such values without an exit. */
+	uint64_t cpu_physical_mask;
+	uint64_t cr3_lam;     /* CR3.LAM_U57 and LAM_U48, or 0 */
+	uint32_t linear_bits; /* of a canonical address: 48, or 57 on a CPU with LA57 */
 	bool rdtscp, has_1g_pages, has_nx, has_long_mode, has_xsave;
 	bool arch_capabilities, mtrr, intel; /* intel: vendor string GenuineIntel */
 	bool has_xsaves, has_apic;
@@ -278,6 +282,17 @@ struct guest {
 };
 
 #define GUEST_BIT(field) (UINT64_C(1) << (field))
+
+/*
+ * Whether the CPU takes `address` for a segment or table base or an MSR. CR4.LA57 does not matter there: the width is the
+ * widest that the CPU has (SDM 4.5.1, Vol. 2 WRMSR).
+ */
+static inline bool guest_base_is_canonical(const struct guest_limits *limits, uint64_t address)
+{
+	const unsigned unused = 64 - limits->linear_bits;
+
+	return (uint64_t)((int64_t)(address << unused) >> unused) == address;
+}
 
 static inline uint64_t guest_get(struct guest *g, enum guest_field field)
 {

@@ -78,11 +78,6 @@ static uint64_t read_mtrr_variable(struct guest *g, const struct msr_rule *rule,
 
 /* ---- Writes --------------------------------------------------------------------------------------- */
 
-static bool canonical(uint64_t address)
-{
-	return address + (UINT64_C(1) << 47) < UINT64_C(1) << 48;
-}
-
 static bool fits(uint64_t value)
 {
 	return value >> 32 == 0;
@@ -107,7 +102,7 @@ static bool write_field32(struct guest *g, const struct msr_rule *rule, uint32_t
 static bool write_field_address(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
 {
 	(void)msr;
-	if (!canonical(value))
+	if (!guest_base_is_canonical(&g->limits, value))
 		return false;
 	guest_set(g, (enum guest_field)rule->where, value);
 	return true;
@@ -173,7 +168,7 @@ static bool write_switched32(struct guest *g, const struct msr_rule *rule, uint3
 
 static bool write_switched_address(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)
 {
-	return canonical(value) && write_switched(g, rule, msr, value);
+	return guest_base_is_canonical(&g->limits, value) && write_switched(g, rule, msr, value);
 }
 
 static bool write_xss(struct guest *g, const struct msr_rule *rule, uint32_t msr, uint64_t value)

@@ -277,7 +277,7 @@ static enum paging_status walk_long(struct guest *g, struct walk *w, uint64_t *g
 		*w->fault = (struct paging_fault){.vector = VECTOR_GP, .address = w->linear};
 		return PAGING_FAULT;
 	}
-	return walk_tables(g, w, guest_get(g, G_CR3) & ENTRY_ADDRESS & g->limits.physical_mask, shift, gpa);
+	return walk_tables(g, w, guest_get(g, G_CR3) & ENTRY_ADDRESS, shift, gpa);
 }
 
 static enum paging_status translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,

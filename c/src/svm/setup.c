@@ -184,6 +184,7 @@ void svm_cpuid_features(const struct guest *g, struct cpuid_config *config)
 	config->xsaves = true;
 	config->pcid = true;
 	config->pku = true;
+	config->la57 = true; /* whatever the host's own CR4.LA57 (APM 15.25.3) */
 }
 
 static void load(struct guest *g)
@@ -200,6 +201,7 @@ const struct backend svm_backend = {
 	.extension = X86VCPU_EXTENSION_SVM,
 	.nested_format = X86VCPU_NESTED_NPT,
 	.apic_access_page = false,
+	.has_pdptes = false,
 	.guest_bytes = sizeof(struct svm_vcpu),
 	.nested_levels = svm_nested_levels,
 	.cpu_enable = svm_cpu_enable,

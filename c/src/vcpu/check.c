@@ -10,11 +10,6 @@
 #define AR_V8086 0xf3u
 #define SELECTOR_TI 4u
 
-static bool canonical(uint64_t address)
-{
-	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
-}
-
 static bool usable(const struct x86vcpu_segment *segment)
 {
 	return !(segment->access_rights & AR_UNUSABLE);
@@ -48,7 +43,7 @@ static bool cs_ok(const struct x86vcpu_state *state)
 	const struct x86vcpu_segment *ss = &state->segments[X86VCPU_SEGMENT_SS];
 	const uint32_t access = cs->access_rights;
 
-	if (!usable(cs) || !shape_ok(cs, true) || cs->base >> 32)
+	if (!usable(cs) || !shape_ok(cs, true))
 		return false;
 	if (state->efer & EFER_LMA && access & AR_L && access & AR_D)
 		return false;
@@ -75,13 +70,11 @@ static bool ss_ok(const struct x86vcpu_state *state)
 		return false;
 	if (!usable(ss))
 		return true;
-	return (type(ss) == 3 || type(ss) == 7) && shape_ok(ss, true) && !(ss->base >> 32);
+	return (type(ss) == 3 || type(ss) == 7) && shape_ok(ss, true);
 }
 
-static bool data_ok(const struct x86vcpu_segment *segment, bool wide_base)
+static bool data_ok(const struct x86vcpu_segment *segment)
 {
-	if (wide_base ? !canonical(segment->base) : usable(segment) && segment->base >> 32)
-		return false;
 	if (!usable(segment))
 		return true;
 	if (!(type(segment) & AR_TYPE_ACCESSED) ||
@@ -90,20 +83,35 @@ static bool data_ok(const struct x86vcpu_segment *segment, bool wide_base)
 	return shape_ok(segment, true);
 }
 
+/* Only FS and GS have more than 32 bits (SDM 27.3.1.2). */
+static bool bases_ok(const struct guest_limits *limits, const struct x86vcpu_state *state)
+{
+	const struct x86vcpu_segment *segments = state->segments, *ldtr = &segments[X86VCPU_SEGMENT_LDTR];
+
+	for (unsigned i = X86VCPU_SEGMENT_ES; i <= X86VCPU_SEGMENT_DS; i++)
+		if (i != X86VCPU_SEGMENT_CS && usable(&segments[i]) && segments[i].base >> 32)
+			return false;
+	return !(segments[X86VCPU_SEGMENT_CS].base >> 32) &&
+	       guest_base_is_canonical(limits, segments[X86VCPU_SEGMENT_FS].base) &&
+	       guest_base_is_canonical(limits, segments[X86VCPU_SEGMENT_GS].base) &&
+	       guest_base_is_canonical(limits, segments[X86VCPU_SEGMENT_TR].base) &&
+	       (!usable(ldtr) || guest_base_is_canonical(limits, ldtr->base)) &&
+	       guest_base_is_canonical(limits, state->gdtr.base) && guest_base_is_canonical(limits, state->idtr.base);
+}
+
 static bool system_segments_ok(const struct x86vcpu_state *state)
 {
 	const struct x86vcpu_segment *tr = &state->segments[X86VCPU_SEGMENT_TR];
 	const struct x86vcpu_segment *ldtr = &state->segments[X86VCPU_SEGMENT_LDTR];
 	const bool long_mode = state->efer & EFER_LMA;
 
-	if (!usable(tr) || !shape_ok(tr, false) || tr->selector & SELECTOR_TI || !canonical(tr->base))
+	if (!usable(tr) || !shape_ok(tr, false) || tr->selector & SELECTOR_TI)
 		return false;
 	if (type(tr) != 11 && (long_mode || type(tr) != 3))
 		return false;
 	if (!usable(ldtr))
 		return true;
-	return type(ldtr) == 2 && shape_ok(ldtr, false) && !(ldtr->selector & SELECTOR_TI) &&
-	       canonical(ldtr->base);
+	return type(ldtr) == 2 && shape_ok(ldtr, false) && !(ldtr->selector & SELECTOR_TI);
 }
 
 static bool v8086_segments_ok(const struct x86vcpu_state *state)
@@ -124,15 +132,14 @@ static bool segments_ok(const struct x86vcpu_state *state)
 		return false;
 	if (state->rflags & RFLAGS_VM)
 		return v8086_segments_ok(state);
-	return cs_ok(state) && ss_ok(state) && data_ok(&state->segments[X86VCPU_SEGMENT_ES], false) &&
-	       data_ok(&state->segments[X86VCPU_SEGMENT_DS], false) &&
-	       data_ok(&state->segments[X86VCPU_SEGMENT_FS], true) &&
-	       data_ok(&state->segments[X86VCPU_SEGMENT_GS], true);
+	return cs_ok(state) && ss_ok(state) && data_ok(&state->segments[X86VCPU_SEGMENT_ES]) &&
+	       data_ok(&state->segments[X86VCPU_SEGMENT_DS]) && data_ok(&state->segments[X86VCPU_SEGMENT_FS]) &&
+	       data_ok(&state->segments[X86VCPU_SEGMENT_GS]);
 }
 
 static bool table_ok(const struct x86vcpu_table *table)
 {
-	return canonical(table->base) && table->limit <= 0xffff;
+	return table->limit <= 0xffff;
 }
 
 static bool flags_ok(const struct x86vcpu_state *state)
@@ -145,16 +152,16 @@ static bool flags_ok(const struct x86vcpu_state *state)
 }
 
 /*
- * Bits 63:48 of a 64-bit RIP are the same, but bit 47 may differ (SDM 27.3.1.4): behind the last instruction
- * of the lower half comes an address that is not canonical, and the guest's #GP.
+ * Bits 63:N of a 64-bit RIP are the same on a CPU with N linear-address bits, but bit N-1 may differ (SDM 27.3.1.4): after
+ * the last instruction of the lower half comes an address that is not canonical, and the guest's #GP.
  */
-static bool rip_ok(const struct x86vcpu_state *state)
+static bool rip_ok(const struct guest_limits *limits, const struct x86vcpu_state *state)
 {
-	const uint64_t rip = state->rip;
+	const uint64_t upper = state->rip >> limits->linear_bits;
 
 	if (state->efer & EFER_LMA && state->segments[X86VCPU_SEGMENT_CS].access_rights & AR_L)
-		return rip >> 48 == 0 || rip >> 48 == 0xffff;
-	return !(rip >> 32);
+		return upper == 0 || upper == UINT64_MAX >> limits->linear_bits;
+	return !(state->rip >> 32);
 }
 
 bool state_valid(const struct guest_limits *limits, const struct x86vcpu_state *state)
@@ -163,6 +170,6 @@ bool state_valid(const struct guest_limits *limits, const struct x86vcpu_state *
 
 	if (!cr_state_valid(limits, &crs) || !xcr0_valid(limits, state->xcr0))
 		return false;
-	return flags_ok(state) && rip_ok(state) && segments_ok(state) && table_ok(&state->gdtr) &&
+	return flags_ok(state) && rip_ok(limits, state) && segments_ok(state) && bases_ok(limits, state) && table_ok(&state->gdtr) &&
 	       table_ok(&state->idtr) && !(state->dr6 >> 32) && !(state->dr7 >> 32);
 }

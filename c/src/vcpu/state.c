@@ -264,12 +264,45 @@ static int32_t check_call(struct x86vcpu *vcpu, uint64_t mask, const struct x86v
 	return vcpu_enter_whole(vcpu);
 }
 
+/* Only where they are state of their own. */
+static void read_pdptes(struct x86vcpu *vcpu, uint64_t mask, struct x86vcpu_state *state)
+{
+	struct guest *g = vcpu->guest;
+
+	if (!(mask & X86VCPU_STATE_CRS))
+		return;
+	state->flags = 0;
+	if (!vcpu->backend->has_pdptes || !cr_pae_paging(state->cr0, state->cr4, state->efer))
+		return;
+	state->flags = X86VCPU_STATE_HAS_PDPTES;
+	for (unsigned i = 0; i < 4; i++)
+		state->pdptes[i] = get(g, G_PDPTE0 + i);
+}
+
+/* What MOV to CR3 loads once, the state brings along, or memory. False: they have reserved bits, and nothing has changed. */
+static bool load_pdptes(struct x86vcpu *vcpu, const struct x86vcpu_state *state)
+{
+	struct guest *g = vcpu->guest;
+
+	if (!vcpu->backend->has_pdptes || !cr_pae_paging(state->cr0, state->cr4, state->efer))
+		return true;
+	if (!(state->flags & X86VCPU_STATE_HAS_PDPTES))
+		return cr_load_pdptes(g, state->cr3);
+	if (!cr_pdptes_valid(&g->limits, state->pdptes))
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		put(g, G_PDPTE0 + i, state->pdptes[i]);
+	return true;
+}
+
 int32_t x86vcpu_get_state(struct x86vcpu *vcpu, uint64_t mask, struct x86vcpu_state *state)
 {
 	const int32_t status = check_call(vcpu, mask, state);
 
-	if (!status)
+	if (!status) {
 		read_state(vcpu->guest, mask, state);
+		read_pdptes(vcpu, mask, state);
+	}
 	return status;
 }
 
@@ -281,15 +314,15 @@ int32_t x86vcpu_set_state(struct x86vcpu *vcpu, uint64_t mask, const struct x86v
 
 	if (status)
 		return status;
+	if (mask & X86VCPU_STATE_CRS && state->flags & ~X86VCPU_STATE_HAS_PDPTES)
+		return X86VCPU_ERR_INVALID_INPUT;
 	g = vcpu->guest;
 	read_state(g, X86VCPU_STATE_ALL, &whole);
 	overlay(&whole, mask, state);
 	whole.cr0 |= CR0_ET;
 	if (!state_valid(&g->limits, &whole))
 		return X86VCPU_ERR_INVALID_INPUT;
-	/* The page-directory pointers are state of their own once they are loaded (SDM 4.4.1). */
-	if (mask & X86VCPU_STATE_CRS && cr_pae_paging(whole.cr0, whole.cr4, whole.efer) &&
-	    !cr_load_pdptes(g, whole.cr3))
+	if (mask & X86VCPU_STATE_CRS && !load_pdptes(vcpu, &whole))
 		return X86VCPU_ERR_INVALID_INPUT;
 	write_state(g, mask, state);
 	return X86VCPU_OK;

@@ -155,4 +155,5 @@ void vmx_cpuid_features(const struct guest *g, struct cpuid_config *config)
 	config->xsaves = cpu2 & CPU2_ENABLE_XSAVES;
 	config->pcid = true; /* emulated writes of CR0, CR3 and CR4 flush the guest's tag */
 	config->pku = true;  /* PKRU is part of the XSAVE image */
+	config->la57 = insn_rdmsr(X86VCPU_MSR_IA32_VMX_CR4_FIXED1) & CR4_LA57;
 }

@@ -205,6 +205,7 @@ const struct backend vmx_backend = {
 	.extension = X86VCPU_EXTENSION_VMX,
 	.nested_format = X86VCPU_NESTED_EPT,
 	.apic_access_page = false,
+	.has_pdptes = true,
 	.guest_bytes = sizeof(struct vmx_vcpu),
 	.nested_levels = nested_levels,
 	.cpu_enable = vmx_cpu_enable,
