@@ -8,6 +8,7 @@
 static void svm_cpuid_leaf(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 #define insn_cpuid svm_cpuid_leaf
 
+#include "cpu/quirks.c"
 #include "svm/events.c"
 #include "svm/explain.c"
 #include "svm/exits.c"
@@ -30,6 +31,7 @@ static struct guest_cpuid_entry cpuid_table[CPUID_TABLE_SIZE];
 
 _Alignas(4096) uint8_t memory[MEMORY_SIZE];
 uint32_t asids;
+static bool is_qemu;
 bool without_nested_paging;
 struct svm_vcpu vcpu, other;
 struct backend_cpu cpus[2];
@@ -40,6 +42,10 @@ void (*machine_guest)(struct svm_vcpu *v);
 static void svm_cpuid_leaf(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	fake_cpuid(leaf, subleaf, out);
+	if (is_qemu && leaf == 1)
+		out[2] |= 1u << 31;
+	if (is_qemu && leaf == 0x40000000)
+		memcpy(out + 1, "TCGTCGTCGTCG", 12);
 	if (leaf == 0x8000000a) {
 		out[0] = 1;
 		out[1] = asids;
@@ -140,7 +146,8 @@ void machine_start(uint32_t features)
 	memset(memory, 0, sizeof(memory));
 	pool_used = serviced = 0;
 	machine_guest = NULL;
-	svm_features = features;
+	svm_features = features & ~(uint32_t)MACHINE_QEMU;
+	is_qemu = features & MACHINE_QEMU;
 	asids = asids ? asids : 0x8000;
 	fake_cpu.cr0 = 0x80010033;
 	fake_cpu.cr4 = 0x42620;
@@ -220,6 +227,8 @@ static void leave_with(struct vmcb *vmcb, const struct fake_exit *exit)
 	vmcb->rip = exit->rip ? exit->rip : vmcb->rip;
 	vmcb->rflags = exit->rflags ? exit->rflags : vmcb->rflags;
 	vmcb->interrupt_shadow = exit->in_shadow;
+	if (!exit->virq_left && !(vmcb->intercept3 & 1u << 4))
+		vmcb->virtual_interrupt &= ~BIT(8);
 	if (exit->tpr)
 		vmcb->virtual_interrupt = (vmcb->virtual_interrupt & ~UINT64_C(15)) | (exit->tpr - 1u);
 	/* #VMEXIT clears EVENTINJ (APM 15.6); a VMRUN that fails is taken to leave it. */
@@ -248,6 +257,7 @@ void svm_enter(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa)
 		.cr_write = vmcb->intercept_cr_write,
 		.tlb_control = vmcb->tlb_control,
 	};
+	fake_cpu.cr2 = vmcb->cr2; /* APM 15.5.1 */
 	if (exits_left) {
 		exits_left--;
 		leave_with(vmcb, exits++);

@@ -16,6 +16,7 @@
 
 #define FEATURE_NEXT_RIP BIT(3) /* CPUID 8000000a EDX */
 #define FEATURE_DECODE_ASSISTS BIT(7)
+#define MACHINE_QEMU BIT(31) /* no bit of that leaf: the CPU is QEMU's, with its quirks */
 
 #define CODE_AT 0x1000u /* RIP at reset */
 #define MEMORY_SIZE 0x10000u
@@ -39,6 +40,7 @@ struct fake_exit {
 	uint64_t rip;    /* 0: as it was at entry */
 	uint64_t rflags; /* 0: as they were */
 	bool in_shadow;  /* still, as at entry */
+	bool virq_left;  /* the virtual interrupt of the entry has not been delivered */
 	uint8_t tpr;     /* V_TPR that the guest has set, plus 1; 0: as it was */
 };
 

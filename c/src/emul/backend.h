@@ -21,6 +21,7 @@ struct backend_cpu {
 	 * they run out. */
 	uint32_t next_tag, last_tag;
 	uint64_t tag_generation;
+	uint32_t quirks; /* SVM: see cpu/quirks.h; 0 on real CPUs */
 	bool flush_tags; /* SVM: the next VMRUN on this CPU flushes every ASID */
 
 	struct mitigation_cpu mitigation;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Injection, windows, and events whose delivery an exit cut short (APM 15.20, 15.21, 15.7.2). */
+#include "cpu/quirks.h"
 #include "cpu/x86.h"
 #include "svm/svm.h"
 
@@ -17,16 +18,21 @@ static void set_intercept3(struct svm_vcpu *v, uint32_t bits, bool on)
  * A virtual interrupt of the highest priority that is intercepted before it is taken: it exits as soon as
  * the guest could take an interrupt (APM 15.21.4).
  */
+#define VIRTUAL_REQUEST (V_IRQ | V_INTR_PRIO | V_IGN_TPR)
+
+static void set_virtual_interrupt(struct svm_vcpu *v, uint64_t request)
+{
+	const uint64_t rest = v->vmcb->virtual_interrupt & ~(VIRTUAL_REQUEST | V_INTR_VECTOR);
+
+	v->vmcb->virtual_interrupt = rest | request;
+	v->vmcb->clean &= ~(uint32_t)CLEAN_TPR;
+}
+
 static void set_interrupt_window(struct svm_vcpu *v, bool open)
 {
-	const uint64_t request = V_IRQ | V_INTR_PRIO | V_IGN_TPR;
-	const uint64_t value = v->vmcb->virtual_interrupt & ~(request | V_INTR_VECTOR);
-
 	set_intercept3(v, INTERCEPT_VINTR, open);
-	if (open == !!(v->vmcb->virtual_interrupt & V_IRQ))
-		return;
-	v->vmcb->virtual_interrupt = open ? value | request : value;
-	v->vmcb->clean &= ~(uint32_t)CLEAN_TPR;
+	if (open != !!(v->vmcb->virtual_interrupt & V_IRQ))
+		set_virtual_interrupt(v, open ? VIRTUAL_REQUEST : 0);
 }
 
 void svm_close_interrupt_window(struct svm_vcpu *v)
@@ -82,9 +88,9 @@ static void watch_tpr(struct svm_vcpu *v, uint8_t waiting)
 }
 
 /*
- * One machine forgets the shadow at VMRUN: it takes the interrupt window for open, and would take the interrupt before
- * the HLT of STI; HLT, which then sleeps. An exit for an interrupt where the entry was, without a shadow, shows it
- * (APM 15.21.5): then the guest gets on by an instruction without a window. Some such exits may follow each other by
+ * QUIRK_SHADOW_LOST: the CPU takes the interrupt window for open, and would take the interrupt before the HLT of
+ * STI; HLT, which then sleeps. An exit for an interrupt at the RIP of the entry, without a shadow, shows the fault
+ * (APM 15.21.5). The guest then executes an instruction without a window. Some such exits may follow each other by
  * chance; more of them are a guest that jumps to itself.
  */
 #define MOST_KEPT 8u
@@ -143,12 +149,46 @@ static void restore_rip(struct svm_vcpu *v)
 		v->vmcb->rip = v->injected_at;
 }
 
+/*
+ * QUIRK_INTERRUPT_TWICE: a virtual interrupt that is not intercepted is delivered at the first instruction boundary,
+ * because the guest takes interrupts there (guest_next_event). It occupies the place of the window for the next
+ * interrupt, so the IRET of its handler exits instead.
+ */
+static void inject_by_virq(struct svm_vcpu *v, bool more)
+{
+	v->injecting_by_virq = true;
+	set_virtual_interrupt(v, VIRTUAL_REQUEST | (uint64_t)v->injecting.vector << V_INTR_VECTOR_SHIFT);
+	if (more)
+		set_intercept3(v, INTERCEPT_IRET, true);
+}
+
+/* After an exit. V_IRQ is still set if the CPU has not delivered the interrupt, or not completely (APM 15.21.4). */
+static void end_virq(struct svm_vcpu *v)
+{
+	const bool delivered = !(v->vmcb->virtual_interrupt & V_IRQ);
+
+	v->injecting_by_virq = false;
+	set_virtual_interrupt(v, 0);
+	if (delivered)
+		return;
+	/* QEMU calls an interrupt whose delivery exits an exception. */
+	v->vmcb->exit_int_info = 0;
+	guest_reinject(&v->guest, v->injecting);
+}
+
+static bool injects_by_virq(const struct svm_vcpu *v)
+{
+	return v->quirks & QUIRK_INTERRUPT_TWICE && v->injecting.valid && v->injecting.type == GUEST_EVENT_EXTERNAL;
+}
+
 void svm_inject(struct svm_vcpu *v)
 {
 	struct guest_window window;
+	bool by_virq;
 
 	v->injecting = guest_next_event(&v->guest, &window);
-	if (v->injecting.valid) {
+	by_virq = injects_by_virq(v);
+	if (v->injecting.valid && !by_virq) {
 		v->vmcb->event_injection = svm_event_info(&v->injecting);
 		set_return_address(v);
 	}
@@ -158,7 +198,10 @@ void svm_inject(struct svm_vcpu *v)
 		guest_set(&v->guest, G_BLOCKING, guest_get(&v->guest, G_BLOCKING) | GUEST_BLOCKING_NMI);
 	}
 	set_intercept3(v, INTERCEPT_IRET, v->nmi_blocked && !v->iret_pending);
-	set_interrupt_window(v, !v->shadow_kept && (window.interrupt || (window.nmi && window_helps_nmi(v))));
+	set_interrupt_window(v, !by_virq && !v->shadow_kept &&
+				(window.interrupt || (window.nmi && window_helps_nmi(v))));
+	if (by_virq)
+		inject_by_virq(v, window.interrupt || window.nmi);
 	watch_tpr(v, window.task_priority);
 	if (v->iret_pending)
 		guest_look_again(&v->guest);
@@ -169,6 +212,9 @@ void svm_injection_failed(struct svm_vcpu *v)
 	if (!v->injecting.valid)
 		return;
 	v->vmcb->event_injection = 0;
+	if (v->injecting_by_virq)
+		set_virtual_interrupt(v, 0);
+	v->injecting_by_virq = false;
 	if (v->injecting.type == GUEST_EVENT_NMI)
 		v->nmi_blocked = false;
 	restore_rip(v);
@@ -201,9 +247,12 @@ static bool is_injected(const struct svm_vcpu *v, const struct guest_event *even
 
 void svm_collect_vectoring(struct svm_vcpu *v)
 {
-	const uint64_t info = v->vmcb->exit_int_info;
 	struct guest_event event;
+	uint64_t info;
 
+	if (v->injecting_by_virq)
+		end_virq(v);
+	info = v->vmcb->exit_int_info;
 	unblock_nmis(v);
 	if (!(info & EVENT_VALID))
 		return;

@@ -2,6 +2,7 @@
 /* SVM on one CPU: on and off (APM 15.4, 15.30). */
 #include "cpu/insn.h"
 #include "cpu/libc.h"
+#include "cpu/quirks.h"
 #include "cpu/x86.h"
 #include "emul/log.h"
 #include "svm/svm.h"
@@ -94,6 +95,7 @@ int32_t svm_cpu_enable(struct backend_cpu *cpu)
 	insn_wrmsr(X86VCPU_MSR_IA32_EFER, efer | EFER_SVME | (has_no_execute() ? EFER_NXE : 0));
 	cpu->old_save_area = insn_rdmsr(X86VCPU_MSR_VM_HSAVE_PA);
 	insn_wrmsr(X86VCPU_MSR_VM_HSAVE_PA, cpu->region_hpa);
+	cpu->quirks = quirks_detect();
 	cpu->next_tag = 1; /* ASID 0 is the host's */
 	cpu->last_tag = capability.asids - 1;
 	cpu->tag_generation++;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The run loop, and the host's side of the world switch. */
 #include "cpu/insn.h"
+#include "cpu/quirks.h"
 #include "cpu/switch.h"
 #include "cpu/x86.h"
 #include "emul/finish.h"
@@ -66,7 +67,7 @@ static void write_msrs(struct svm_vcpu *v)
 	v->guest.msrs_changed = false;
 }
 
-/* The VMCB's is loaded by VMRUN (APM 15.5.1), except on one machine that leaves CR2 alone altogether. */
+/* VMRUN loads CR2 from the VMCB (APM 15.5.1). */
 static void write_cr2(struct svm_vcpu *v)
 {
 	const uint64_t cr2 = v->guest.cr2;
@@ -75,7 +76,7 @@ static void write_cr2(struct svm_vcpu *v)
 		v->vmcb->cr2 = cr2;
 		v->vmcb->clean &= ~(uint32_t)CLEAN_CR2;
 	}
-	if (insn_read_cr2() != cr2)
+	if (v->quirks & QUIRK_CR2_NOT_LOADED && insn_read_cr2() != cr2)
 		insn_write_cr2(cr2);
 }
 
@@ -142,7 +143,7 @@ static void enter(struct svm_vcpu *v)
 		enter_mitigated(v);
 	else
 		svm_enter(g, v->vmcb_hpa, v->host_hpa);
-	if (v->in_shadow || v->shadow_kept)
+	if (v->quirks & QUIRK_SHADOW_LOST && (v->in_shadow || v->shadow_kept))
 		svm_keep_shadow(v);
 	vmcb->clean = CLEAN_ALL;
 	g->regs.rax = vmcb->rax;
@@ -155,7 +156,7 @@ static void enter(struct svm_vcpu *v)
 
 static bool is_failure(uint64_t code)
 {
-	/* One machine writes 32 bits of it. */
+	/* Software that runs below, QEMU among it, may write the low half only. */
 	return (uint32_t)code >= (uint32_t)X86VCPU_SVM_EXIT_IDLE_REQUIRED;
 }
 
@@ -303,6 +304,7 @@ int32_t svm_bind(struct guest *g, struct backend_cpu *cpu)
 	if (status)
 		return status;
 	v->cpu = cpu;
+	v->quirks = cpu->quirks;
 	context_bind(g);
 	mitigation_bind(g, &cpu->mitigation);
 	if (cpu->mitigation.spec_ctrl_virtual && !g->mitigation.spec_ctrl_passes) {

@@ -38,9 +38,11 @@ struct svm_vcpu {
 	uint64_t iret_rip;
 	bool in_shadow;          /* the last entry was into an interrupt shadow, */
 	uint64_t shadow_rip;     /* here */
-	unsigned shadow_kept;    /* how often in a row the machine has forgotten it */
+	unsigned shadow_kept;    /* VMRUNs in a row that lost it (QUIRK_SHADOW_LOST) */
+	bool injecting_by_virq;  /* `injecting` is the VMCB's virtual interrupt (QUIRK_INTERRUPT_TWICE) */
 
 	struct backend_cpu *cpu; /* bound to it */
+	uint32_t quirks;         /* the CPU's; 0 if it is real */
 	struct backend_cpu *cpu_tagged;
 	uint64_t tag_generation;
 	struct guest_host_segments {
@@ -87,7 +89,7 @@ void svm_write_dirty(struct svm_vcpu *v);
 /* events.c */
 uint64_t svm_event_info(const struct guest_event *event); /* as EVENTINJ has it (APM 15.20) */
 void svm_inject(struct svm_vcpu *v);
-/* After an exit: a shadow that VMRUN did not load is still there. */
+/* After an exit, with QUIRK_SHADOW_LOST: restores a shadow that VMRUN did not load. */
 void svm_keep_shadow(struct svm_vcpu *v);
 void svm_collect_vectoring(struct svm_vcpu *v);
 void svm_close_interrupt_window(struct svm_vcpu *v);

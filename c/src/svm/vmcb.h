@@ -86,7 +86,8 @@ enum svm_tlb_control {
 #define V_INTR_PRIO (UINT64_C(0xf) << 16)
 #define V_IGN_TPR (UINT64_C(1) << 20)
 #define V_INTR_MASKING (UINT64_C(1) << 24)
-#define V_INTR_VECTOR (UINT64_C(0xff) << 32)
+#define V_INTR_VECTOR_SHIFT 32
+#define V_INTR_VECTOR (UINT64_C(0xff) << V_INTR_VECTOR_SHIFT)
 
 #define INTERRUPT_SHADOW (UINT64_C(1) << 0) /* offset 0x068 */
 #define NESTED_PAGING (UINT64_C(1) << 0)    /* offset 0x090 */
