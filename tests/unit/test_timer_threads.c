@@ -352,7 +352,8 @@ START_TEST(timers_expire_on_another_thread)
 	ck_assert_uint_gt(host.refused_cancel, 0);
 	ck_assert_uint_gt(busy, 0);
 	ck_assert_uint_gt(host.waited, 0);
-	ck_assert_uint_ge(host.kicks, host.called);
+	/* A call that comes before the deadline asks for another one, and kicks nothing. */
+	ck_assert_uint_ge(host.kicks + host.rearmed, host.called);
 }
 END_TEST
 
