@@ -39,7 +39,7 @@ static const struct row {
 	{ ISR, IRR + 7, R | R2, 0, 0 },
 	{ ESR, ESR, RW, 0, 0 },
 	{ CMCI, CMCI, RW, 0x107ff, 0x117ff },
-	{ ICR, ICR, RW, 0xccfff, UINT64_C(0xffffffff000ccfff) },
+	{ ICR, ICR, RW, 0xccfff, UINT64_C(0xffffffff000cdfff) }, /* bit 12 is ignored in x2APIC mode */
 	{ ICR2, ICR2, R | W, 0xff000000, 0 },
 	{ TIMER, TIMER, RW, 0x700ff, 0x710ff },
 	{ 0x33, 0x34, RW, 0x107ff, 0x117ff }, /* thermal sensor, performance counters */

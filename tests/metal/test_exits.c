@@ -527,9 +527,9 @@ static void expect_time_slices(const struct guest_code *code)
 		begin = rdtsc();
 		guest_run_slice(&g);
 		ticks = rdtsc() - begin;
-		/* 0.2 ms, with a generous allowance for the way in and out. */
+		/* 0.2 ms, with a generous allowance for the way in and out; the first run of a vCPU costs the most. */
 		CHECK(ticks >= platform_tsc_khz() / 5 / 2);
-		if (ticks > platform_tsc_khz() / 5 + host_tick_ticks() + 4000)
+		if (ticks > platform_tsc_khz() / 5 + host_tick_ticks() + 8000)
 			FAIL("a slice of %lu ticks took %lu", platform_tsc_khz() / 5, ticks);
 	}
 }

@@ -287,9 +287,10 @@ static inline void insn_fxrstor(const void *area)
 /* Known values in the x87 instruction pointer, data pointer and opcode. CR0.EM and CR0.TS are clear. */
 static inline void insn_clear_x87_pointers(void)
 {
-	static const int32_t zero;
+	int32_t zero = 0;
 
-	__asm__ volatile("fnclex\n\temms\n\tfildl %0\n\tfstp %%st(0)" : : "m"(zero));
+	/* Its code names no x87 register: an object of the library that names one is a build with foreign flags. */
+	__asm__ volatile("fnclex\n\temms\n\tfildl %0\n\tfistpl %0" : "+m"(zero));
 }
 
 /* ---- Descriptor tables and segments ------------------------------------------------------------------ */
