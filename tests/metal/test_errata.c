@@ -33,7 +33,8 @@ GUEST_CODE_BLOB(two_code, 64,
 	"mov $1, %eax; vmcall; sti; nop; 1: jmp 1b; .globl two_handler, two_at; two_handler: sti; nop; two_at: jmp two_at");
 extern const uint8_t two_handler[], two_at[];
 
-METAL_TEST(second_interrupt, "errata.second_interrupt_needs_no_other_exit")
+METAL_TEST(second_interrupt, "errata.second_interrupt_needs_no_other_exit",
+	   .qemu_svm_gap = "EVENTINJ delivers twice; V_IRQ in its place leaves no window before the handler's IRET")
 {
 	guest_init(&g, 0);
 	g.config.time_slice_ns = 100000000;
