@@ -262,7 +262,7 @@ METAL_TEST(bad_calls, "save.calls_that_cannot_be_are_refused")
 
 GUEST_CODE_BLOB(software_code, 64, "mov $1, %eax; vmcall; 1: jmp 1b");
 
-/* The CPU takes up the delivery where it was cut short: the guest returns behind the instruction. */
+/* The CPU completes the interrupted delivery: the guest returns to the next instruction. */
 static void take_up(uint32_t type, uint32_t vector, uint32_t length)
 {
 	struct x86vcpu_events events = {.size = sizeof(events)};

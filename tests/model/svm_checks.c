@@ -21,7 +21,7 @@ static const char *first_failure(const struct vmcb *b)
 
 	if (rule)
 		return rule->text;
-	/* No check of the CPU's: what it goes on to use must be there. */
+	/* The CPU does not check this, but uses it later: it must be valid. */
 	if (!model_memory(model, b->msrpm_base) || !model_memory(model, b->iopm_base))
 		return "permission map addresses";
 	return NULL;

@@ -132,7 +132,7 @@ static struct fixture *begin_delivery(int i)
 	return f;
 }
 
-/* The delivery goes on where it was cut short, on the other vendor's CPU, too. */
+/* An interrupted delivery is completed, also on the other vendor's CPU. */
 START_TEST(software_event_returns_behind_its_instruction)
 {
 	struct fixture *f = begin_delivery(_i);

@@ -46,7 +46,7 @@ START_TEST(svm_runs_with_the_hosts_levels)
 }
 END_TEST
 
-/* A CPU that the host runs in another mode: the same vCPU goes on where the tables fit. */
+/* A CPU that the host runs in another mode: the same vCPU runs again where the tables fit. */
 START_TEST(svm_asks_each_cpu)
 {
 	struct fixture *f = fixture_begin(MODEL_SVM, MODEL_ALL | MODEL_LA57);

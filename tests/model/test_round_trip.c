@@ -124,7 +124,7 @@ static void set_pdpt(struct fixture *f, uint64_t first)
 	memcpy(model_guest_memory(f->m) + 0x2000, &first, 8);
 }
 
-/* Memory has changed since MOV to CR3: on VT-x the CPU goes on with what it has. */
+/* Memory has changed since MOV to CR3: on VT-x the CPU keeps the values that it loaded. */
 START_TEST(pdptes_stay)
 {
 	static const uint64_t later[] = {0, UINT64_MAX, 0x5001};

@@ -57,7 +57,7 @@ static void check_frame(bool used, uint32_t encoding, const char *what)
 		complain("VM entry: %s", what);
 }
 
-/* No checks of the CPU's: what it goes on to use must be there. */
+/* The CPU checks none of these, but uses them later: they must be valid. */
 static void check_memory(void)
 {
 	const uint64_t controls = field(VMCS_CPU_CONTROLS), eptp = field(VMCS_EPTP);

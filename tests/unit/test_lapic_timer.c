@@ -185,7 +185,7 @@ START_TEST(timer_that_cannot_be_started_is_polled)
 }
 END_TEST
 
-/* It goes on: none is started beside it, it is asked for the new deadline, and the vCPU may not go away. */
+/* The timer keeps running: no second one is started, it gets the new deadline, and the vCPU cannot be destroyed. */
 START_TEST(timer_that_cannot_be_cancelled)
 {
 	struct guest *g = timer(0);

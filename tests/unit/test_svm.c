@@ -204,7 +204,7 @@ START_TEST(debug_registers_are_loaded_under_no_breakpoints)
 }
 END_TEST
 
-/* CR4.FRED: emul/host_mode.c. The guest goes on when the host has left that mode. */
+/* CR4.FRED: emul/host_mode.c. The guest resumes when the host has left that mode. */
 START_TEST(mode_of_the_host_is_checked_at_each_run)
 {
 	machine_start(0);

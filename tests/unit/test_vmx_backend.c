@@ -615,7 +615,7 @@ START_TEST(protection_keys_are_off_during_a_run)
 }
 END_TEST
 
-/* CR4.FRED: emul/host_mode.c. The guest goes on when the host has left that mode. */
+/* CR4.FRED: emul/host_mode.c. The guest resumes when the host has left that mode. */
 START_TEST(mode_of_the_host_is_checked_at_each_run)
 {
 	start();

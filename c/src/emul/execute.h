@@ -10,7 +10,7 @@ bool execute_knows(struct guest *g, const struct decode *d);
 
 /*
  * Executes the instruction at RIP with its operands wherever they are. Results are those of emul_mmio; after EMUL_EXIT
- * with MMIO_READ and its answer, emul_resume goes on.
+ * with MMIO_READ and its answer, emul_resume continues.
  */
 int execute(struct guest *g, const struct decode *d);
 
