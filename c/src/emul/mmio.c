@@ -134,24 +134,25 @@ static bool is_whole(struct guest *g, const struct decode *d, uint64_t gpa)
  * The common case: a plain MOV whose operand is where hardware stopped, whole in one device. False: it is not, or the
  * guest changed the code or the tables meanwhile.
  */
-static bool is_plain(struct guest *g, const struct decode *d, uint64_t *gpa, const uint64_t *linear, bool write)
+static inline bool is_plain(struct guest *g, const struct decode *d, uint64_t *gpa, const uint64_t *linear, bool write)
 {
-	const uint32_t access = paging_user(g) | (write ? PF_WRITE : 0);
 	struct paging_fault fault;
 	uint64_t operand, where;
+	uint32_t access;
 
 	if (!d->has_memory || !(write ? is_store(d) : is_load(d)))
 		return false;
 	operand = paging_linear(g, d->segment, decode_offset(g, d));
 	if (linear)
 		return operand == *linear && is_whole(g, d, *gpa);
+	access = paging_user(g) | (write ? PF_WRITE : 0);
 	if (paging_translate(g, operand, access, &where, &fault) != PAGING_OK || where >> 12 != *gpa >> 12)
 		return false;
 	*gpa = where;
 	return is_whole(g, d, where);
 }
 
-static int access_plain(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
+static inline int access_plain(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
 {
 	if (lapic_at(&g->lapic, gpa, d->memory_bytes))
 		return access_lapic(g, d, gpa, write);
