@@ -189,6 +189,21 @@ int operand_load_value(struct execution *x, const struct operand *operand, uint6
 	return operand_load(x, operand, value);
 }
 
+int operand_read(struct execution *x, uint64_t *value)
+{
+	struct operand memory;
+	const int result = operand_locate_memory(x, false, &memory);
+
+	return result == EMUL_NEXT ? operand_load_value(x, &memory, value) : result;
+}
+
+int operand_modify(struct execution *x, struct operand *memory, uint64_t *value)
+{
+	const int result = operand_locate_memory(x, true, memory);
+
+	return result == EMUL_NEXT ? operand_load_value(x, memory, value) : result;
+}
+
 /* ---- Writes ------------------------------------------------------------------------------------------------- */
 
 static bool is_writable(struct guest *g, const struct piece *piece)
@@ -219,6 +234,14 @@ int operand_store(struct execution *x, const struct operand *operand, const void
 int operand_store_value(struct execution *x, const struct operand *operand, uint64_t value)
 {
 	return operand_store(x, operand, &value);
+}
+
+int operand_write(struct execution *x, uint64_t value)
+{
+	struct operand memory;
+	const int result = operand_locate_memory(x, true, &memory);
+
+	return result == EMUL_NEXT ? operand_store_value(x, &memory, value) : result;
 }
 
 int operand_report_write(struct guest *g)
@@ -298,6 +321,12 @@ void operand_set_register(struct execution *x, unsigned number, unsigned bytes, 
 
 	x->result[x->results].number = (uint8_t)index;
 	x->result[x->results++].value = high ? (old & ~UINT64_C(0xff00)) | (value & 0xff) << 8 : merge(old, bytes, value);
+}
+
+int operand_set_destination(struct execution *x, uint64_t value)
+{
+	operand_set_register(x, x->d->reg, x->d->operand_bytes, value);
+	return EMUL_NEXT;
 }
 
 /* ---- The end ------------------------------------------------------------------------------------------------ */

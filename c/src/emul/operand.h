@@ -55,9 +55,17 @@ int operand_store(struct execution *x, const struct operand *operand, const void
 int operand_load_value(struct execution *x, const struct operand *operand, uint64_t *value);
 int operand_store_value(struct execution *x, const struct operand *operand, uint64_t value);
 
+/* The operand of ModRM or moffs, of up to 8 bytes: located, and read or written. */
+int operand_read(struct execution *x, uint64_t *value);
+int operand_write(struct execution *x, uint64_t value);
+/* A destination in memory that is read first. The result goes to *memory. */
+int operand_modify(struct execution *x, struct operand *memory, uint64_t *value);
+
 /* Operand of `bytes` bytes in register `number`, as the encoding has it: 4 to 7 may be AH to BH. */
 uint64_t operand_register(struct execution *x, unsigned number, unsigned bytes);
 void operand_set_register(struct execution *x, unsigned number, unsigned bytes, uint64_t value);
+/* Sets the register of ModRM.reg, which is as wide as the operand. EMUL_NEXT. */
+int operand_set_destination(struct execution *x, uint64_t value);
 
 /*
  * The instruction has ended: its results become the guest's. EMUL_NEXT, EMUL_RESUME, or with an access for the VMM
