@@ -107,6 +107,25 @@ START_TEST(moves_between_cpus)
 }
 END_TEST
 
+/* A VMM may bind for every entry, and a hypervisor below the host makes each CPUID an exit. */
+START_TEST(entry_executes_no_cpuid)
+{
+	struct fixture *f = fixture_begin(_i ? MODEL_SVM : MODEL_VMX, MODEL_ALL);
+	uint64_t before;
+
+	ck_assert_int_eq(fixture_does(f, MODEL_OP_NONE, 0, 0, 0, 0), X86VCPU_OK);
+	ck_assert_int_eq(x86vcpu_unbind(f->vcpu), X86VCPU_OK);
+	before = model_operations(f->m, MODEL_TRACE_CPUID);
+	ck_assert_uint_gt(before, 0);
+	ck_assert_int_eq(x86vcpu_bind(f->vcpu), X86VCPU_OK);
+	ck_assert_int_eq(fixture_does(f, MODEL_OP_NONE, 0, 0, 0, 0), X86VCPU_OK);
+	ck_assert_int_eq(x86vcpu_unbind(f->vcpu), X86VCPU_OK);
+	ck_assert_uint_eq(model_operations(f->m, MODEL_TRACE_CPUID), before);
+	ck_assert_int_eq(x86vcpu_bind(f->vcpu), X86VCPU_OK);
+	fixture_end(f);
+}
+END_TEST
+
 START_TEST(stale_translations_are_noticed)
 {
 	struct fixture *f = fixture_begin(_i ? MODEL_SVM : MODEL_VMX, MODEL_ALL);
@@ -280,6 +299,7 @@ Suite *library_suite(void)
 	tcase_add_loop_test(tc, limit_of_tr_comes_back, 0, 2);
 	tcase_add_test(tc, cr2_is_read_before_an_nmi);
 	tcase_add_loop_test(tc, moves_between_cpus, 0, 2);
+	tcase_add_loop_test(tc, entry_executes_no_cpuid, 0, 2);
 	tcase_add_loop_test(tc, stale_translations_are_noticed, 0, 2);
 	tcase_add_loop_test(tc, nmi_in_the_shadow_of_sti, 0, 4);
 	tcase_add_test(tc, operations_are_counted);

@@ -78,17 +78,20 @@ static uint32_t cpuid_register(uint32_t leaf, unsigned index)
 	return out[index];
 }
 
-/* Without XSAVE no rule can ask for OSXSAVE. */
+/*
+ * Without XSAVE no rule can ask for OSXSAVE. CPUID is asked only about a bit that is clear: every bind and, with SVM, the
+ * first run after it come here, and a hypervisor below makes a CPUID cost as much as an exit.
+ */
 static uint64_t existing_cr4(uint64_t cr4)
 {
-	return cr4 | (CR4_OSXSAVE & ~context_host_cr4());
+	return cr4 & CR4_OSXSAVE ? cr4 : cr4 | (CR4_OSXSAVE & ~context_host_cr4());
 }
 
 static uint64_t read_efer(void)
 {
 	const uint64_t efer = insn_rdmsr(X86VCPU_MSR_IA32_EFER);
 
-	return cpuid_register(0x80000001, 3) & CPUID_80000001_EDX_NX ? efer : efer | EFER_NXE;
+	return efer & EFER_NXE || cpuid_register(0x80000001, 3) & CPUID_80000001_EDX_NX ? efer : efer | EFER_NXE;
 }
 
 static bool has_cet(void)

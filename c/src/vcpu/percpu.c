@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which extension the system uses, and the CPUs that have it on. These are the library's only
- * writable globals, but for a counter in emul/mitigation_run.c; a spin lock guards the list. It is taken by enable, disable, setup and bind.
+ * writable globals, but for a counter in emul/mitigation_run.c.
+ *
+ * Enabled CPUs are kept in lists by their number, each with a spin lock and a cache line of its own. Enable, disable,
+ * setup and bind take the lock. A VMM may bind for every guest entry, and CPUs whose numbers differ in the low bits
+ * share nothing then.
  */
 #include "vcpu/percpu.h"
 
@@ -18,9 +22,16 @@ static const struct backend *const backends[] = {
 	&svm_backend,
 };
 
+#define CACHE_LINE 64
+#define LISTS 64u
+
+struct __attribute__((aligned(CACHE_LINE))) cpu_list {
+	struct x86vcpu_percpu *first;
+	uint32_t lock;
+};
+
 static const struct backend *selected;
-static struct x86vcpu_percpu *enabled_cpus;
-static uint32_t list_lock;
+static struct cpu_list lists[LISTS];
 
 /*
  * Generations of TLB tags are never used twice, not even by another structure for the same CPU: a vCPU
@@ -30,19 +41,24 @@ static uint64_t generations;
 #define GENERATIONS_OF_AN_ENABLE (UINT64_C(1) << 32)
 
 /* Interrupts are off while it is held: a handler may want it, or preempt its holder on a host that does so. */
-static uint64_t lock_list(void)
+static uint64_t lock_list(struct cpu_list *list)
 {
 	const uint64_t flags = insn_disable_interrupts();
 
-	while (__atomic_exchange_n(&list_lock, 1, __ATOMIC_ACQUIRE))
+	while (__atomic_exchange_n(&list->lock, 1, __ATOMIC_ACQUIRE))
 		insn_pause();
 	return flags;
 }
 
-static void unlock_list(uint64_t flags)
+static void unlock_list(struct cpu_list *list, uint64_t flags)
 {
-	__atomic_store_n(&list_lock, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&list->lock, 0, __ATOMIC_RELEASE);
 	insn_restore_interrupts(flags);
+}
+
+static struct cpu_list *list_of(uint32_t identity)
+{
+	return &lists[identity % LISTS];
 }
 
 const struct backend *backend_in_use(void)
@@ -187,11 +203,11 @@ int32_t x86vcpu_needs_apic_access_page(uint32_t *needed)
 	return X86VCPU_OK;
 }
 
-/* ---- The list --------------------------------------------------------------------------------------- */
+/* ---- The lists -------------------------------------------------------------------------------------- */
 
-static struct x86vcpu_percpu *find_locked(uint32_t identity)
+static struct x86vcpu_percpu *find_locked(const struct cpu_list *list, uint32_t identity)
 {
-	struct x86vcpu_percpu *percpu = enabled_cpus;
+	struct x86vcpu_percpu *percpu = list->first;
 
 	while (percpu && percpu->identity != identity)
 		percpu = percpu->next;
@@ -202,32 +218,35 @@ struct x86vcpu_percpu *percpu_here(const struct x86vcpu_host_ops *ops, void *ctx
 {
 	struct x86vcpu_percpu *percpu;
 	const uint32_t identity = cpu_identity(ops, ctx);
-	const uint64_t flags = lock_list();
+	struct cpu_list *list = list_of(identity);
+	const uint64_t flags = lock_list(list);
 
-	percpu = find_locked(identity);
-	unlock_list(flags);
+	percpu = find_locked(list, identity);
+	unlock_list(list, flags);
 	return percpu;
 }
 
 static void add_to_list(struct x86vcpu_percpu *percpu)
 {
-	const uint64_t flags = lock_list();
+	struct cpu_list *list = list_of(percpu->identity);
+	const uint64_t flags = lock_list(list);
 
-	percpu->next = enabled_cpus;
-	enabled_cpus = percpu;
-	unlock_list(flags);
+	percpu->next = list->first;
+	list->first = percpu;
+	unlock_list(list, flags);
 }
 
 static void remove_from_list(struct x86vcpu_percpu *percpu)
 {
-	struct x86vcpu_percpu **link = &enabled_cpus;
-	const uint64_t flags = lock_list();
+	struct cpu_list *list = list_of(percpu->identity);
+	struct x86vcpu_percpu **link = &list->first;
+	const uint64_t flags = lock_list(list);
 
 	while (*link && *link != percpu)
 		link = &(*link)->next;
 	if (*link)
 		*link = percpu->next;
-	unlock_list(flags);
+	unlock_list(list, flags);
 }
 
 /* ---- Life cycle --------------------------------------------------------------------------------------- */
