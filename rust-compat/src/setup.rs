@@ -98,7 +98,7 @@ fn memory(config: &X86VcpuSetupConfig) -> Vec<ffi::x86vcpu_memory_region> {
             let size = last(gpa, region.size as u64)? - gpa;
             Some(ffi::x86vcpu_memory_region {
                 gpa,
-                hva: region.hva.as_ptr(),
+                hva: region.hva.as_mut_ptr(),
                 size: size.saturating_add(1),
                 flags: 0,
             })
