@@ -126,7 +126,7 @@ METAL_TEST(iret_fault, "errata.nmi_stays_blocked_over_an_iret_that_faults")
 	guest_boot(&g, GUEST_LONG, &iret_code);
 	set_gate(2, guest_label(&iret_code, nmi_handler));
 	guest_run_call(&g, 1);
-	guest_set_rflags(&g, 0x202); /* SVM has a window for interrupts only */
+	guest_set_rflags(&g, 0x202); /* Bochs SVM cannot be stepped: the interrupt window shows the end of the IRET */
 	CHECK_OK(x86vcpu_inject_nmi(g.vcpu));
 	guest_run_call(&g, 3);
 	CHECK_OK(x86vcpu_inject_nmi(g.vcpu));

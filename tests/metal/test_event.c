@@ -299,13 +299,12 @@ METAL_TEST(guest_nmi, "event.nmi_with_interrupts_off")
 	CHECK_EQ(guest_record(&g)->count, 1);
 }
 
+/* Where no step shows the end of the IRET, an interrupt window does. */
 METAL_TEST(nested_nmi, "event.nmi_is_blocked_until_iret")
 {
 	guest_boot(&g, GUEST_LONG, &nmi_code);
 	guest_run_call(&g, 1);
-	/* SVM shows no end of an IRET but an interrupt window, which a guest with IF = 0 has not. */
-	if (on_svm())
-		guest_set_rflags(&g, 0x202);
+	guest_set_rflags(&g, 0x202);
 	CHECK_OK(x86vcpu_inject_nmi(g.vcpu));
 	guest_run_trap(&g, 2, 0, GUEST_CODE + 8);
 	/* In the handler, before its IRET. */
@@ -313,6 +312,35 @@ METAL_TEST(nested_nmi, "event.nmi_is_blocked_until_iret")
 	guest_run_trap(&g, 2, 0, GUEST_CODE + 8);
 	CHECK_EQ(guest_record(&g)->count, 2);
 	guest_run_call(&g, 2);
+}
+
+/* An NMI handler that sends the next NMI, writes to a port, and returns to a program with interrupts off. */
+GUEST_CODE_BLOB(second_nmi_code, 64,
+	"mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr;"
+	"movl $0, 0x12000; mov $1, %eax; vmcall;"
+	".globl second_nmi_at; second_nmi_at: nop; sti; nop; cli; out %al, $0x80; mov $2, %eax; vmcall;"
+	".globl second_nmi_handler; second_nmi_handler: push %rax; push %rcx; push %rdx;"
+	"incl 0x12000; cmpl $1, 0x12000; jne 1f; mov $0x830, %ecx; mov $0x4400, %eax; xor %edx, %edx; wrmsr;"
+	"1: out %al, $0x81; mov 24(%rsp), %rax; mov %rax, 0x12008; pop %rdx; pop %rcx; pop %rax; iretq");
+extern const uint8_t second_nmi_at[], second_nmi_handler[];
+
+METAL_TEST(second_nmi, "event.second_nmi_comes_after_the_iret",
+	   .bochs_svm_gap = "the #DB of a guest's single step goes to the host")
+{
+	guest_boot(&g, GUEST_LONG, &second_nmi_code);
+	guest_set_gate(&g, 2, guest_label(&second_nmi_code, second_nmi_handler));
+	guest_run_call(&g, 1);
+	CHECK_OK(x86vcpu_inject_nmi(g.vcpu));
+	for (unsigned i = 1; i <= 2; i++) {
+		guest_run_until(&g, X86VCPU_EXIT_PORT_IO_WRITE);
+		CHECK_EQ(g.exit.u.port_io.port, 0x81);
+		CHECK_EQ(guest_load(&g, 0x12000, 4), i);
+	}
+	guest_run_until(&g, X86VCPU_EXIT_PORT_IO_WRITE);
+	CHECK_EQ(g.exit.u.port_io.port, 0x80);
+	CHECK_EQ(guest_load(&g, 0x12008, 8), guest_label(&second_nmi_code, second_nmi_at));
+	guest_run_call(&g, 2);
+	CHECK_EQ(guest_load(&g, 0x12000, 4), 2);
 }
 
 METAL_TEST(nmi_and_interrupt, "event.nmi_before_an_interrupt")

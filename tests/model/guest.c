@@ -95,6 +95,24 @@ void guest_injected(uint32_t type, uint32_t vector, uint64_t rflags)
 		complain("fault %u is injected with RFLAGS.RF clear", vector);
 }
 
+/* What the IRET meets, once. */
+uint64_t guest_iret_meets(void)
+{
+	const uint64_t what = model->op.c;
+
+	model->op.c = 0;
+	return what;
+}
+
+void guest_iret_ends(const struct guest_view *view, uint64_t gpr[16])
+{
+	view->set(gpr, MODEL_RIP, model->op.a);
+	view->set(gpr, MODEL_RFLAGS, model->op.b | RFLAGS_FIXED);
+	view->set(gpr, MODEL_SHADOW, 0);
+	model->outcome.native = 1;
+	model->begun = false;
+}
+
 uint32_t guest_read32(uint64_t gpa)
 {
 	uint32_t value = 0;
@@ -174,7 +192,7 @@ static bool comes_again(const struct guest_view *view, const uint64_t gpr[16])
 
 	if (!model->begun || model->faults != model->op_faults || view->get(gpr, MODEL_RIP) != model->op_rip)
 		return false;
-	return op->kind == MODEL_OP_MOV_DR || (string && view->get(gpr, MODEL_RCX));
+	return op->kind == MODEL_OP_MOV_DR || op->kind == MODEL_OP_IRET || (string && view->get(gpr, MODEL_RCX));
 }
 
 static bool has_op(const struct guest_view *view, const uint64_t gpr[16])

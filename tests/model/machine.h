@@ -196,6 +196,9 @@ struct guest_view {
 /* What the CPL forbids, before anything exits (SDM 26.1.1, APM 15.7): the exception's vector, or 0. */
 uint32_t guest_is_refused(const struct model_op *op, uint32_t cpl, uint64_t rflags, uint64_t cr4);
 void guest_runs(const struct guest_view *view, uint64_t gpr[16]);
+/* What MODEL_OP_IRET meets, and its end. */
+uint64_t guest_iret_meets(void);
+void guest_iret_ends(const struct guest_view *view, uint64_t gpr[16]);
 /* The manuals' rule for an event that VM entry injects. */
 void guest_injected(uint32_t type, uint32_t vector, uint64_t rflags);
 void guest_took(uint32_t type, uint32_t vector, bool has_error_code, uint32_t error_code);

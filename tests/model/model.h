@@ -180,6 +180,11 @@ enum model_op_kind {
 	MODEL_OP_STORM,     /* exception a, whose delivery raises it again, b times, or until the host has an interrupt */
 	MODEL_OP_DELIVERY,  /* exception a with error code b: its delivery meets a nested fault at c */
 	MODEL_OP_RAW,       /* the exit that model_guest_exits told */
+	/*
+	 * a: RIP and b: RFLAGS that it returns to. c: what it meets the first time that it is executed: 0 nothing, below 256 an
+	 * exception, with its error code in bits 63:32, otherwise a nested fault of its stack at c.
+	 */
+	MODEL_OP_IRET,
 };
 
 /* `length` bytes at RIP; natively it moves RIP. */

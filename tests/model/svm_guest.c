@@ -17,6 +17,7 @@
 #define EXIT_RDTSC 0x06eu
 #define EXIT_RDPMC 0x06fu
 #define EXIT_CPUID 0x072u
+#define EXIT_IRET 0x074u
 #define EXIT_INVD 0x076u
 #define EXIT_PAUSE 0x077u
 #define EXIT_HLT 0x078u
@@ -531,6 +532,31 @@ static bool delivery(const struct model_op *op)
 	return true;
 }
 
+static const struct guest_view view;
+
+/*
+ * The intercept comes before anything that the instruction does (APM 15.9). A step that TF asked for before comes at its
+ * end, whatever RFLAGS it has loaded (APM 13.1.4). Blocking of NMIs is not the CPU's (APM 15.20).
+ */
+static bool iret(const struct model_op *op, uint64_t gpr[16])
+{
+	const bool steps = vmcb->rflags & RFLAGS_TF;
+	uint64_t meets;
+
+	if (vmcb->intercept3 & INTERCEPT_IRET)
+		return exit_for(op, EXIT_IRET, 0, 0);
+	meets = guest_iret_meets();
+	if ((uint32_t)meets >= 0x1000)
+		return nested_fault(meets, 0, true);
+	if (meets)
+		return faults(meets & 0xff, true, (uint32_t)(meets >> 32), 0x4000);
+	guest_iret_ends(&view, gpr);
+	if (!steps)
+		return false;
+	vmcb->dr6 |= PENDING_DB_BS;
+	return faults(VECTOR_DB, false, 0, 0);
+}
+
 static bool xgetbv(const struct model_op *op, uint64_t gpr[16])
 {
 	if (!(vmcb->cr4 & CR4_OSXSAVE))
@@ -613,6 +639,8 @@ static bool other(const struct model_op *op, uint64_t gpr[16])
 		return storm(op);
 	case MODEL_OP_DELIVERY:
 		return delivery(op);
+	case MODEL_OP_IRET:
+		return iret(op, gpr);
 	case MODEL_OP_REFUSED:
 		return refused(op, gpr);
 	case MODEL_OP_UD2:

@@ -687,6 +687,25 @@ static bool delivery(const struct model_op *op)
 	return true;
 }
 
+static const struct guest_view view;
+
+/* IRET ends the blocking by NMI, also if it faults (SDM 25.3, 28.2.3). */
+static bool iret(const struct model_op *op, uint64_t gpr[16])
+{
+	const uint64_t blocking = field(VMCS_GUEST_INTERRUPTIBILITY);
+	const bool steps = field(VMCS_GUEST_RFLAGS) & RFLAGS_TF;
+	const uint64_t meets = guest_iret_meets();
+
+	if ((uint32_t)meets >= 0x1000)
+		return access_faults(&(struct model_op){.a = meets, .b = blocking & 8, .c = meets});
+	set_field(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~UINT64_C(8));
+	if (meets)
+		return faults(meets & 0xff, true, (uint32_t)(meets >> 32), 0);
+	guest_iret_ends(&view, gpr);
+	(void)op;
+	return steps && faults(VECTOR_DB, false, 0, PENDING_DB_BS);
+}
+
 static bool host_nmi(uint64_t gpr[16], const struct model_op *op)
 {
 	if (field(VMCS_PIN_CONTROLS) & PIN_NMI_EXITING)
@@ -818,6 +837,8 @@ static bool exits(const struct model_op *op, uint64_t gpr[16])
 		return storm(op);
 	case MODEL_OP_DELIVERY:
 		return delivery(op);
+	case MODEL_OP_IRET:
+		return iret(op, gpr);
 	default:
 		return controlled(op, gpr);
 	}
@@ -879,6 +900,9 @@ static bool deliver(void)
 		return true;
 	}
 	set_field(VMCS_GUEST_INTERRUPTIBILITY, field(VMCS_GUEST_INTERRUPTIBILITY) & ~UINT64_C(3));
+	/* SDM 27.6.1.2 */
+	if ((info >> 8 & 7) == 2 && field(VMCS_PIN_CONTROLS) & PIN_VIRTUAL_NMIS)
+		set_field(VMCS_GUEST_INTERRUPTIBILITY, field(VMCS_GUEST_INTERRUPTIBILITY) | 8);
 	/* Software events return to the end of their instruction (SDM 27.6.1.1). The model's guest returns immediately. */
 	if ((info >> 8 & 7) >= 4)
 		set_field(VMCS_GUEST_RIP, field(VMCS_GUEST_RIP) + field(VMCS_ENTRY_INSTRUCTION_LENGTH));

@@ -13,6 +13,7 @@ static void svm_cpuid_leaf(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 #include "svm/explain.c"
 #include "svm/exits.c"
 #include "svm/fields.c"
+#include "svm/nmi.c"
 #include "svm/percpu.c"
 #include "svm/run.c"
 #include "svm/setup.c"

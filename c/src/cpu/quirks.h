@@ -11,6 +11,8 @@
 #define QUIRK_INTERRUPT_TWICE (1u << 1)
 /* VMRUN does not load CR2 from the VMCB. */
 #define QUIRK_CR2_NOT_LOADED (1u << 2)
+/* The #DB of a guest's single step is raised again in the host after its #VMEXIT. */
+#define QUIRK_STEP_LEAKS (1u << 3)
 
 /* Returns the QUIRK_ bits of the executing CPU, which has SVM. */
 uint32_t quirks_detect(void);

@@ -60,16 +60,15 @@ uint64_t svm_event_info(const struct guest_event *event)
 }
 
 /*
- * NMIs have no window of their own. Up to the IRET its intercept brings the guest back; then the interrupt
- * window asks for an exit when the handler has returned to a guest that takes interrupts. In a handler
- * that takes them itself the window would exit before the IRET again and again, so the NMI waits for any
- * other exit.
+ * NMIs have no window of their own. One that waits for something else than an IRET takes the window for interrupts, and
+ * in a guest that takes none the exit of its next IRET. Where the end of an IRET cannot be seen, the window helps if the
+ * handler has interrupts off: in one that has them on it would exit before the IRET again and again.
  */
 static bool window_helps_nmi(struct svm_vcpu *v)
 {
 	if (!v->nmi_blocked)
 		return true;
-	return v->iret_pending && !(guest_get(&v->guest, G_RFLAGS) & RFLAGS_IF);
+	return v->iret_seen && !(guest_get(&v->guest, G_RFLAGS) & RFLAGS_IF);
 }
 
 /*
@@ -194,16 +193,18 @@ void svm_inject(struct svm_vcpu *v)
 	}
 	if (v->injecting.valid && v->injecting.type == GUEST_EVENT_NMI) {
 		v->nmi_blocked = true;
-		v->iret_pending = false;
 		guest_set(&v->guest, G_BLOCKING, guest_get(&v->guest, G_BLOCKING) | GUEST_BLOCKING_NMI);
 	}
-	set_intercept3(v, INTERCEPT_IRET, v->nmi_blocked && !v->iret_pending);
+	/* The event's handler runs first, and ends with an IRET of its own. */
+	if (v->injecting.valid)
+		v->iret_seen = false;
+	set_intercept3(v, INTERCEPT_IRET, v->nmi_blocked ? !v->iret_seen : window.nmi);
 	set_interrupt_window(v, !by_virq && !v->shadow_kept &&
 				(window.interrupt || (window.nmi && window_helps_nmi(v))));
 	if (by_virq)
 		inject_by_virq(v, window.interrupt || window.nmi);
 	watch_tpr(v, window.task_priority);
-	if (v->iret_pending)
+	if (v->iret_seen)
 		guest_look_again(&v->guest);
 }
 
@@ -222,24 +223,6 @@ void svm_injection_failed(struct svm_vcpu *v)
 	v->injecting.valid = false;
 }
 
-/* The exit comes before the IRET: NMIs stay blocked until it has been executed. */
-void svm_iret(struct svm_vcpu *v)
-{
-	v->iret_pending = true;
-	v->iret_rip = guest_get(&v->guest, G_RIP);
-	set_intercept3(v, INTERCEPT_IRET, false);
-	guest_look_again(&v->guest);
-}
-
-static void unblock_nmis(struct svm_vcpu *v)
-{
-	if (!v->iret_pending || v->vmcb->rip == v->iret_rip)
-		return;
-	v->iret_pending = false;
-	v->nmi_blocked = false;
-	guest_look_again(&v->guest);
-}
-
 static bool is_injected(const struct svm_vcpu *v, const struct guest_event *event)
 {
 	return v->injecting.valid && type_of(&v->injecting) == event->type && v->injecting.vector == event->vector;
@@ -253,7 +236,7 @@ void svm_collect_vectoring(struct svm_vcpu *v)
 	if (v->injecting_by_virq)
 		end_virq(v);
 	info = v->vmcb->exit_int_info;
-	unblock_nmis(v);
+	svm_watch_iret(v);
 	if (!(info & EVENT_VALID))
 		return;
 	event = (struct guest_event){

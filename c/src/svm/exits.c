@@ -392,6 +392,12 @@ static const struct exit_rule rules[] = {
 	CODE(CR0_WRITE + 8) = {.handle = cr_write},
 	[X86VCPU_SVM_EXIT_DR0_READ ... X86VCPU_SVM_EXIT_DR15_WRITE] = {.handle = dr_access},
 	CODE(EXCEPTION + VECTOR_DB) = {.handle = reflect_debug},
+	CODE(EXCEPTION + VECTOR_UD) = {.handle = svm_reflect_fault_of_iret},
+	CODE(EXCEPTION + VECTOR_TS) = {.handle = svm_reflect_fault_of_iret},
+	CODE(EXCEPTION + VECTOR_NP) = {.handle = svm_reflect_fault_of_iret},
+	CODE(EXCEPTION + VECTOR_SS) = {.handle = svm_reflect_fault_of_iret},
+	CODE(EXCEPTION + VECTOR_GP) = {.handle = svm_reflect_fault_of_iret},
+	CODE(EXCEPTION + VECTOR_PF) = {.handle = svm_reflect_fault_of_iret},
 	CODE(EXCEPTION + VECTOR_AC) = {.handle = reflect_alignment},
 	CODE(EXCEPTION + VECTOR_MC) = {.handle = machine_check},
 	CODE(INTR) = {.handle = physical_interrupt},
@@ -445,6 +451,7 @@ static const struct exit_rule *rule_of(uint64_t code)
 int svm_handle_exit(struct svm_vcpu *v)
 {
 	const struct exit_rule *rule = rule_of(v->vmcb->exit_code);
+	const bool stepped = v->stepping && svm_end_step(v);
 	int result = EMUL_NEXT;
 
 	v->length = 0;
@@ -453,6 +460,8 @@ int svm_handle_exit(struct svm_vcpu *v)
 	svm_collect_vectoring(v);
 	guest_know_instruction(&v->guest, v->vmcb->rip, v->vmcb->rflags, svm_blocking(v));
 	v->injecting.valid = false;
+	if (stepped)
+		return EMUL_RESUME;
 	if (rule->length)
 		result = find_length(v);
 	if (result == EMUL_NEXT)

@@ -137,6 +137,8 @@ static void enter(struct svm_vcpu *v)
 	vmcb->rax = g->regs.rax;
 	write_cr2(v);
 	write_tpr(v);
+	if (v->iret_seen)
+		svm_begin_iret(v);
 	v->in_shadow = vmcb->interrupt_shadow & INTERRUPT_SHADOW;
 	v->shadow_rip = vmcb->rip;
 	if (g->mitigation.on)
@@ -167,6 +169,8 @@ static int entry_failed(struct svm_vcpu *v)
 	v->cpu->flush_tags = v->vmcb->tlb_control != TLB_CONTROL_NONE;
 	emul_report(&v->guest, X86VCPU_EXIT_FAIL_ENTRY);
 	v->guest.exit->u.fail_entry = (struct x86vcpu_fail_entry){.reason = v->vmcb->exit_code};
+	if (v->stepping)
+		svm_end_step(v);
 	svm_injection_failed(v);
 	return EMUL_EXIT;
 }
@@ -247,6 +251,11 @@ static void begin(struct svm_vcpu *v)
 	}
 	if (g->drs_armed)
 		svm_use_debug_registers(v);
+	/* The VMM may have changed RIP since. */
+	if (v->iret_seen) {
+		v->iret_seen = false;
+		guest_look_again(g);
+	}
 }
 
 static void end(struct svm_vcpu *v)

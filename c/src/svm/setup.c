@@ -126,7 +126,7 @@ static void fill_control_area(struct svm_vcpu *v, uint64_t nested_root)
 	vmcb->intercept_cr_write = CR_WRITES;
 	vmcb->intercept_dr_read = ALL_DRS;
 	vmcb->intercept_dr_write = ALL_DRS;
-	vmcb->intercept_exceptions = 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC;
+	vmcb->intercept_exceptions = SVM_EXCEPTIONS;
 	vmcb->intercept3 = INTERCEPTS3;
 	vmcb->intercept4 = INTERCEPTS4;
 	vmcb->iopm_base = v->iopm_hpa;
@@ -151,7 +151,8 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	v->cpu_tagged = NULL;
 	v->injecting.valid = false;
 	v->nmi_blocked = false;
-	v->iret_pending = false;
+	v->iret_seen = false;
+	v->stepping = false;
 	v->reads_cr0 = false;
 	g->valid = 0;
 	g->dirty = 0;

@@ -33,9 +33,13 @@ struct svm_vcpu {
 	uint64_t injected_at;    /* RIP before a software event was injected; see svm_inject */
 	unsigned length;         /* bytes to skip; 0: find out */
 	bool interrupted;        /* a host interrupt is pending */
+	/* nmi.c */
 	bool nmi_blocked;        /* from the injection of an NMI to the end of its IRET */
-	bool iret_pending;       /* the IRET at iret_rip has been seen, but has not been executed */
-	uint64_t iret_rip;
+	bool iret_seen;          /* RIP is at that IRET: the next entry executes it */
+	bool stepping;           /* that entry was with TF set */
+	bool step_tf;            /* the guest's own */
+	uint64_t step_dr6;       /* conditions in the guest's DR6 */
+	uint64_t iret_rip;       /* of an IRET that cannot be stepped */
 	bool in_shadow;          /* the last entry was into an interrupt shadow, */
 	uint64_t shadow_rip;     /* here */
 	unsigned shadow_kept;    /* VMRUNs in a row that lost it (QUIRK_SHADOW_LOST) */
@@ -93,9 +97,19 @@ void svm_inject(struct svm_vcpu *v);
 void svm_keep_shadow(struct svm_vcpu *v);
 void svm_collect_vectoring(struct svm_vcpu *v);
 void svm_close_interrupt_window(struct svm_vcpu *v);
-/* Blocking of NMIs, which SVM does not do for the guest (APM 15.20). */
-void svm_iret(struct svm_vcpu *v);
 void svm_injection_failed(struct svm_vcpu *v);
+
+/* nmi.c: blocking of NMIs */
+/* What exits always (setup.c), and what an IRET may raise beside it (APM Vol. 3, IRET). */
+#define SVM_EXCEPTIONS (1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC)
+#define SVM_EXCEPTIONS_OF_IRET \
+	(1u << VECTOR_UD | 1u << VECTOR_TS | 1u << VECTOR_NP | 1u << VECTOR_SS | 1u << VECTOR_GP | 1u << VECTOR_PF)
+void svm_iret(struct svm_vcpu *v); /* it exited, and has not been executed */
+void svm_begin_iret(struct svm_vcpu *v); /* last before an entry that executes it */
+/* First after that entry if it was a step. True: the exit shows the end of the step and nothing else. */
+bool svm_end_step(struct svm_vcpu *v);
+void svm_watch_iret(struct svm_vcpu *v); /* after any exit: where there was no step */
+int svm_reflect_fault_of_iret(struct svm_vcpu *v);
 
 /* exits.c */
 int svm_handle_exit(struct svm_vcpu *v);

@@ -121,6 +121,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "svm.nmi_does_not_change_cr2",
     ),
     elsewhere(
+        "S-60",
+        "no step posts an NMI to the crate's guest",
+        "nmi: next_nmi_comes_after_the_iret",
+    ),
+    elsewhere(
         "V-04f",
         "CLTS, LMSW and MOV to CR3 and CR8 do not exit with the crate's controls",
         "vmx_tables: decodes_cr_access",
