@@ -4,6 +4,7 @@
 #![allow(non_camel_case_types)]
 
 pub mod apic;
+pub mod debug;
 pub mod exit;
 pub mod host;
 pub mod mitigation;
@@ -19,6 +20,7 @@ pub mod version;
 pub mod vmx;
 
 pub use apic::*;
+pub use debug::*;
 pub use exit::*;
 pub use host::*;
 pub use mitigation::*;

@@ -14,6 +14,7 @@ pub const X86VCPU_ERR_RESOURCE_BUSY: i32 = -6;
 pub const X86VCPU_ERR_TIMER_UNAVAILABLE: i32 = -7;
 pub const X86VCPU_ERR_FIRMWARE_DISABLED: i32 = -64;
 pub const X86VCPU_ERR_ABI_MISMATCH: i32 = -65;
+pub const X86VCPU_ERR_GUEST_FAULT: i32 = -66;
 
 unsafe extern "C" {
     pub fn x86vcpu_strerror(status: i32) -> *const c_char;

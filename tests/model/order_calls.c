@@ -130,6 +130,30 @@ static int32_t explain(struct fixture *f)
 	return x86vcpu_explain_entry_failure(f->vcpu, &check, text, sizeof(text));
 }
 
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
+
+static int32_t translate(struct fixture *f)
+{
+	struct x86vcpu_virtual_access result = {.size = sizeof(result)};
+
+	return x86vcpu_translate(f->vcpu, 0x3000, X86VCPU_ACCESS_READ, X86VCPU_PRIVILEGE_DEBUGGER, &result);
+}
+
+static int32_t read_virtual(struct fixture *f)
+{
+	struct x86vcpu_virtual_access result = {.size = sizeof(result)};
+
+	return x86vcpu_read_virtual(f->vcpu, 0x3000, X86VCPU_PRIVILEGE_DEBUGGER, &value, sizeof(value), &result);
+}
+
+/* The fixture's guest has no memory that the library writes to. */
+static int32_t write_virtual(struct fixture *f)
+{
+	struct x86vcpu_virtual_access result = {.size = sizeof(result)};
+
+	return x86vcpu_write_virtual(f->vcpu, 0x3000, X86VCPU_PRIVILEGE_DEBUGGER, &value, sizeof(value), &result);
+}
+
 /* ---- Copies ------------------------------------------------------------------------------------------------------ */
 
 static int32_t get_msr(struct fixture *f) { return x86vcpu_get_msr(f->vcpu, PAT, &value); }
@@ -280,6 +304,9 @@ const struct order_call order_calls[] = {
 	{"x86vcpu_set_state", "all", set_all, ORDER_SETS_RIP, 0},
 	{"x86vcpu_format_state", NULL, format_state, ORDER_NOTHING, 0},
 	{"x86vcpu_explain_entry_failure", NULL, explain, ORDER_NOTHING, 0},
+	{"x86vcpu_translate", NULL, translate, ORDER_NOTHING, 0},
+	{"x86vcpu_read_virtual", NULL, read_virtual, ORDER_NOTHING, 0},
+	{"x86vcpu_write_virtual", NULL, write_virtual, ORDER_NOTHING, X86VCPU_ERR_GUEST_FAULT},
 	{"x86vcpu_get_msr", NULL, get_msr, ORDER_NOTHING, 0},
 	{"x86vcpu_set_msr", NULL, set_msr, ORDER_NOTHING, 0},
 	{"x86vcpu_saved_msr", NULL, saved_msr, ORDER_NOTHING, 0},

@@ -28,6 +28,7 @@ static const struct {
 	{X86VCPU_ERR_TIMER_UNAVAILABLE, -7, "host timer not available"},
 	{X86VCPU_ERR_FIRMWARE_DISABLED, -64, "virtualization disabled by firmware"},
 	{X86VCPU_ERR_ABI_MISMATCH, -65, "structure size or ABI version not known"},
+	{X86VCPU_ERR_GUEST_FAULT, -66, "access faults in the guest"},
 };
 
 START_TEST(status_has_its_number_and_text)
@@ -47,7 +48,7 @@ END_TEST
 
 START_TEST(other_statuses_are_unknown)
 {
-	static const int32_t values[] = {1, 2, 64, INT32_MAX, -8, -9, -63, -66, -100, -255, INT32_MIN};
+	static const int32_t values[] = {1, 2, 64, INT32_MAX, -8, -9, -63, -67, -100, -255, INT32_MIN};
 
 	ck_assert_str_eq(x86vcpu_strerror(values[_i]), "unknown status");
 }

@@ -26,6 +26,7 @@ enum x86vcpu_status {
 
 	X86VCPU_ERR_FIRMWARE_DISABLED = -64, /* the CPU has the extension, firmware locked it off */
 	X86VCPU_ERR_ABI_MISMATCH = -65,      /* a structure's size or ABI version is unknown */
+	X86VCPU_ERR_GUEST_FAULT = -66,       /* the guest's paging or memory refuses the access */
 };
 
 /*

@@ -4,6 +4,7 @@
 #define X86VCPU_X86VCPU_H
 
 #include "x86vcpu/apic.h"
+#include "x86vcpu/debug.h"
 #include "x86vcpu/exit.h"
 #include "x86vcpu/host.h"
 #include "x86vcpu/mitigation.h"

@@ -544,6 +544,8 @@ bool guest_wake(struct guest *g);
 
 /* Copies guest-physical memory; ranges may cross pages. 0 or a negative status (nothing is there). */
 int32_t guest_read_physical(struct guest *g, uint64_t gpa, void *buf, uint64_t len);
+/* Copies the first *done of `len` bytes, 1 or more: as many as one region has, or one page of what the host reads. */
+int32_t guest_read_some(struct guest *g, uint64_t gpa, void *buf, uint64_t len, uint64_t *done);
 /*
  * Replaces the `bytes` (4 or 8) bytes of guest memory at `gpa`, a multiple of `bytes`, by `desired` if they are
  * `expected`. False: they are not. True too where nothing can be written: in no region, or in a read-only one.

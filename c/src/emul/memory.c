@@ -75,13 +75,16 @@ static uint64_t host_chunk(const struct guest *g, uint64_t gpa, uint64_t len)
 	return chunk;
 }
 
-static int32_t read_chunk(struct guest *g, uint64_t gpa, void *buf, uint64_t len, uint64_t *done)
+int32_t guest_read_some(struct guest *g, uint64_t gpa, void *buf, uint64_t len, uint64_t *done)
 {
 	const uint8_t *from = guest_memory_at(g, gpa, done);
 
 	if (!from) {
+		int32_t status;
+
 		*done = host_chunk(g, gpa, len);
-		return g->host->read_guest(g->ctx, gpa, buf, *done);
+		status = g->host->read_guest(g->ctx, gpa, buf, *done);
+		return status <= 0 ? status : X86VCPU_ERR_INVALID_DATA;
 	}
 	if (*done > len)
 		*done = len;
@@ -97,10 +100,10 @@ int32_t guest_read_physical(struct guest *g, uint64_t gpa, void *buf, uint64_t l
 		return X86VCPU_ERR_INVALID_INPUT;
 	while (len) {
 		uint64_t done;
-		const int32_t status = read_chunk(g, gpa, to, len, &done);
+		const int32_t status = guest_read_some(g, gpa, to, len, &done);
 
 		if (status != X86VCPU_OK)
-			return status < 0 ? status : X86VCPU_ERR_INVALID_DATA;
+			return status;
 		gpa += done;
 		to += done;
 		len -= done;

@@ -128,7 +128,7 @@ static enum paging_status check_permissions(struct guest *g, const struct walk *
 	const bool allowed = w->access & PF_FETCH ? fetch_allowed(w, user_page)
 						  : data_allowed(g, w, user_page);
 
-	return allowed ? PAGING_OK : page_fault(w, PF_PRESENT);
+	return allowed || w->access & PAGING_UNCHECKED ? PAGING_OK : page_fault(w, PF_PRESENT);
 }
 
 static inline void add_to_path(struct paging_path *path, uint64_t at, uint64_t entry)

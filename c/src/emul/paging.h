@@ -12,6 +12,8 @@
  * 4.6). An implicit access is a supervisor's at any CPL.
  */
 #define PAGING_IMPLICIT (1u << 31)
+/* A debugger's access: no permission is checked. */
+#define PAGING_UNCHECKED (1u << 30)
 
 enum paging_status {
 	PAGING_OK = 0,

@@ -26,6 +26,8 @@ const char *x86vcpu_strerror(int32_t status)
 		return "virtualization disabled by firmware";
 	case X86VCPU_ERR_ABI_MISMATCH:
 		return "structure size or ABI version not known";
+	case X86VCPU_ERR_GUEST_FAULT:
+		return "access faults in the guest";
 	default:
 		return "unknown status";
 	}
