@@ -53,8 +53,11 @@ fn immediate(bytes: &[u8], width: u8) -> u64 {
     )
 }
 
-/// Of a form, with `gpr` as the registers and the address where its operand is.
-fn of_form(bytes: &[u8], gpr: &[u64; 16], gpa: u64) -> Option<Vec<Exit>> {
+/// The value goes to the library, not to a register.
+const NO_REGISTER: u8 = 0xff;
+
+/// Of a form, with `gpr` as the registers, the address where its operand is, and what the device has there.
+fn of_form(bytes: &[u8], gpr: &[u64; 16], gpa: u64, data: u64) -> Option<Vec<Exit>> {
     let Prefixes { rex, word, count } = prefixes(bytes);
     let code = &bytes[count..];
     let size = if rex & 8 != 0 {
@@ -93,7 +96,11 @@ fn of_form(bytes: &[u8], gpr: &[u64; 16], gpa: u64) -> Option<Vec<Exit>> {
         0x8b => vec![read(size, number, size, false, None)],
         0xc6 => vec![write(1, immediate(&code[2..], 1))],
         0xc7 => vec![write(size, immediate(&code[2..], size))],
-        0x87 => vec![read(size, number, size, false, None), write(size, value)],
+        0x09 => vec![
+            read(size, NO_REGISTER, size, false, None),
+            write(size, data | value),
+        ],
+        0x87 => vec![read(size, NO_REGISTER, size, false, None), write(size, value)],
         0x0fb6 => vec![read(1, number, size, false, None)],
         0x0fbf => vec![read(2, number, size, true, None)],
         _ => return None,
@@ -121,10 +128,34 @@ pub fn memory(c: &Context) -> bool {
         access: if form.write { 2 } else { 1 },
     }];
     let device = (DEVICE..DEVICE + DEVICE_SIZE).contains(address);
-    match of_form(form.bytes, &registers_of(c, registers), *address) {
+    match of_form(form.bytes, &registers_of(c, registers), *address, data(registers)) {
         Some(exits) if device => must::goes_on(c, &exits),
         _ => ours(c).is_some_and(|o| o.exits == fault),
     }
+}
+
+/// The flags of an OR of EAX to device memory (SDM Vol. 2, OR); AF is undefined.
+pub fn or_sets_flags(c: &Context) -> bool {
+    const CF: u64 = 1 << 0;
+    const PF: u64 = 1 << 2;
+    const AF: u64 = 1 << 4;
+    const ZF: u64 = 1 << 6;
+    const SF: u64 = 1 << 7;
+    const OF: u64 = 1 << 11;
+    const RF: u64 = 1 << 16;
+    let Some((registers, _, ours)) = c.outcomes else {
+        return false;
+    };
+    let result = low(data(registers) | registers.gpr[0], 4);
+    let mut flags = registers.rflags & !(CF | PF | ZF | SF | OF);
+    for (flag, set) in [
+        (PF, (result as u8).count_ones() % 2 == 0),
+        (ZF, result == 0),
+        (SF, result >> 31 == 1),
+    ] {
+        flags |= if set { flag } else { 0 };
+    }
+    !ours.stopped || (ours.fields[RFLAGS as usize] ^ flags) & !(AF | RF) == 0
 }
 
 /// Registers after a read, as the width has it (SDM Vol. 1, 3.4.1.1).

@@ -53,7 +53,7 @@ pub const ROWS: &[Row] = &[
     row("C-120", |c, d| {
         mmio(c).is_some_and(|name| name.starts_with("xchg") || name.starts_with("or "))
             && only_faults(theirs(c))
-            && must::of_access(d)
+            && (must::of_access(d) || is_field(d, &[RFLAGS]) && access::or_sets_flags(c))
             && access::memory(c)
     }),
     row("C-12b", |c, d| {

@@ -97,9 +97,9 @@ fn events() -> Vec<Script> {
             None,
             Mode::Long,
             idly("vectors 1 to 15")
-                .inject(9)
-                .theirs(by().events([(EXCEPTION, 9, None)]))
-                .ours(by().events([(INTERRUPT, 9, None)])),
+                .inject(6)
+                .theirs(by().events([(EXCEPTION, 6, None)]))
+                .ours(by().events([(INTERRUPT, 6, None)])),
         ),
         script_for(
             "an interrupt while the local APIC is disabled",
