@@ -853,7 +853,7 @@ static bool window(const uint64_t gpr[16])
 	(void)gpr;
 	if (pending & (PENDING_DB_BS | PENDING_DB_ENABLED) && !(blocking & 3)) {
 		set_field(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, 0);
-		if (faults(VECTOR_DB, false, 0, pending & PENDING_DB_BS))
+		if (faults(VECTOR_DB, false, 0, pending & (PENDING_DB_BS | 0xf)))
 			return true;
 	}
 	if (controls & CPU_NMI_WINDOW_EXITING && !(blocking & (has(MODEL_MAY_NMI_WINDOW_IN_STI) ? 0xa : 0xb)))

@@ -267,6 +267,7 @@ struct guest {
 	struct x86vcpu_exit last;  /* the exit that is open */
 	struct guest_emulation emulation;
 	uint8_t msr_length;        /* bytes of the RDMSR or WRMSR that is open */
+	uint32_t string_breakpoints; /* that the open element hits (emul/breakpoint.h) */
 
 	/* Copied at setup. */
 	const struct x86vcpu_memory_region *memory;

@@ -2,6 +2,7 @@
 /* See mmio.h. */
 #include "emul/mmio.h"
 
+#include "emul/breakpoint.h"
 #include "emul/decode.h"
 #include "emul/execute.h"
 #include "emul/finish.h"
@@ -154,6 +155,9 @@ static inline bool is_plain(struct guest *g, const struct decode *d, uint64_t *g
 
 static inline int access_plain(struct guest *g, const struct decode *d, uint64_t gpa, bool write)
 {
+	if (breakpoint_possible(g))
+		breakpoint_trap(g, breakpoint_search_data(g, paging_linear(g, d->segment, decode_offset(g, d)),
+							  d->memory_bytes, write));
 	if (lapic_at(&g->lapic, gpa, d->memory_bytes))
 		return access_lapic(g, d, gpa, write);
 	if (write)

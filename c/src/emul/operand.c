@@ -3,6 +3,7 @@
 #include "emul/operand.h"
 
 #include "cpu/libc.h"
+#include "emul/breakpoint.h"
 #include "emul/finish.h"
 #include "emul/paging.h"
 
@@ -53,6 +54,7 @@ int operand_locate(struct execution *x, unsigned segment, uint64_t offset, unsig
 		guest_raise(g, VECTOR_AC, true, 0);
 		return EMUL_RESUME;
 	}
+	x->breakpoints |= breakpoint_of_data(g, linear, bytes, write);
 	operand->bytes = bytes;
 	operand->first = bytes < left ? bytes : left;
 	return translate(g, linear, paging_user(g) | (write ? PF_WRITE : 0), operand);
@@ -356,6 +358,7 @@ int execution_commit(struct execution *x)
 	g->emulation.active = false;
 	g->emulation.reads = 0;
 	exit = make_changes(x);
+	breakpoint_trap(g, x->breakpoints);
 	if (x->shadow) {
 		guest_skip(g, x->d->length);
 		guest_set(g, G_BLOCKING, guest_get(g, G_BLOCKING) | GUEST_BLOCKING_MOV_SS);

@@ -25,6 +25,7 @@ struct execution {
 	bool branches;
 	bool again;  /* REP: the instruction has not ended */
 	bool shadow; /* MOV SS blocking begins */
+	uint32_t breakpoints; /* that operands in memory hit */
 	struct {
 		uint8_t number;
 		uint64_t value;

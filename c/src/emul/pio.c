@@ -3,6 +3,7 @@
 #include "emul/pio.h"
 
 #include "cpu/libc.h"
+#include "emul/breakpoint.h"
 #include "emul/decode.h"
 #include "emul/finish.h"
 #include "emul/paging.h"
@@ -50,6 +51,7 @@ int emul_in_out(struct guest *g, uint16_t port, unsigned bytes, bool in)
 {
 	if (!bytes_ok(bytes))
 		return X86VCPU_ERR_INVALID_DATA;
+	breakpoint_trap(g, breakpoint_of_port(g, port, bytes));
 	return in ? port_read(g, port, bytes) : port_write(g, port, bytes);
 }
 
@@ -190,6 +192,7 @@ static void fill_string(struct guest *g, const struct pio *io, const struct elem
 		.updated_count = count,
 		.next_rip = guest_wrap_ip(g, guest_get(g, G_RIP) + io->length),
 	};
+	g->string_breakpoints = breakpoint_of_port(g, io->port, e->bytes) | breakpoint_of_data(g, e->linear, e->bytes, io->in);
 	g->open = GUEST_OPEN_PORT_STRING;
 	g->last.kind = g->exit->kind;
 	g->last.u.port_io_string = g->exit->u.port_io_string;
@@ -237,6 +240,7 @@ int32_t emul_commit_string(struct guest *g, const struct x86vcpu_port_io_string 
 		g->regs.rsi = done->updated_index;
 	if (done->has_count)
 		g->regs.rcx = done->updated_count;
+	breakpoint_trap(g, g->string_breakpoints);
 	if (!done->instruction_complete) {
 		guest_end_iteration(g);
 		return X86VCPU_OK;

@@ -121,6 +121,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "svm.nmi_does_not_change_cr2",
     ),
     elsewhere(
+        "C-140",
+        "no breakpoint of a sequence is where an access goes",
+        "breakpoint: device_access_traps",
+    ),
+    elsewhere(
         "S-60",
         "no step posts an NMI to the crate's guest",
         "nmi: next_nmi_comes_after_the_iret",
