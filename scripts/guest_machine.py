@@ -3,18 +3,44 @@
 All of them show the VMM's port 0xe9 as their standard output and have the job block in memory."""
 
 import fcntl
+import glob
 import os
 import re
 import shutil
 import struct
 import subprocess
+import tempfile
 
 from guest_image import JOB_ADDRESS
 
 
-def put(directory, name, content):
-    with open(os.path.join(directory, name), "wb") as file:
-        file.write(content)
+class Files:
+    """Files for an emulator that have no name in any folder: nothing remains of them, however this script ends.
+    The emulator inherits the descriptors (`numbers`)."""
+
+    def __init__(self):
+        self.open = []
+
+    @property
+    def numbers(self):
+        return [file.fileno() for file in self.open]
+
+    def add(self, content):
+        """The path under which the emulator finds the content."""
+        file = tempfile.TemporaryFile(buffering=0)
+        self.open.append(file)
+        view = memoryview(content)
+        while view:
+            view = view[file.write(view) :]
+        return f"/proc/self/fd/{file.fileno()}"
+
+    def copy(self, path):
+        with open(path, "rb") as file:
+            return self.add(file.read())
+
+    def close(self):
+        for file in self.open:
+            file.close()
 
 
 def first_output(command):
@@ -24,8 +50,13 @@ def first_output(command):
     ).stdout
 
 
+def bochs_options():
+    """Bochs 3 starts its debugger only when it is asked to, by an option that Bochs 2.7 does not know."""
+    return ["-debugger"] if b"-debugger" in first_output(["bochs", "--help"]) else []
+
+
 class Bochs:
-    program = "bochs"
+    program = group = "bochs"  # group: of scripts/setup
     cpu_help = "bochs -help cpu"
     # Of its log: the emulator broke off, or refused what the library told the CPU.
     trouble = re.compile(rb"PANIC(?!.*Shutdown port)|VMABORT|VMFAIL|VMENTER FAIL")
@@ -38,8 +69,8 @@ class Bochs:
     CONFIGURATION = """\
 cpu: model={cpu}, count={cpus}, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=0
 memory: guest={memory}, host={memory}
-romimage: file=vmm.rom
-optramimage1: file=job, address={address:#x}
+romimage: file={rom}
+optramimage1: file={job}, address={address:#x}
 display_library: term
 port_e9_hack: enabled=1
 magic_break: enabled=1
@@ -60,6 +91,11 @@ clock: sync=none, time0=0
         """What this computer lacks for the machine, in words, or None."""
         return None
 
+    def installed(self):
+        """On Debian the display that the machines have is a package of its own."""
+        plugins = glob.glob("/usr/lib/*/bochs/plugins")
+        return bool(shutil.which(self.program) and (not plugins or glob.glob(f"{plugins[0]}/libbx_term_gui.so")))
+
     def explain(self, line):
         """What is known about a line of trouble, or None."""
         if not self.reports_triple_faults and self.triple_fault.search(line):
@@ -76,21 +112,18 @@ clock: sync=none, time0=0
         touches = [f"xp /1bx {address:#x}\n" for address in range(JOB_ADDRESS, JOB_ADDRESS + size, self.BLOCK)]
         return "".join(touches) + "c\nq\n"
 
-    def command(self, directory, rom, job, memory, cpu, cpus, line):
-        """line: the pseudo-terminal at the machine's COM1, or None."""
-        put(directory, "job", job)
+    def command(self, files, rom, job, memory, cpu, cpus, line):
+        """files: takes what the machine reads. line: the pseudo-terminal at the machine's COM1, or None."""
         configuration = self.CONFIGURATION.format(
-            cpu=cpu, cpus=cpus, memory=memory, address=JOB_ADDRESS,
+            cpu=cpu, cpus=cpus, memory=memory, rom=files.copy(rom), job=files.add(job), address=JOB_ADDRESS,
             serial=f"com1: enabled=1, mode=term, dev={line}\n" if line else "",
         )
-        put(directory, "bochsrc", configuration.encode())
-        put(directory, "rc", self.debugger_commands(len(job)).encode())
-        shutil.copyfile(rom, os.path.join(directory, "vmm.rom"))
-        return ["bochs", "-q", "-f", "bochsrc", "-rc", "rc"]
+        commands = files.add(self.debugger_commands(len(job)).encode())
+        return ["bochs", "-q", *bochs_options(), "-f", files.add(configuration.encode()), "-rc", commands]
 
 
 class Qemu:
-    program = "qemu-system-x86_64"
+    program, group = "qemu-system-x86_64", "qemu"
     # Time passes by instructions, as in Bochs: whatever else this computer does.
     execution = ("-accel", "tcg", "-icount", "shift=1")
     cpu_help = "qemu-system-x86_64 -cpu help"
@@ -104,6 +137,9 @@ class Qemu:
         """What this computer lacks for the machine, in words, or None."""
         return None
 
+    def installed(self):
+        return bool(shutil.which(self.program))
+
     def explain(self, _line):
         return None
 
@@ -111,15 +147,13 @@ class Qemu:
         listing = first_output([self.program, "-cpu", "help"])
         return os.fsencode(model) in re.findall(rb"^x86 (\S+)", listing, re.M)
 
-    def command(self, directory, rom, job, memory, cpu, cpus, line):
-        """line: the pseudo-terminal at the machine's COM1, or None."""
-        put(directory, "job", job)
-        shutil.copyfile(rom, os.path.join(directory, "vmm.rom"))
+    def command(self, files, rom, job, memory, cpu, cpus, line):
+        """files: takes what the machine reads. line: the pseudo-terminal at the machine's COM1, or None."""
         serial = ["-chardev", f"serial,id=in,path={line}", "-device", "isa-serial,index=0,chardev=in"] if line else []
         return [
             self.program, "-machine", "pc", *self.execution, "-cpu", cpu, "-smp", str(cpus),
-            "-m", f"{memory}M", "-bios", "vmm.rom",
-            "-device", f"loader,file=job,addr={JOB_ADDRESS:#x},force-raw=on",
+            "-m", f"{memory}M", "-bios", files.copy(rom),
+            "-device", f"loader,file={files.add(job)},addr={JOB_ADDRESS:#x},force-raw=on",
             "-chardev", "stdio,id=out,signal=off", "-device", "isa-debugcon,iobase=0xe9,chardev=out",
             "-device", "isa-debug-exit,iobase=0xf4",
             "-nodefaults", "-no-user-config", "-nic", "none", "-display", "none", "-no-reboot",

@@ -15,12 +15,21 @@ fi
 command -v cargo >/dev/null || [ ! -x "${CARGO_HOME:-${HOME:-}/.cargo}/bin/cargo" ] ||
 	PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 
-# Debian's cloud kernel, unpacked by scripts/setup; empty when it is not there.
+# newest NAME-PATTERN FOLDER: the file of the highest version there; nothing when there is none.
+newest() {
+	[ ! -d "$2" ] || find "$2" -name "$1" | sort -V | tail -n 1
+}
+
+# The distribution's kernel and memtest86+, unpacked by scripts/setup; empty when they are not there.
 guest_kernel() {
-	[ ! -d "$CACHE/linux/boot" ] || find "$CACHE/linux/boot" -name 'vmlinuz-*-cloud-amd64' | sort -V | tail -n 1
+	newest 'vmlinuz-*' "$CACHE/linux/boot"
+}
+
+guest_memtest() {
+	newest '*86+x64*' "$CACHE/memtest86+/boot"
 }
 GUEST_KERNEL=${GUEST_KERNEL:-$(guest_kernel)}
-GUEST_MEMTEST=$CACHE/memtest86+/boot/memtest86+x64.bin
+GUEST_MEMTEST=${GUEST_MEMTEST:-$(guest_memtest)}
 GUEST_MACH=$CACHE/gnumach/boot/gnumach-1.8-486.gz
 
 HARDWARE_FONT=$CACHE/console-setup/usr/share/consolefonts/Lat15-VGA16.psf.gz
@@ -42,13 +51,65 @@ run_quietly() {
 	return "$status"
 }
 
-# build_targets [TARGET...]: configures $BUILD once and builds (everything by default). One at a time.
+# show_progress LABEL: standard input has lines "PERCENT TEXT"; shows them in one line of a terminal, or four of a log.
+show_progress() {
+	local percent text shown=-1 drawn=
+	while read -r percent text; do
+		if [ -t 2 ]; then
+			printf '\r%s: %3d%% %.40s\033[K' "$1" "$percent" "$text" >&2
+			drawn=1
+		elif [ $((percent / 25)) -gt "$shown" ]; then
+			shown=$((percent / 25))
+			echo "$1: $percent% $text" >&2
+		fi
+	done
+	[ -z "$drawn" ] || printf '\r\033[K' >&2
+}
+
+# Splits ninja's standard output: its steps "[N/ALL] TEXT" are progress, everything goes to the file $1.
+ninja_status() {
+	awk -v log_file="$1" '
+		{ print >>log_file }
+		match($0, /^\[[0-9]+\/[0-9]+\]/) {
+			split(substr($0, 2, RLENGTH - 2), step, "/")
+			if (step[2] < 5)
+				next # only looks whether there is something to do
+			printf "%d step %d of %d\n", 100 * step[1] / step[2], step[1], step[2]
+			fflush()
+		}'
+}
+
+# run_ninja [TARGET...]: builds in $BUILD; shows progress, and ninja's output only if it fails.
+run_ninja() {
+	local log status=0
+	log=$(mktemp)
+	(
+		set -o pipefail
+		ninja -C "$BUILD" "$@" </dev/null 2>&1 | ninja_status "$log" | show_progress building
+	) || status=$?
+	[ "$status" = 0 ] || cat "$log" >&2
+	rm -f "$log"
+	return "$status"
+}
+
+has_test_libraries() {
+	pkg-config --exists check && echo '#include <Zydis/Zydis.h>' | gcc -E -
+} >/dev/null 2>&1
+
+# The tests are built where the libraries that they link are installed.
+configure() {
+	local tests=OFF
+	! has_test_libraries || tests=ON
+	if [ ! -f "$BUILD/build.ninja" ] || ! grep -q "^X86VCPU_TESTS:BOOL=$tests$" "$BUILD/CMakeCache.txt"; then
+		echo "building: configuring $BUILD" >&2
+		run_quietly cmake -G Ninja -S "$ROOT" -B "$BUILD" "-DX86VCPU_TESTS=$tests"
+	fi
+}
+
+# build_targets [TARGET...]: configures $BUILD and builds (everything by default). One at a time.
 build_targets() (
 	mkdir -p "$BUILD" && exec 9>"$BUILD/.lock" && flock 9 || return
-	if [ ! -f "$BUILD/build.ninja" ]; then
-		run_quietly cmake -G Ninja -S "$ROOT" -B "$BUILD" || return
-	fi
-	run_quietly ninja --quiet -C "$BUILD" "$@"
+	configure && run_ninja "$@"
 )
 
 # build_rust_vmm: examples/rust-vmm, and the ROM that it starts from: $BUILD/rust-vmm.rom.
