@@ -17,7 +17,8 @@ pub struct X86ByteRegister {
 
 /// Why the guest was left.
 #[derive(Debug)]
-#[non_exhaustive]
+// axvm 0.8 matches it without an arm for others.
+#[cfg_attr(not(feature = "axvm"), non_exhaustive)]
 pub enum X86VmExit {
     /// VMCALL or VMMCALL.
     Hypercall {

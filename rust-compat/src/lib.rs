@@ -7,6 +7,8 @@ extern crate alloc;
 extern crate std;
 
 mod answer;
+#[cfg(feature = "axvm")]
+pub mod axvm;
 mod config;
 mod exit;
 pub mod host;
