@@ -41,7 +41,7 @@ static void check_with_zydis(const struct decode *d, const uint8_t *bytes, unsig
 		ZydisMachineMode machine;
 		ZydisStackWidth stack;
 	} widths[] = {
-		[1] = {ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16},
+		[1] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},
 		[2] = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
 		[4] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
 	};

@@ -126,6 +126,10 @@ struct guest_fixture *fixture_reset(enum fixture_mode mode)
 	f->g.lapic.tpr = &f->tpr;
 	f->g.host_tsc = no_time;
 	f->g.xcr0 = XCR0_X87;
+	f->g.context.guest_area = f->xsave;
+	f->g.context.has_xsave = true;
+	f->g.context.component_offset[2] = XSAVE_LEGACY_SIZE + XSAVE_HEADER_SIZE;
+	f->g.context.mxcsr_mask = 0xffff;
 	set_memory(f);
 	set_limits(&f->g.limits);
 	set_segments(f, state);

@@ -38,6 +38,7 @@ struct guest_fixture {
 	struct x86vcpu_exit exit;
 	struct x86vcpu_memory_region regions[4];
 	struct x86vcpu_mmio_range mmio[4];
+	_Alignas(64) uint8_t xsave[0x1000]; /* the image of x87, SSE and AVX registers */
 	_Alignas(4096) uint8_t ram[FIXTURE_RAM_SIZE];
 	_Alignas(4096) uint8_t far[FIXTURE_FAR_SIZE];
 };

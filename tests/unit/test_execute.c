@@ -10,10 +10,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "emul/execute.h"
-#include "emul/finish.h"
+#include "device_fixture.h"
+#include "emul/decode.h"
 #include "emul/mmio.h"
-#include "guest_fixture.h"
 
 Suite *execute_suite(void);
 
@@ -23,53 +22,8 @@ Suite *execute_suite(void);
 #define AF UINT64_C(0x10)
 #define CF UINT64_C(1)
 #define OF UINT64_C(0x800)
-#define ROUNDS 400
-/* Operands are in the middle of it; BT reaches no further than this in either direction. */
-#define DEVICE_BYTES 0x2000u
-#define MIDDLE 0x1000u
-
-/* ---- The device and the guest ------------------------------------------------------------------------------ */
-
-static uint8_t device[DEVICE_BYTES];
-
-static void answer(struct guest_fixture *f)
-{
-	const struct x86vcpu_mmio *m = &f->exit.u.mmio;
-	const unsigned bytes = 1u << m->width;
-	uint64_t value = 0;
-
-	ck_assert_uint_ge(m->gpa, FIXTURE_MMIO);
-	ck_assert_uint_le(m->gpa + bytes, FIXTURE_MMIO + DEVICE_BYTES);
-	if (f->exit.kind == X86VCPU_EXIT_MMIO_WRITE) {
-		memcpy(device + (m->gpa - FIXTURE_MMIO), &m->data, bytes);
-		return;
-	}
-	memcpy(&value, device + (m->gpa - FIXTURE_MMIO), bytes);
-	emul_complete_read(&f->g, value);
-}
-
-static bool is_access(const struct guest_fixture *f)
-{
-	return f->exit.kind == X86VCPU_EXIT_MMIO_READ || f->exit.kind == X86VCPU_EXIT_MMIO_WRITE;
-}
-
-/* One nested fault and all that follows of it, but for the next iteration of REP. Returns the number of accesses. */
-static unsigned run_once(struct guest_fixture *f)
-{
-	unsigned length = 0, accesses = 0;
-	int result = emul_mmio(&f->g, FIXTURE_MMIO + MIDDLE, false, &length);
-
-	result = emul_finish(&f->g, result, length);
-	for (;; accesses++) {
-		if (result == EMUL_EXIT && !is_access(f))
-			return accesses;
-		if (result == EMUL_EXIT)
-			answer(f);
-		if (!guest_emulation_is_under_way(&f->g))
-			return result == EMUL_EXIT ? accesses + 1 : accesses;
-		result = emul_continue(&f->g);
-	}
-}
+#define ROUNDS 100
+#define MIDDLE DEVICE_MIDDLE
 
 /* ---- This machine's CPU -------------------------------------------------------------------------------------- */
 
@@ -104,37 +58,6 @@ __asm__(".text\n"
 	"mov %r12, 96(%rax); mov %r13, 104(%rax); mov %r14, 112(%rax); mov %r15, 120(%rax)\n"
 	"pop (%rax); pop 128(%rax)\n"
 	"pop %rsi; pop %rdi; pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx; ret\n");
-
-static uint64_t random_state = UINT64_C(0x9e3779b97f4a7c15);
-
-static uint64_t next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
-
-/* Numbers at the ends of their ranges are as likely as any. */
-static uint64_t random_value(void)
-{
-	const uint64_t value = next_random();
-
-	switch (next_random() % 8) {
-	case 0:
-		return 0;
-	case 1:
-		return value & 0xff;
-	case 2:
-		return ~UINT64_C(0) << (value & 63);
-	case 3:
-		return UINT64_C(1) << (value & 63);
-	case 4:
-		return ~(value & 0xff);
-	default:
-		return value;
-	}
-}
 
 static uint8_t *map(size_t bytes, int protection)
 {
@@ -268,15 +191,15 @@ static void random_start(const struct form *form, struct state *state)
 	state->gpr[6] = FIXTURE_MMIO + MIDDLE + 0x40;
 	state->gpr[7] = FIXTURE_MMIO + MIDDLE + 0x80;
 	if (form->bit_offset)
-		state->gpr[1] = (uint64_t)((int64_t)(next_random() % 8192) - 4096);
+		state->gpr[1] = (uint64_t)((int64_t)(random_bits() % 8192) - 4096);
 	/* Comparisons that find what they look for. */
-	if (next_random() % 2)
+	if (random_bits() % 2)
 		memcpy(&state->gpr[0], device + MIDDLE, 8);
-	if (next_random() % 2) {
+	if (random_bits() % 2) {
 		memcpy(device + MIDDLE + 0x40, &state->gpr[0], 8);
 		memcpy(device + MIDDLE + 0x40 + pair_bytes(form), &state->gpr[2], 8);
 	}
-	state->rflags = 0x202 | (next_random() & STATUS) | (next_random() & RFLAGS_DF);
+	state->rflags = 0x202 | (random_bits() & STATUS) | (random_bits() & RFLAGS_DF);
 }
 
 /* RBX, RSI and RDI are addresses, which are elsewhere in this process. */
@@ -299,23 +222,20 @@ static bool run_native(const struct form *form, unsigned length, struct state *s
 	return true;
 }
 
-static struct guest_fixture *run_emulated(const struct form *form, unsigned length, const struct state *state)
+static void run_emulated(struct guest_fixture *f, const struct state *state)
 {
-	struct guest_fixture *f = fixture_reset(FIXTURE_LONG);
-
-	fixture_code(f, CODE, form->bytes, length);
+	f->g.events.exception.valid = false;
+	fixture_set(f, G_RIP, CODE);
 	for (unsigned i = 0; i < 16; i++)
 		guest_set_gpr(&f->g, i, state->gpr[i]);
 	fixture_set(f, G_RFLAGS, state->rflags);
-	run_once(f);
-	return f;
+	device_run_once(f);
 }
 
-static void compare_round(const struct form *form, unsigned length, uint8_t *native)
+static void compare_round(struct guest_fixture *f, const struct form *form, unsigned length, uint8_t *native)
 {
 	struct state before, after;
 	const uint64_t by = (uint64_t)(uintptr_t)native - FIXTURE_MMIO;
-	struct guest_fixture *f;
 	uint64_t different;
 	bool done;
 
@@ -325,7 +245,7 @@ static void compare_round(const struct form *form, unsigned length, uint8_t *nat
 	move_addresses(form, &after, by);
 	done = run_native(form, length, &after);
 	move_addresses(form, &after, -by);
-	f = run_emulated(form, length, &before);
+	run_emulated(f, &before);
 	ck_assert_msg(f->g.events.exception.valid != done, "%s: exception %d", form->name, f->g.events.exception.vector);
 	if (!done) {
 		ck_assert_uint_eq(f->g.events.exception.vector, VECTOR_DE);
@@ -344,13 +264,15 @@ START_TEST(does_what_this_cpu_does)
 {
 	const struct form *form = &forms[_i];
 	const unsigned length = length_of(form);
+	struct guest_fixture *f = fixture_reset(FIXTURE_LONG);
 	struct sigaction action = {.sa_handler = on_fault};
 	uint8_t *native = map(DEVICE_BYTES, PROT_READ | PROT_WRITE);
 
 	native_code = map(4096, PROT_READ | PROT_WRITE | PROT_EXEC);
+	fixture_code(f, CODE, form->bytes, length);
 	sigaction(SIGFPE, &action, NULL);
-	for (unsigned i = 0; i < ROUNDS; i++)
-		compare_round(form, length, native);
+	for (unsigned i = 0; i < comparison_rounds(ROUNDS); i++)
+		compare_round(f, form, length, native);
 	munmap(native, DEVICE_BYTES);
 	munmap(native_code, 4096);
 }
@@ -376,12 +298,12 @@ START_TEST(access_across_pages_is_split)
 	struct guest_fixture *f = prepare(store, sizeof(store));
 
 	f->g.regs.rax = 0x11223344;
-	ck_assert_uint_eq(run_once(f), 2);
+	ck_assert_uint_eq(device_run_once(f), 2);
 	ck_assert_uint_eq(device[MIDDLE - 2] | device[MIDDLE - 1] << 8 | device[MIDDLE] << 16 | device[MIDDLE + 1] << 24,
 			  0x11223344);
 	fixture_code(f, CODE, load, sizeof(load));
 	f->g.valid = f->g.regs.rax = 0;
-	ck_assert_uint_eq(run_once(f), 2);
+	ck_assert_uint_eq(device_run_once(f), 2);
 	ck_assert_uint_eq(f->g.regs.rax, 0x11223344);
 }
 END_TEST
@@ -428,7 +350,7 @@ START_TEST(rep_ends_when_the_count_does)
 	f->g.regs.rcx = 3;
 	for (unsigned i = 1; i <= 3; i++) {
 		ck_assert_uint_eq(guest_get(&f->g, G_RIP), CODE);
-		ck_assert_uint_eq(run_once(f), 1);
+		ck_assert_uint_eq(device_run_once(f), 1);
 		ck_assert_uint_eq(f->g.regs.rcx, 3 - i);
 		ck_assert_uint_eq(f->g.regs.rsi, FIXTURE_MMIO + 0x10 + 4 * i);
 		ck_assert_uint_eq(f->g.regs.rdi, 0x3000 + 4 * i);
@@ -447,7 +369,7 @@ START_TEST(fault_of_a_destination_comes_before_the_read)
 	f->g.regs.rsi = FIXTURE_MMIO;
 	f->g.regs.rdi = 0x123456789000;
 	f->g.regs.rcx = 5;
-	ck_assert_uint_eq(run_once(f), 0);
+	ck_assert_uint_eq(device_run_once(f), 0);
 	ck_assert_uint_eq(f->g.events.exception.vector, VECTOR_PF);
 	ck_assert_uint_eq(f->g.events.exception.error_code, PF_WRITE);
 	ck_assert_uint_eq(f->g.cr2, 0x123456789000);
@@ -464,25 +386,25 @@ START_TEST(push_call_and_jmp_read_the_device)
 	uint64_t top;
 
 	memcpy(device + MIDDLE, &target, 8);
-	run_once(f);
+	device_run_once(f);
 	ck_assert_uint_eq(guest_get(&f->g, G_RSP), 0x6ff8);
 	memcpy(&top, f->ram + 0x6ff8, 8);
 	ck_assert_uint_eq(top, target);
 	memset(device + MIDDLE, 0, 8);
 	fixture_code(f, CODE, pop, sizeof(pop));
 	guest_set(&f->g, G_RIP, CODE);
-	run_once(f);
+	device_run_once(f);
 	ck_assert_uint_eq(guest_get(&f->g, G_RSP), 0x7000);
 	ck_assert(memcmp(device + MIDDLE, &target, 8) == 0);
 	fixture_code(f, CODE, call, sizeof(call));
 	guest_set(&f->g, G_RIP, CODE);
-	run_once(f);
+	device_run_once(f);
 	ck_assert_uint_eq(guest_get(&f->g, G_RIP), target);
 	memcpy(&top, f->ram + 0x6ff8, 8);
 	ck_assert_uint_eq(top, CODE + 2);
 	fixture_code(f, CODE, jmp, sizeof(jmp));
 	guest_set(&f->g, G_RIP, CODE);
-	run_once(f);
+	device_run_once(f);
 	ck_assert_uint_eq(guest_get(&f->g, G_RIP), target);
 	ck_assert_uint_eq(guest_get(&f->g, G_RSP), 0x6ff8);
 }

@@ -52,6 +52,19 @@ static bool leaks_x87_pointers(void)
 	return !(leaf[1] & CPUID_80000008_EBX_XSAVEERPTR);
 }
 
+#define COMPONENT_AVX 2u
+#define XMM_OFFSET 160u
+
+static void find_components(struct guest_context *context)
+{
+	uint32_t leaf[4];
+
+	for (unsigned i = COMPONENT_AVX; i < sizeof(context->component_offset) / sizeof(context->component_offset[0]); i++) {
+		insn_cpuid(0xd, i, leaf);
+		context->component_offset[i] = leaf[0] ? (uint16_t)leaf[1] : 0;
+	}
+}
+
 static void detect(struct guest_context *context)
 {
 	uint32_t leaf[4], highest;
@@ -66,6 +79,8 @@ static void detect(struct guest_context *context)
 		insn_cpuid(0xd, 1, leaf);
 		context->has_xss = leaf[0] & CPUID_D_1_EAX_XSAVES;
 	}
+	if (context->has_xsave && highest >= 0xd)
+		find_components(context);
 	insn_cpuid(0x80000000, 0, leaf);
 	highest = leaf[0];
 	context->has_tsc_aux = false;
@@ -181,6 +196,55 @@ bool context_restore(struct guest *g, const void *image)
 	return true;
 }
 
+static uint64_t *xstate_bv(const struct guest *g)
+{
+	return (uint64_t *)(void *)((uint8_t *)g->context.guest_area + XSAVE_LEGACY_SIZE);
+}
+
+static uint8_t *component_at(const struct guest *g, unsigned component)
+{
+	uint8_t *area = g->context.guest_area;
+
+	if (component < COMPONENT_AVX)
+		return component ? area + XMM_OFFSET : area;
+	return area + g->context.component_offset[component];
+}
+
+const uint8_t *context_component(const struct guest *g, unsigned component)
+{
+	if (component >= COMPONENT_AVX && !g->context.component_offset[component])
+		return NULL;
+	if (g->context.has_xsave && !(*xstate_bv(g) >> component & 1))
+		return NULL;
+	return component_at(g, component);
+}
+
+/* In the initial configuration all registers are 0, but for FCW (SDM Vol. 1, 13.6). MXCSR is not part of it. */
+static void initialise_component(struct guest *g, unsigned component, uint8_t *at)
+{
+	static const uint16_t bytes[] = {32 + 8 * 16, 16 * 16, 16 * 16, 0, 0, 8 * 8, 16 * 32, 16 * 64, 0, 8};
+	uint32_t mxcsr[2];
+
+	memcpy(mxcsr, (uint8_t *)g->context.guest_area + MXCSR_OFFSET, sizeof(mxcsr));
+	memset(at, 0, bytes[component]);
+	if (component)
+		return;
+	at[0] = FCW_RESET & 0xff;
+	at[1] = FCW_RESET >> 8;
+	memcpy(at + MXCSR_OFFSET, mxcsr, sizeof(mxcsr));
+}
+
+uint8_t *context_change_component(struct guest *g, unsigned component)
+{
+	uint8_t *at = component_at(g, component);
+
+	if (!context_component(g, component))
+		initialise_component(g, component, at);
+	if (g->context.has_xsave)
+		*xstate_bv(g) |= UINT64_C(1) << component;
+	return at;
+}
+
 /*
  * Only FXSAVE tells, which a host that switches its FPU lazily may not execute just so. `area` is not on the stack, which
  * kernels align to 8 bytes only.
@@ -264,6 +328,41 @@ static void store_extended(struct guest *g)
 	/* Read back: not every machine intercepts XSETBV. */
 	g->xcr0 = insn_xgetbv(0);
 	exchange(g, context->guest_area, context->host_area, g->xcr0, context->host_xcr0);
+}
+
+void context_read_image(struct guest *g)
+{
+	const uint64_t all = g->context.used | g->context.host_xcr0;
+
+	if (!g->context.loaded)
+		return;
+	if (!g->context.has_xsave) {
+		insn_fxsave(g->context.guest_area);
+		return;
+	}
+	g->xcr0 = insn_xgetbv(0);
+	if (g->xcr0 != all)
+		insn_xsetbv(0, all);
+	insn_xsave(g->context.guest_area);
+	if (g->xcr0 != all)
+		insn_xsetbv(0, g->xcr0);
+}
+
+void context_write_image(struct guest *g)
+{
+	const uint64_t all = g->context.used | g->context.host_xcr0;
+
+	if (!g->context.loaded)
+		return;
+	if (!g->context.has_xsave) {
+		insn_fxrstor(g->context.guest_area);
+		return;
+	}
+	if (g->xcr0 != all)
+		insn_xsetbv(0, all);
+	insn_xrstor(g->context.guest_area);
+	if (g->xcr0 != all)
+		insn_xsetbv(0, g->xcr0);
 }
 
 /* What it enables for the first time holds the host's values, until both images have been moved with it. */

@@ -27,6 +27,16 @@ uint64_t context_image_bytes(const struct guest *g);
 void context_save(const struct guest *g, void *image);
 bool context_restore(struct guest *g, const void *image);
 
+/*
+ * The guest's registers for an instruction under emulation. read_image brings the image up to date if the CPU holds them,
+ * and write_image gives them back changed. Between the two, a component's registers stand at context_component, which is
+ * NULL in the initial configuration, or at context_change_component. Components are numbered as in XCR0.
+ */
+void context_read_image(struct guest *g);
+void context_write_image(struct guest *g);
+const uint8_t *context_component(const struct guest *g, unsigned component);
+uint8_t *context_change_component(struct guest *g, unsigned component);
+
 /* Reads what the host has on this CPU, and may not change before it unbinds: IA32_XSS, IA32_TSC_AUX. */
 void context_bind(struct guest *g);
 

@@ -4,6 +4,7 @@
 
 #include "cpu/libc.h"
 #include "emul/alu.h"
+#include "emul/forms.h"
 
 /* ---- The opcodes ---------------------------------------------------------------------------------------- */
 
@@ -58,6 +59,9 @@ struct opcode {
 	FOUR(opcode, flags, operation), FOUR((opcode) + 4, flags, operation), FOUR((opcode) + 8, flags, operation), \
 		FOUR((opcode) + 12, flags, operation)
 
+/* One of emul/forms.c, all of which are in memory. */
+#define FORM(opcode) [(opcode)] = {KNOWN | MODRM | MEMORY, EXECUTE(OP_FORM)}
+
 static const struct opcode one_byte[MAP_ENTRIES] = {
 	ALU(0x00), /* ADD */
 	ALU(0x08), /* OR */
@@ -102,6 +106,10 @@ static const struct opcode one_byte[MAP_ENTRIES] = {
 	PAIR(0xd0, MODRM, OP_SHIFT),
 	PAIR(0xd2, MODRM, OP_SHIFT),
 	[0xd7] = {KNOWN | BYTE, EXECUTE(OP_XLAT)},
+	FORM(0xd9), /* x87 */
+	FORM(0xdb),
+	FORM(0xdd),
+	FORM(0xdf),
 	[0xe4] = {KNOWN | BYTE | IMM8, DECODE_IN, OP_NONE},
 	[0xe5] = {KNOWN | NO_REX_W | IMM8, DECODE_IN, OP_NONE},
 	[0xe6] = {KNOWN | BYTE | IMM8, DECODE_OUT, OP_NONE},
@@ -122,9 +130,25 @@ static const struct opcode two_byte[MAP_ENTRIES] = {
 	[0x06] = {KNOWN, DECODE_OTHER, OP_NONE},         /* CLTS */
 	[0x08] = {KNOWN, DECODE_OTHER, OP_NONE},         /* INVD */
 	[0x09] = {KNOWN, DECODE_OTHER, OP_NONE},         /* WBINVD */
+	FORM(0x0d), /* PREFETCH */
+	FORM(0x10), /* MOVUPS, MOVSS ... */
+	FORM(0x11),
+	FORM(0x12), /* MOVLPS ... */
+	FORM(0x13),
+	FORM(0x16),
+	FORM(0x17),
+	FORM(0x18), /* PREFETCHh */
+	FORM(0x1c), /* CLDEMOTE */
 	[0x20] = {KNOWN | MODRM | NO_MEMORY, DECODE_MOV_CR, OP_NONE},
 	[0x22] = {KNOWN | MODRM | NO_MEMORY, DECODE_MOV_CR, OP_NONE},
+	FORM(0x28), /* MOVAPS, MOVNTPS ... */
+	FORM(0x29),
+	FORM(0x2b),
 	SIXTEEN(0x40, 0, OP_CMOVCC),
+	FORM(0x6e), /* MOVD, MOVQ, MOVDQA, MOVDQU */
+	FORM(0x6f),
+	FORM(0x7e),
+	FORM(0x7f),
 	SIXTEEN(0x90, BYTE, OP_SETCC),
 	[0xa3] = {KNOWN | MODRM, EXECUTE(OP_BIT)},
 	[0xa4] = {KNOWN | MODRM | IMM8, EXECUTE(OP_SHIFT_DOUBLE)},
@@ -132,6 +156,7 @@ static const struct opcode two_byte[MAP_ENTRIES] = {
 	[0xab] = {KNOWN | MODRM | LOCK, EXECUTE(OP_BIT)},
 	[0xac] = {KNOWN | MODRM | IMM8, EXECUTE(OP_SHIFT_DOUBLE)},
 	[0xad] = {KNOWN | MODRM, EXECUTE(OP_SHIFT_DOUBLE)},
+	FORM(0xae), /* CLFLUSH, LDMXCSR ... */
 	[0xaf] = {KNOWN | MODRM, EXECUTE(OP_IMUL)},
 	PAIR(0xb0, MODRM | LOCK, OP_CMPXCHG),
 	[0xb3] = {KNOWN | MODRM | LOCK, EXECUTE(OP_BIT)},
@@ -143,6 +168,9 @@ static const struct opcode two_byte[MAP_ENTRIES] = {
 	PAIR(0xc0, MODRM | LOCK, OP_XADD),
 	[0xc3] = {KNOWN | MODRM | MEMORY | NO_66, EXECUTE(OP_MOVNTI)},
 	[0xc7] = {KNOWN | MODRM | MEMORY | LOCK, EXECUTE(OP_CMPXCHG_PAIR)},
+	FORM(0xd6), /* MOVQ, MOVNTDQ, LDDQU */
+	FORM(0xe7),
+	FORM(0xf0),
 	[0x30] = {KNOWN, DECODE_OTHER, OP_NONE}, /* WRMSR */
 	[0x31] = {KNOWN, DECODE_OTHER, OP_NONE}, /* RDTSC */
 	[0x32] = {KNOWN, DECODE_OTHER, OP_NONE}, /* RDMSR */
@@ -155,6 +183,15 @@ static const struct opcode two_byte[MAP_ENTRIES] = {
 
 /* 0F 38. */
 static const struct opcode three_byte[MAP_ENTRIES] = {
+	FORM(0x18), /* VBROADCASTSS ... */
+	FORM(0x19),
+	FORM(0x1a),
+	FORM(0x2a), /* MOVNTDQA */
+	FORM(0x58),
+	FORM(0x59),
+	FORM(0x5a),
+	FORM(0x78),
+	FORM(0x79),
 	[0xf0] = {KNOWN | MODRM | MEMORY | NO_F2, EXECUTE(OP_MOVBE)},
 	[0xf1] = {KNOWN | MODRM | MEMORY | NO_F2, EXECUTE(OP_MOVBE)},
 };
@@ -179,6 +216,8 @@ struct reader {
 	unsigned mode;
 	bool operand_override, address_override;
 	uint8_t segment_override; /* DECODE_NO_REGISTER: none */
+	struct form_prefix vex;   /* of an instruction with VEX */
+	bool prefix_before_vex;   /* one that makes it #UD */
 };
 
 static uint8_t next_byte(struct reader *r)
@@ -494,12 +533,25 @@ static bool segment_register_exists(const struct decode *d)
 	return segment <= X86VCPU_SEGMENT_GS && (d->operation == OP_MOV_FROM_SEGMENT || segment != X86VCPU_SEGMENT_CS);
 }
 
+/* F2 and F3 come before 66, and the last of the two counts. */
+static enum decode_status finish_form(const struct reader *r, struct decode *d)
+{
+	const struct form_prefix legacy = {d->rep ? d->rep : r->operand_override ? 0x66 : 0, false, false, 16};
+	const enum decode_status status = form_find(d, r->vex.vex ? &r->vex : &legacy);
+
+	if (r->mode != 8)
+		d->vvvv &= 7;
+	return status == DECODE_OK && r->prefix_before_vex ? DECODE_UD : status;
+}
+
 /* What the row alone does not say of DECODE_EXECUTE. */
-static enum decode_status finish_execute(struct decode *d)
+static enum decode_status finish_execute(const struct reader *r, struct decode *d)
 {
 	const unsigned extension = d->modrm >> 3 & 7;
 
 	switch (d->operation) {
+	case OP_FORM:
+		return finish_form(r, d);
 	case OP_BIT:
 		return d->opcode == (DECODE_0F | 0xba) && extension < 4 ? DECODE_UNKNOWN : DECODE_OK;
 	case OP_CMPXCHG_PAIR:
@@ -560,10 +612,41 @@ static enum decode_status finish(const struct reader *r, struct decode *d, unsig
 	else if (d->kind == DECODE_ALU && !alu_known(d))
 		status = DECODE_UNKNOWN;
 	else if (d->kind == DECODE_EXECUTE)
-		status = finish_execute(d);
+		status = finish_execute(r, d);
 	if (status == DECODE_OK && d->lock && !may_be_locked(d, flags))
 		status = DECODE_UD;
 	return status;
+}
+
+static const struct opcode unknown_opcode;
+
+/*
+ * The rest of VEX (2.3.5), whose bits are inverted. Outside 64-bit mode it has no R, X and B, and vvvv has three bits. Of
+ * the instructions with VEX only forms are known.
+ */
+static const struct opcode *take_vex(struct reader *r, struct decode *d, uint8_t first, bool three_bytes)
+{
+	static const uint8_t mandatory[4] = {0, 0x66, 0xf3, 0xf2};
+	const uint8_t last = three_bytes ? next_byte(r) : first & 0x7f, map = three_bytes ? first & 0x1f : 1;
+	const uint8_t registers = (uint8_t)~first >> 5 & (three_bytes ? 7 : REX_R), opcode = next_byte(r);
+	const struct opcode *row = map == 1 ? &two_byte[opcode] : &three_byte[opcode];
+
+	r->prefix_before_vex = d->rep || d->rex || r->operand_override;
+	r->vex = (struct form_prefix){mandatory[last & 3], true, last & 0x80, last & 4 ? 32 : 16};
+	d->rex = r->mode == 8 ? 0x40 | (last & 0x80 ? REX_W : 0) | registers : 0;
+	d->vvvv = (uint8_t)~last >> 3 & 15;
+	d->opcode = (map == 1 ? DECODE_0F : DECODE_0F38) | opcode;
+	return (map == 1 || map == 2) && row->operation == OP_FORM ? row : &unknown_opcode;
+}
+
+/* C4 and C5 are LES and LDS outside 64-bit mode, unless what follows would be a ModRM of a register. */
+static const struct opcode *take_c4_c5(struct reader *r, struct decode *d, bool three_bytes)
+{
+	const uint8_t first = next_byte(r);
+
+	if (r->mode != 8 && first < 0xc0)
+		return &unknown_opcode;
+	return take_vex(r, d, first, three_bytes);
 }
 
 static const struct opcode *take_opcode(struct reader *r, struct decode *d)
@@ -571,6 +654,8 @@ static const struct opcode *take_opcode(struct reader *r, struct decode *d)
 	const uint8_t byte = take_prefixes(r, d);
 	uint8_t second;
 
+	if ((byte & 0xfe) == 0xc4)
+		return take_c4_c5(r, d, byte == 0xc4);
 	if (byte != 0x0f) {
 		d->opcode = byte;
 		return &one_byte[byte];

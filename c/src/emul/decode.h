@@ -66,6 +66,7 @@ enum decode_operation {
 	OP_MOVNTI,
 	OP_MOV_FROM_SEGMENT,
 	OP_MOV_TO_SEGMENT,
+	OP_FORM, /* emul/forms.c */
 	OP_XLAT,
 	OP_PUSH,
 	OP_POP,

@@ -24,6 +24,7 @@ static operation *const operations[OP_COUNT] = {
 	[OP_MOVNTI] = execute_store,
 	[OP_MOV_FROM_SEGMENT] = execute_mov_from_segment,
 	[OP_MOV_TO_SEGMENT] = execute_mov_to_segment,
+	[OP_FORM] = execute_form,
 	[OP_XLAT] = execute_xlat,
 	[OP_PUSH] = execute_push,
 	[OP_POP] = execute_pop,

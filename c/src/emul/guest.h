@@ -213,6 +213,7 @@ struct guest_context {
 	bool leaks_x87_pointers; /* XRSTOR and FXRSTOR leave them when no exception is pending */
 	bool keep;   /* from one run to the next */
 	bool loaded; /* the CPU holds the guest's */
+	uint16_t component_offset[10]; /* in an image, of the components from AVX on; 0: the CPU does not have it */
 	uint64_t used;                   /* components that the guest may have changed so far */
 	uint64_t host_xcr0;              /* read at each run, */
 	uint64_t host_xss, host_tsc_aux; /* at bind */

@@ -28,7 +28,10 @@ struct decode {
 	uint8_t rm;      /* ModRM.rm with REX.B */
 	uint8_t segment; /* of the memory operand, override and default considered; not of INS, which has ES */
 	uint8_t base, index; /* DECODE_NO_REGISTER: none; base may be DECODE_BASE_RIP */
-	uint8_t scale;       /* 0 to 3 */
+	uint8_t scale;        /* 0 to 3 */
+	uint8_t form;         /* of OP_FORM: its number in emul/forms.c */
+	uint8_t vector_bytes; /* of OP_FORM with VEX: 16 or 32; 0: without */
+	uint8_t vvvv;         /* of VEX: the second source */
 	uint64_t displacement; /* sign-extended; of moffs: the address */
 	uint64_t immediate;    /* sign-extended */
 };

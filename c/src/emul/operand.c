@@ -40,6 +40,12 @@ static int translate(struct guest *g, uint64_t linear, uint32_t access, struct o
 	return finish_walk(g, status, &fault);
 }
 
+/* That of a double extended-precision value is 8 (SDM 6.15, interrupt 17). */
+static unsigned alignment_of(unsigned bytes)
+{
+	return bytes == 10 ? 8 : bytes;
+}
+
 int operand_locate(struct execution *x, unsigned segment, uint64_t offset, unsigned bytes, bool write,
 		   struct operand *operand)
 {
@@ -50,7 +56,7 @@ int operand_locate(struct execution *x, unsigned segment, uint64_t offset, unsig
 
 	if (!paging_check_segment(g, segment, offset, linear, bytes, write, &fault))
 		return paging_raise(g, &fault);
-	if (linear & (bytes - 1) && guest_checks_alignment(g)) {
+	if (linear & (alignment_of(bytes) - 1) && guest_checks_alignment(g)) {
 		guest_raise(g, VECTOR_AC, true, 0);
 		return EMUL_RESUME;
 	}

@@ -7,7 +7,6 @@
 #include "emul/guest.h"
 
 #define EXECUTION_RESULTS 4u
-#define OPERAND_BYTES 16u /* of the widest operand: CMPXCHG16B's */
 
 /* A write that execution_commit makes: no more than 8 bytes, in one page, to one device or to memory. */
 struct execution_write {

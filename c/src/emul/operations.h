@@ -61,5 +61,7 @@ int execute_stos(struct execution *x);
 int execute_lods(struct execution *x);
 int execute_cmps(struct execution *x);
 int execute_scas(struct execution *x);
+/* execute_forms.c */
+int execute_form(struct execution *x);
 
 #endif
