@@ -2,6 +2,7 @@
 /* The instruction decoder, by hand-assembled vectors and against Zydis. */
 #include <Zydis/Zydis.h>
 #include <check.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -867,6 +868,49 @@ START_TEST(again_in_compatibility_mode)
 }
 END_TEST
 
+/* Another vCPU writes the code meanwhile. What is remembered are the bytes that were decoded. */
+#define RACES 20000
+
+static bool racing;
+
+static void *write_code(void *code)
+{
+	for (uint8_t value = 0; __atomic_load_n(&racing, __ATOMIC_RELAXED); value++)
+		__atomic_store_n((uint8_t *)code, value, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static const struct fetch_memo *memo_of(const struct guest *g, uint64_t rip)
+{
+	for (unsigned i = 0; i < FETCH_MEMOS; i++)
+		if (g->fetch_memos[i].path.levels && g->fetch_memos[i].rip == rip)
+			return &g->fetch_memos[i];
+	return NULL;
+}
+
+START_TEST(code_that_changes_is_remembered_as_it_was_decoded)
+{
+	struct guest_fixture *f = remembered();
+	struct paging_fault fault;
+	struct decode d;
+	pthread_t writer;
+
+	racing = true;
+	ck_assert_int_eq(pthread_create(&writer, NULL, write_code, &f->ram[0x20106]), 0);
+	for (unsigned i = 0; i < RACES; i++) {
+		const struct fetch_memo *memo;
+
+		memset(f->g.fetch_memos, 0, sizeof(f->g.fetch_memos));
+		ck_assert_int_eq(decode_at_rip(&f->g, &d, &fault), DECODE_OK);
+		memo = memo_of(&f->g, 0x8100);
+		ck_assert_ptr_nonnull(memo);
+		ck_assert_uint_eq(((const uint8_t *)memo->bytes)[6], d.immediate & 0xff);
+	}
+	__atomic_store_n(&racing, false, __ATOMIC_RELAXED);
+	pthread_join(writer, NULL);
+}
+END_TEST
+
 START_TEST(again_without_its_memory)
 {
 	struct guest_fixture *f = remembered();
@@ -926,6 +970,7 @@ Suite *decode_suite(void)
 	tcase_add_test(memo, again_in_another_address_space);
 	tcase_add_test(memo, again_in_compatibility_mode);
 	tcase_add_test(memo, again_without_its_memory);
+	tcase_add_test(memo, code_that_changes_is_remembered_as_it_was_decoded);
 	suite_add_tcase(suite, memo);
 	return suite;
 }

@@ -10,6 +10,16 @@
 /* Bytes that fetch_memo.bytes holds: more than any instruction has. */
 #define MEMO_BYTES 16u
 
+/* A fetch under way. */
+struct fetch {
+	uint8_t bytes[MEMO_BYTES];
+	unsigned count;          /* of them that are there and can belong to the instruction */
+	bool whole;              /* all of them are there, from one page of a memory region */
+	uint64_t gpa;            /* of the first one */
+	struct paging_path path; /* to it */
+	struct paging_fault *fault;
+};
+
 /* ---- Instructions seen before --------------------------------------------------------------------------------- */
 
 static struct fetch_memo *memo_at(struct guest *g, uint64_t rip)
@@ -67,16 +77,13 @@ static void copy_path(struct paging_path *to, const struct paging_path *from)
 	}
 }
 
-/* Called when the first page at RIP leads to `gpa`, along `path`, and holds all of the instruction. */
-static void remember(struct guest *g, const struct paging_path *path, uint64_t gpa, const struct decode *d)
+/* The bytes that were decoded, not those of another look: a vCPU may have written others meanwhile. */
+static void remember(struct guest *g, const struct fetch *f, const struct decode *d)
 {
 	const uint64_t rip = guest_get(g, G_RIP);
 	struct fetch_memo *memo = memo_at(g, rip);
-	uint64_t left;
-	const uint8_t *at = guest_memory_at(g, gpa, &left);
 
-	if (!path->levels || !guest_in_64bit_mode(g) || (gpa & 0xfff) + MEMO_BYTES > 0x1000 || !at ||
-	    left < MEMO_BYTES)
+	if (!f->path.levels || !f->whole || !guest_in_64bit_mode(g))
 		return;
 	memo->rip = rip;
 	memo->cr0 = guest_get(g, G_CR0);
@@ -85,22 +92,13 @@ static void remember(struct guest *g, const struct paging_path *path, uint64_t g
 	memo->efer = guest_get(g, G_EFER);
 	memo->cs = guest_get(g, G_ACCESS + X86VCPU_SEGMENT_CS);
 	memo->ss = guest_get(g, G_ACCESS + X86VCPU_SEGMENT_SS);
-	copy_path(&memo->path, path);
-	memo->gpa = gpa;
-	__builtin_memcpy(memo->bytes, at, MEMO_BYTES);
+	copy_path(&memo->path, &f->path);
+	memo->gpa = f->gpa;
+	__builtin_memcpy(memo->bytes, f->bytes, MEMO_BYTES);
 	memo->d = *d;
 }
 
 /* ---- The others -------------------------------------------------------------------------------------------------- */
-
-/* A fetch under way. */
-struct fetch {
-	uint8_t bytes[DECODE_MAX_LENGTH];
-	unsigned count;          /* of them that are there */
-	uint64_t gpa;            /* of the first one */
-	struct paging_path path; /* to it */
-	struct paging_fault *fault;
-};
 
 /* Adds bytes from `gpa` on, no further than a page or a memory region goes. */
 static enum decode_status add_physical(struct guest *g, struct fetch *f, uint64_t gpa)
@@ -114,7 +112,10 @@ static enum decode_status add_physical(struct guest *g, struct fetch *f, uint64_
 		count = in_page;
 	if (at && count > left)
 		count = (unsigned)left;
-	if (at) {
+	if (at && !f->count && in_page >= MEMO_BYTES && left >= MEMO_BYTES) {
+		__builtin_memcpy(f->bytes, at, MEMO_BYTES);
+		f->whole = true;
+	} else if (at) {
 		memcpy(f->bytes + f->count, at, count);
 	} else if (guest_read_physical(g, gpa, f->bytes + f->count, count) != X86VCPU_OK) {
 		*f->fault = (struct paging_fault){.error_code = X86VCPU_ACCESS_EXECUTE, .address = gpa};
@@ -166,9 +167,10 @@ enum decode_status decode_at_rip(struct guest *g, struct decode *d, struct pagin
 	if (recall(g, d))
 		return DECODE_OK;
 	f.count = 0;
+	f.whole = false;
 	f.fault = fault;
 	status = fetch_and_decode(g, d, &f);
 	if (status == DECODE_OK)
-		remember(g, &f.path, f.gpa, d);
+		remember(g, &f, d);
 	return status;
 }
