@@ -153,6 +153,9 @@ void handle_exit(struct vcpu *vcpu, const struct x86vcpu_exit *exit)
 	case X86VCPU_EXIT_HALT:
 		halt(vcpu);
 		break;
+	case X86VCPU_EXIT_FPU_ERROR:
+		irq_set(vcpu->vm, FPU_IRQ, true);
+		break;
 	case X86VCPU_EXIT_WAIT_FOR_SIPI:
 		set_state(vcpu, VCPU_WAIT_FOR_SIPI);
 		break;

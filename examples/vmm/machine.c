@@ -37,7 +37,7 @@ static void create_vcpu(struct vm *vm, unsigned id, uint64_t entry)
 	struct x86vcpu_setup_config setup = {
 		.size = sizeof(setup),
 		.time_slice_ns = TIME_SLICE_NS,
-		.flags = X86VCPU_SETUP_KEEP_CONTEXT,
+		.flags = X86VCPU_SETUP_KEEP_CONTEXT | X86VCPU_SETUP_FPU_ERROR_EXITS,
 		.start = id == 0 ? X86VCPU_START_AT_ENTRY : X86VCPU_START_WAIT_FOR_SIPI,
 	};
 

@@ -8,6 +8,7 @@
 #define FAST_A20 0x92
 #define FAST_A20_RESET 0x01
 #define FAST_A20_ON 0x02
+#define FPU_ERROR_ACK 0xf0u
 #define RESET_CONTROL 0xcf9
 #define RESET_CONTROL_START 0x04
 
@@ -181,6 +182,13 @@ static void write_firmware(struct vm *vm, uint16_t port, uint32_t value)
 	guest_console_putc((uint8_t)value);
 }
 
+/* The handler of IRQ 13 takes the x87 error back. */
+static void write_fpu_error_ack(struct vm *vm, uint16_t port, uint32_t value)
+{
+	(void)port, (void)value;
+	irq_set(vm, FPU_IRQ, false);
+}
+
 static const struct port_device devices[] = {
 	{ UART_BASE, UART_LAST, true, read_uart, write_uart, 0 },
 	{ PIC_MASTER, PIC_MASTER + 1, true, read_pic, write_pic, 0 },
@@ -192,6 +200,7 @@ static const struct port_device devices[] = {
 	{ KBD_DATA, KBD_DATA, true, read_kbd, write_kbd, 0 },
 	{ KBD_COMMAND, KBD_COMMAND, true, read_kbd, write_kbd, 0 },
 	{ FAST_A20, FAST_A20, true, read_fast_a20, write_fast_a20, 0 },
+	{ FPU_ERROR_ACK, FPU_ERROR_ACK, true, NULL, write_fpu_error_ack, 0 },
 	{ RESET_CONTROL, RESET_CONTROL, true, NULL, write_reset_control, 0 },
 	{ EXIT_PORT, EXIT_PORT, false, NULL, write_exit, 0 },
 	{ FIRMWARE_PORT, FIRMWARE_PORT, true, read_firmware, write_firmware, 0 },

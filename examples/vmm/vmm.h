@@ -156,6 +156,7 @@ void memory_write8(struct vm *vm, uint64_t gpa, uint8_t value);
 /* ---- devices.c: wiring and time. All but devices_poll, devices_can_wake want vm->lock held. ------- */
 
 void devices_reset(struct vm *vm);
+#define FPU_IRQ 13u /* FERR# */
 /* Drives an ISA interrupt line, at the 8259As and at the I/O APIC. */
 void irq_set(struct vm *vm, unsigned irq, bool high);
 /* The 8259As' output, after something has changed in them. */

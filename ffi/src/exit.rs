@@ -20,6 +20,7 @@ pub const X86VCPU_EXIT_SYSTEM_DOWN: u32 = 12;
 pub const X86VCPU_EXIT_FAIL_ENTRY: u32 = 13;
 pub const X86VCPU_EXIT_NOTHING: u32 = 14;
 pub const X86VCPU_EXIT_WAIT_FOR_SIPI: u32 = 64;
+pub const X86VCPU_EXIT_FPU_ERROR: u32 = 65;
 
 // enum x86vcpu_width
 pub const X86VCPU_WIDTH_BYTE: u32 = 0;

@@ -93,6 +93,7 @@ pub const X86VCPU_START_WAIT_FOR_SIPI: u32 = 1;
 
 pub const X86VCPU_SETUP_NO_LOCAL_APIC: u32 = 1 << 0;
 pub const X86VCPU_SETUP_KEEP_CONTEXT: u32 = 1 << 1;
+pub const X86VCPU_SETUP_FPU_ERROR_EXITS: u32 = 1 << 2;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

@@ -402,3 +402,36 @@ METAL_TEST(disabled_x2apic, "apic_table.disabled_from_x2apic_mode")
 	make_access(WRITE_MSR, APIC_BASE, APIC | EN);
 	expect_reset();
 }
+
+/* ---- The VMM's page -------------------------------------------------------------------------------------------- */
+
+GUEST_CODE_BLOB(page_code, 32,
+	"mov $0xfee00030, %ebx; mov (%ebx), %esi; mov $0x1b, %ecx; rdmsr; or $0xc00, %eax; wrmsr;"
+	"mov (%ebx), %edi; mov %edi, 0x50(%ebx); and $0xfffff3ff, %eax; wrmsr; mov (%ebx), %ebp; mov $1, %eax; vmcall");
+
+static void expect_read(uint64_t value)
+{
+	guest_run_until(&g, X86VCPU_EXIT_MMIO_READ);
+	CHECK_EQ(g.exit.u.mmio.gpa, APIC + 0x30);
+	CHECK_OK(x86vcpu_complete_read(g.vcpu, value));
+}
+
+/* An MMIO range there is the VMM's whenever the APIC does not answer. */
+METAL_TEST(vmm_page, "apic_table.page_of_the_vmm")
+{
+	static const struct x86vcpu_mmio_range range = {.base = APIC, .size = 0x1000};
+
+	guest_init(&g, 0);
+	g.config.mmio = &range;
+	g.config.mmio_count = 1;
+	guest_start(&g, GUEST_PROTECTED, &page_code);
+	expect_read(UINT32_MAX); /* in x2APIC mode */
+	CHECK_EQ(guest_reg(&g, RSI), 0x60014); /* its version, before */
+	guest_run_until(&g, X86VCPU_EXIT_MMIO_WRITE);
+	CHECK_EQ(g.exit.u.mmio.gpa, APIC + 0x80);
+	CHECK_EQ(g.exit.u.mmio.data, UINT32_MAX);
+	expect_read(0x12345678); /* disabled */
+	guest_run_call(&g, 1);
+	CHECK_EQ(guest_reg(&g, RDI), UINT32_MAX);
+	CHECK_EQ(guest_reg(&g, RBP), 0x12345678);
+}

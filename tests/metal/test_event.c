@@ -647,3 +647,25 @@ METAL_TEST(exception_instead, "event.exception_instead_of_an_answer_to_an_msr_ex
 	CHECK_STATUS(x86vcpu_complete_read(g.vcpu, 0), X86VCPU_ERR_BAD_STATE);
 	guest_run_trap(&g, 13, 0, guest_label(&instead_code, instead_at));
 }
+
+/* ---- FERR# ------------------------------------------------------------------------------------------------- */
+
+GUEST_CODE_BLOB(ferr_code, 16,
+	"mov %cr0, %eax; and $0xffffffd1, %eax; mov %eax, %cr0; fninit; movw $0x372, 0x5000; fldcw 0x5000; fldz; fldz; fdivrp;"
+	".globl ferr_at; ferr_at: fwait; nop; movl $2, %eax; vmcall");
+extern const uint8_t ferr_at[];
+
+/* IRQ 13 comes at the x87 instruction that found the error, after which its handler has ended it. */
+METAL_TEST(ferr, "event.x87_error_with_ne_clear", .vendor = METAL_VMX)
+{
+	guest_init(&g, 0);
+	g.config.flags |= X86VCPU_SETUP_FPU_ERROR_EXITS;
+	guest_start(&g, GUEST_REAL, &ferr_code);
+	for (unsigned i = 0; i < 2; i++) {
+		guest_run_until(&g, X86VCPU_EXIT_FPU_ERROR);
+		CHECK_EQ(guest_rip(&g), guest_label(&ferr_code, ferr_at));
+	}
+	guest_set_rflags(&g, 0x202);
+	CHECK_OK(x86vcpu_inject_interrupt(g.vcpu, 0x75));
+	guest_run_trap(&g, 0x75, 0, guest_label(&ferr_code, ferr_at));
+}

@@ -287,6 +287,47 @@ START_TEST(nmi_in_the_shadow_of_sti)
 }
 END_TEST
 
+/* An x87 error in a guest with CR0.NE clear (FERR#), and then with NE set. Without the flag it is #MF in both. */
+static int32_t x87_error(struct fixture *f, bool ne)
+{
+	static const struct model_raw_exit frozen = {.reason = 0x7e};
+
+	model_guest_exits(f->m, &frozen);
+	return fixture_does(f, x86vcpu_extension() == X86VCPU_EXTENSION_SVM && !ne ? MODEL_OP_RAW : MODEL_OP_EXCEPTION, 2, 16, 0, 0);
+}
+
+static void set_ne(struct fixture *f)
+{
+	model_guest_sets(f->m, MODEL_RAX, 0x30);
+	ck_assert_int_eq(fixture_does(f, MODEL_OP_MOV_TO_CR, 3, 0, 0, 0), X86VCPU_OK);
+}
+
+START_TEST(x87_error_with_ne_clear)
+{
+	const struct x86vcpu_setup_config config = {
+		.size = sizeof(config),
+		.time_slice_ns = UINT64_C(1) << 60,
+		.flags = _i & 2 ? X86VCPU_SETUP_FPU_ERROR_EXITS : 0,
+	};
+	static const uint8_t mov_cr0[] = {0x0f, 0x22, 0xc0};
+	struct x86vcpu_state state = {.size = sizeof(state)};
+	struct fixture *f = fixture_begin_with(_i & 1 ? MODEL_SVM : MODEL_VMX, MODEL_ALL, &config);
+
+	ck_assert_int_eq(x87_error(f, false), X86VCPU_OK);
+	ck_assert_uint_eq(f->exit.kind, config.flags ? X86VCPU_EXIT_FPU_ERROR : X86VCPU_EXIT_NOTHING);
+	ck_assert_uint_eq(model_outcome(f->m)->event_count, config.flags ? 0 : 1);
+	ck_assert_int_eq(x86vcpu_get_state(f->vcpu, X86VCPU_STATE_RIP, &state), X86VCPU_OK);
+	ck_assert_uint_eq(state.rip, 0x1000);
+	goes_to(f, 0x1000, mov_cr0, sizeof(mov_cr0));
+	set_ne(f);
+	ck_assert_int_eq(x87_error(f, true), X86VCPU_OK);
+	ck_assert_uint_eq(f->exit.kind, X86VCPU_EXIT_NOTHING);
+	ck_assert_uint_eq(model_outcome(f->m)->event_count, 1);
+	ck_assert_uint_eq(model_outcome(f->m)->events[0].vector, 16);
+	fixture_end(f);
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
 Suite *library_suite(void);
@@ -302,6 +343,7 @@ Suite *library_suite(void)
 	tcase_add_loop_test(tc, entry_executes_no_cpuid, 0, 2);
 	tcase_add_loop_test(tc, stale_translations_are_noticed, 0, 2);
 	tcase_add_loop_test(tc, nmi_in_the_shadow_of_sti, 0, 4);
+	tcase_add_loop_test(tc, x87_error_with_ne_clear, 0, 4);
 	tcase_add_test(tc, operations_are_counted);
 	tcase_add_loop_test(tc, entry_check_is_named, 0, COUNT(vmx_checks));
 	tcase_add_loop_test(tc, vmrun_check_is_named, 0, COUNT(svm_checks));

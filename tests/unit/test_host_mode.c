@@ -84,6 +84,8 @@ static const struct {
 	{0, 0, 0xc0000080, 0x501, true, false, "EFER.NXE"},
 	/* The first entry UC, and all others WB. */
 	{0, 0, 0x277, UINT64_C(0x0606060606060600), true, false, "IA32_PAT"},
+	/* The first entry WB, and the fourth WC. */
+	{0, 0, 0x277, UINT64_C(0x0007010601070406), true, false, "fourth entry of IA32_PAT"},
 	{0, 0, 0x3f1, 1, false, true, "IA32_PEBS_ENABLE"},
 	{0, 0, 0x3f1, BIT(32), false, true, "IA32_PEBS_ENABLE"},
 };

@@ -23,7 +23,7 @@ static void set_register(unsigned number, uint64_t value)
 	guest_set_gpr(&vcpu.guest, number, value);
 }
 
-/* The guest has no FERR# pin: an x87 error with CR0.NE = 0 is #MF, and RIP stays. */
+/* Without a VMM that has the pin an x87 error with CR0.NE = 0 is #MF, and RIP stays. */
 START_TEST(x87_error_is_mf)
 {
 	const struct fake_exit exit = {.code = 0x7e};

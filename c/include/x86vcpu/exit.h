@@ -30,6 +30,7 @@ enum x86vcpu_exit_kind {
 	X86VCPU_EXIT_FAIL_ENTRY = 13,        /* u.fail_entry; the guest did not run */
 	X86VCPU_EXIT_NOTHING = 14,           /* the host had an interrupt or NMI, or x86vcpu_request_exit was called */
 	X86VCPU_EXIT_WAIT_FOR_SIPI = 64,     /* the vCPU waits for a start-up IPI; run again when notified */
+	X86VCPU_EXIT_FPU_ERROR = 65,         /* FERR#: raise IRQ 13; see X86VCPU_SETUP_FPU_ERROR_EXITS */
 };
 
 /* Width of an access: log2 of its size in bytes. */

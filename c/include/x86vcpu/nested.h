@@ -25,8 +25,8 @@ extern "C" {
 
 /*
  * Memory types, encoded as in the PAT and in an EPT entry (SDM 29.3.7, 12.12). NPT has no types of its
- * own but goes through the host's PAT, which is taken to hold WB, WT, UC-, UC in its first four entries,
- * as after reset; UC selects the fourth of them, and WC and WP are UNSUPPORTED.
+ * own but goes through the host's PAT, which must hold WB in its first entry and UC in its fourth, as after reset
+ * (x86vcpu_bind checks it). UC and WT select the fourth, because hosts put WT where they like; WC and WP are UNSUPPORTED.
  */
 #define X86VCPU_MEMORY_UC 0u
 #define X86VCPU_MEMORY_WC 1u

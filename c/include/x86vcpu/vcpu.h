@@ -138,6 +138,13 @@ enum x86vcpu_start {
  * user mode and reaches no user page with CR4.PKE set meanwhile. It finds CR0.TS clear.
  */
 #define X86VCPU_SETUP_KEEP_CONTEXT (UINT32_C(1) << 1)
+/*
+ * An x87 error while the guest's CR0.NE is clear comes out as X86VCPU_EXIT_FPU_ERROR. On a PC the CPU asserts FERR# then,
+ * which its chipset makes IRQ 13 of (SDM Vol. 1, 8.7.2), and stands still until an interrupt comes. RIP is at the x87
+ * instruction that found the error, so each run reports it again until the guest has taken an interrupt. Without this flag
+ * the guest takes #MF, as with CR0.NE set.
+ */
+#define X86VCPU_SETUP_FPU_ERROR_EXITS (UINT32_C(1) << 2)
 
 /*
  * Makes a vCPU. Takes frames; ops must outlive it. Any CPU, after x86vcpu_select or the first successful
@@ -184,26 +191,32 @@ int32_t x86vcpu_set_nested_page_table(struct x86vcpu *vcpu, const struct x86vcpu
 int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config);
 
 /*
- * Duties of the host. A VMCS or VMCB does not switch all of a CPU. The library exchanges or restores what it can; what
- * follows it cannot, so the host keeps to it. "During a run" means from the call of x86vcpu_run to its return, but for
+ * Duties of the host, in full: other documents refer to this list. A VMCS or VMCB does not switch all of a CPU. The
+ * library exchanges or restores what it can; what follows it cannot, so the host keeps to it. "During a run" means from the call of x86vcpu_run to its return, but for
  * dispatch_external_interrupt and service_pending_interrupt, which find the host's own state.
  *
  * From bind to unbind, on this CPU:
  * - GDT, IDT, TR and LDTR, segment registers and their bases, IA32_PAT, IA32_EFER, IA32_DEBUGCTL, IA32_XSS,
  *   IA32_TSC_AUX, IA32_S_CET, the SYSCALL and SYSENTER MSRs stay as they are. bind reads them; a run ends with what
- *   bind read. CR0, CR3, CR4, XCR0, the debug registers and IA32_KERNEL_GS_BASE may change between two runs.
+ *   bind read. CR0, CR3, CR4, XCR0, the debug registers and IA32_KERNEL_GS_BASE may change between two runs. Each run
+ *   checks CR4 again, which costs next to nothing; MSRs are checked by bind alone, because reading one costs as much as
+ *   many instructions.
  * - IA32_PEBS_ENABLE stays 0 (VT-x), and no counter with precise sampling runs: the CPU would write records through
  *   the guest's page tables (SDM 20.9.5).
  * - IA32_DEBUGCTL has neither BTF nor bus-lock trap set (SVM): VMRUN does not switch them, and the #DB of a trap in the
- *   guest is the guest's (APM 15.5.1).
+ *   guest is the guest's (APM 15.5.1). With LBR set the host's last-branch MSRs hold branches of the guest after a run.
  * - DR7.GD is clear: the library moves to and from debug registers (SDM 18.2.4).
  * - Segment registers have null selectors, or selectors of the GDT with RPL 0, if an NMI's or machine check's handler
- *   uses FS or GS. VT-x reloads other selectors at the end of a run, and the base is that of the descriptor until the
- *   WRMSR that follows (SDM 27.2.3).
+ *   uses FS or GS (VT-x). With such selectors no exit leaves another base. A VMCS cannot hold other ones (SDM 27.2.3), so
+ *   they are reloaded at the end of a run, and the base is that of the descriptor until the WRMSR that follows. No
+ *   order of instructions avoids that: MOV to FS or GS replaces the base, and SWAPGS in front of it leaves the user's base
+ *   active meanwhile.
  * - The TSS descriptor is within the first 512 bytes of the GDT if TR's limit is not 67H, or the host loads TR anew after
  *   each run (VT-x). A VM exit leaves that limit (SDM 28.5.2); the library restores another one from a copy of the GDT.
  *
- * During a run, host ops and handlers of NMIs and machine checks:
+ * During a run, host ops and handlers of NMIs and machine checks have the guest's values of what follows. Exchanging
+ * them for each call of a host op would cost several serializing instructions each time, and would not help handlers, which
+ * come at any instruction. They
  * - use no x87, SSE, AVX or AMX register, do not execute XSAVE, XRSTOR or XGETBV, and read neither IA32_XSS nor XCR0.
  *   They are the guest's.
  * - use neither RDPID nor RDTSCP: IA32_TSC_AUX is the guest's. A CPU's number that comes from there has 32 bits that the
@@ -233,7 +246,7 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
  * the CPU is in a mode of the host's that no guest can run under, which the log names: CR4.FRED set, CR4.OSXSAVE or
  * CR4.OSFXSR clear, shadow stacks for the supervisor, indirect-branch tracking with a library that is built without it,
  * (VT-x) IA32_PEBS_ENABLE not 0 (asked with host_ops.read_msr), (SVM) EFER.NXE clear, a first entry of IA32_PAT that is
- * not WB, or another number of levels of the nested tables than CR4.LA57 asks for.
+ * not WB, a fourth that is not UC, or another number of levels of the nested tables than CR4.LA57 asks for.
  */
 int32_t x86vcpu_bind(struct x86vcpu *vcpu);
 

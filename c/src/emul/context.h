@@ -37,7 +37,7 @@ void context_write_image(struct guest *g);
 const uint8_t *context_component(const struct guest *g, unsigned component);
 uint8_t *context_change_component(struct guest *g, unsigned component);
 
-/* Reads what the host has on this CPU, and may not change before it unbinds: IA32_XSS, IA32_TSC_AUX. */
+/* Reads what the host does not change before it unbinds: IA32_XSS, IA32_TSC_AUX. */
 void context_bind(struct guest *g);
 
 /* IRQs off between load and store, but where it is kept. load clears CR0.TS; store sets it again. */

@@ -43,6 +43,15 @@ static inline int emul_hlt(struct guest *g)
 	return EMUL_NEXT_EXIT;
 }
 
+/* An x87 error with CR0.NE clear. */
+static inline int emul_fpu_error(struct guest *g)
+{
+	if (g->fpu_error_exits)
+		return emul_report(g, X86VCPU_EXIT_FPU_ERROR);
+	guest_raise(g, VECTOR_MF, false, 0);
+	return EMUL_RESUME;
+}
+
 static inline int emul_report_nested_fault(struct guest *g, uint64_t gpa, uint64_t access)
 {
 	emul_report(g, X86VCPU_EXIT_NESTED_PAGE_FAULT);

@@ -260,6 +260,7 @@ struct guest {
 	struct lapic lapic;
 	struct machine *machine;
 
+	bool fpu_error_exits; /* X86VCPU_SETUP_FPU_ERROR_EXITS */
 	uint64_t slice_ticks; /* of the TSC */
 	uint64_t slice_end;   /* TSC at which the time slice under way ends; 0: the next run begins one */
 

@@ -55,6 +55,8 @@ static const struct rule rules[] = {
 	/* Nested tables name memory types by the host's PAT (APM 15.25.8); 6 is WB. */
 	{ON_SVM, HOST_PAT, 7, 6,
 	 "the first entry of IA32_PAT must be WB: the nested tables' memory type goes through it"},
+	{ON_SVM, HOST_PAT, UINT64_C(7) << 24, 0,
+	 "the fourth entry of IA32_PAT must be UC: the nested tables' memory type goes through it"},
 	/* The switch has one stack, and what it does to the return-stack buffer leaves a shadow stack unbalanced. */
 	{ON_BOTH, HOST_S_CET, S_CET_SH_STK_EN, 0,
 	 "IA32_S_CET.SH_STK_EN is set: no shadow stack for the supervisor"},

@@ -120,12 +120,11 @@ static int reflect_alignment(struct svm_vcpu *v)
 
 /*
  * An x87 error with CR0.NE = 0 asserts FERR# and freezes the CPU until the interrupt comes that a PC's chipset makes of
- * it (APM 15.12.17). The guest has no such pin, so it takes #MF, as on VT-x, where NE is always 1.
+ * it (APM 15.12.17).
  */
 static int x87_error(struct svm_vcpu *v)
 {
-	guest_raise(&v->guest, VECTOR_MF, false, 0);
-	return EMUL_RESUME;
+	return emul_fpu_error(&v->guest);
 }
 
 static int machine_check(struct svm_vcpu *v)

@@ -58,7 +58,8 @@ static const struct nested_format formats[] = {
 		.types = 1u << X86VCPU_MEMORY_UC | 1u << X86VCPU_MEMORY_WT | 1u << X86VCPU_MEMORY_WB,
 		.type = {
 			[X86VCPU_MEMORY_UC] = 1 << 4 | 1 << 3, /* PCD, PWT */
-			[X86VCPU_MEMORY_WT] = 1 << 3,
+			/* Which entry of the host's PAT is WT, if any, is the host's choice. UC is stricter. */
+			[X86VCPU_MEMORY_WT] = 1 << 4 | 1 << 3,
 			[X86VCPU_MEMORY_WB] = 0,
 		},
 	},

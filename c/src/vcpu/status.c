@@ -55,5 +55,7 @@ const char *x86vcpu_exit_name(uint32_t kind)
 
 	if (kind == X86VCPU_EXIT_WAIT_FOR_SIPI)
 		return "WAIT_FOR_SIPI";
+	if (kind == X86VCPU_EXIT_FPU_ERROR)
+		return "FPU_ERROR";
 	return kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "UNKNOWN";
 }

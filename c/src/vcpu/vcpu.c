@@ -19,7 +19,7 @@
 
 #define PAGE_BYTES UINT64_C(4096)
 #define MAX_VCPU_ID 63u
-#define SETUP_FLAGS (X86VCPU_SETUP_NO_LOCAL_APIC | X86VCPU_SETUP_KEEP_CONTEXT)
+#define SETUP_FLAGS (X86VCPU_SETUP_NO_LOCAL_APIC | X86VCPU_SETUP_KEEP_CONTEXT | X86VCPU_SETUP_FPU_ERROR_EXITS)
 #define DEFAULT_SLICE_NS UINT64_C(1000000)
 
 static uint64_t pages(uint64_t bytes)
@@ -350,6 +350,7 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 	unload(percpu);
 	percpu->current = NULL;
 	vcpu->guest->context.keep = config->flags & X86VCPU_SETUP_KEEP_CONTEXT;
+	vcpu->guest->fpu_error_exits = config->flags & X86VCPU_SETUP_FPU_ERROR_EXITS;
 	vcpu->guest->mitigation.serial = mitigation_new_serial();
 	machine_start_tsc(vcpu->guest);
 	status = vcpu->backend->setup(vcpu->guest, &setup);

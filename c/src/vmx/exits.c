@@ -156,6 +156,8 @@ static int exception_or_nmi(struct vmx_vcpu *v)
 		insn_raise_machine_check();
 		return host_event(v);
 	}
+	if (INFO_VECTOR(info) == VECTOR_MF)
+		return emul_fpu_error(&v->guest);
 	if (INFO_VECTOR(info) == VECTOR_AC && !is_alignment_check(&v->guest) && vmx_suspend_split_lock_detection(v))
 		return EMUL_RESUME;
 	return reflect(v, info);

@@ -80,6 +80,12 @@ void vmx_read_mode(struct guest *g)
 	g->valid |= GUEST_MODE_FIELDS;
 }
 
+/* With the guest's NE clear an x87 error is no exception but FERR#; the CPU, whose NE is 1, raises #MF. */
+static void watch_x87_errors(uint64_t cr0)
+{
+	vmcs_write32(VMCS_EXCEPTION_BITMAP, cr0 & CR0_NE ? VMX_EXCEPTIONS : VMX_EXCEPTIONS | 1u << VECTOR_MF);
+}
+
 /*
  * CD and NW stay 0: they would make the guest's memory uncached, which is the host's business with
  * EPT. NE must be 1 in VMX operation (SDM 24.8).
@@ -129,6 +135,8 @@ static void write_field(struct vmx_vcpu *v, enum guest_field field)
 	switch (field) {
 	case G_CR0:
 		write_cr0(value);
+		if (v->guest.fpu_error_exits)
+			watch_x87_errors(value);
 		break;
 	case G_CR4:
 		write_cr4(v, value);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's side of the world switch. What bind reads stays valid until unbind: between the two, the
- * host may not change its descriptor tables, segment registers and their bases, SYSENTER and SYSCALL
- * MSRs, IA32_XSS and IA32_TSC_AUX on this CPU. CR0, CR3, CR4, XCR0 and IA32_KERNEL_GS_BASE are looked at in every run.
+ * The host's side of the world switch. What bind reads stays valid until unbind: see "Duties of the host" in
+ * x86vcpu/vcpu.h.
  */
 #include "cpu/insn.h"
 #include "cpu/libc.h"

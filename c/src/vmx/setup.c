@@ -69,7 +69,7 @@ static void write_execution_controls(struct vmx_vcpu *v)
 	vmcs_write32(VMCS_CPU2_CONTROLS, v->cpu2);
 	vmcs_write32(VMCS_EXIT_CONTROLS, v->exit);
 	vmcs_write32(VMCS_ENTRY_CONTROLS, v->entry);
-	vmcs_write32(VMCS_EXCEPTION_BITMAP, 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC);
+	vmcs_write32(VMCS_EXCEPTION_BITMAP, VMX_EXCEPTIONS);
 	vmcs_write32(VMCS_PAGE_FAULT_ERROR_CODE_MASK, 0);
 	vmcs_write32(VMCS_PAGE_FAULT_ERROR_CODE_MATCH, 0);
 	vmcs_write32(VMCS_CR3_TARGET_COUNT, 0);

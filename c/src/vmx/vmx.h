@@ -35,6 +35,9 @@ struct vmx_restore {
 /* So much of a GDT is copied to reload TR from. */
 #define VMX_GDT_ENTRIES 64u
 
+/* What exits always; fields.c adds #MF. */
+#define VMX_EXCEPTIONS (1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC)
+
 struct vmx_vcpu {
 	struct guest guest; /* first; its switch_word is what HOST_RSP holds */
 

@@ -121,6 +121,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "svm.nmi_does_not_change_cr2",
     ),
     elsewhere(
+        "C-141",
+        "no guest of a sequence has x87 errors",
+        "library: x87_error_with_ne_clear",
+    ),
+    elsewhere(
         "C-140",
         "no breakpoint of a sequence is where an access goes",
         "breakpoint: device_access_traps",
