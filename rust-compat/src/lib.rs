@@ -10,6 +10,8 @@ mod answer;
 #[cfg(feature = "axvm")]
 pub mod axvm;
 mod config;
+mod cpu;
+mod doorbell;
 mod exit;
 pub mod host;
 mod ops;

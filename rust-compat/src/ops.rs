@@ -10,6 +10,8 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use x86_vcpu_sys as ffi;
 use x86_vlapic::host::X86VlapicHostOps;
 
+use crate::cpu::{self, Section};
+use crate::doorbell::{self, Doorbell};
 use crate::status::status_of;
 use crate::timer;
 use crate::{X86GuestPhysAddr, X86HostOps, X86HostPhysAddr};
@@ -64,6 +66,11 @@ pub(crate) fn table<H: X86HostOps>() -> &'static ffi::x86vcpu_host_ops {
     }
 }
 
+/// By which Doorbell knows the host.
+pub(crate) fn address<H: X86HostOps>() -> usize {
+    ptr::from_ref(table::<H>()) as usize
+}
+
 const fn operations<H: X86HostOps>() -> ffi::x86vcpu_host_ops {
     ffi::x86vcpu_host_ops {
         size: size_of::<ffi::x86vcpu_host_ops>() as u32,
@@ -77,14 +84,13 @@ const fn operations<H: X86HostOps>() -> ffi::x86vcpu_host_ops {
         nanos_to_ticks: Some(nanos_to_ticks::<H>),
         dispatch_external_interrupt: Some(dispatch_external_interrupt::<H>),
         service_pending_interrupt: Some(service_pending_interrupt::<H>),
-        current_cpu: None,
+        current_cpu: Some(cpu::current_cpu),
         read_msr: None,
         log: Some(log),
         time_ns: Some(time_ns::<H>),
         timer_start: Some(timer::start::<H>),
         timer_cancel: Some(timer::cancel::<H>),
-        // Upstream's hosts wake and interrupt vCPUs themselves, where they inject and where their timers end.
-        notify: None,
+        notify: Some(notify::<H>),
         send_interrupt: Some(send_interrupt::<H>),
         acknowledge_interrupt: None,
     }
@@ -134,10 +140,12 @@ unsafe extern "C" fn nanos_to_ticks<H: X86HostOps>(_: *mut c_void, nanos: u64) -
 }
 
 unsafe extern "C" fn dispatch_external_interrupt<H: X86HostOps>(_: *mut c_void, vector: u32) {
+    let _host = Section::of_the_host();
     H::dispatch_acknowledged_host_interrupt(vector as u8);
 }
 
 unsafe extern "C" fn service_pending_interrupt<H: X86HostOps>(_: *mut c_void) {
+    let _host = Section::of_the_host();
     H::service_pending_host_interrupt();
 }
 
@@ -145,7 +153,28 @@ unsafe extern "C" fn time_ns<H: X86HostOps>(_: *mut c_void) -> u64 {
     <H as X86VlapicHostOps>::current_time_nanos()
 }
 
+/// Hosts wake and interrupt vCPUs themselves where they inject and where their timers expire. What is left is what
+/// another vCPU's guest sends that is no interrupt: an NMI, INIT or start-up IPI.
+unsafe extern "C" fn notify<H: X86HostOps>(_: *mut c_void, vm_id: u64, vcpu_id: u32, _cpu: u32) {
+    if !cpu::a_guest_acts() {
+        return;
+    }
+    let (vm_id, vcpu_id) = (vm_id as usize, vcpu_id as usize);
+    let Some(bell) = Doorbell::find(address::<H>(), vm_id, vcpu_id) else {
+        return;
+    };
+    let _host = Section::of_the_host();
+    bell.ring(|| {
+        let sent = <H as X86VlapicHostOps>::inject_interrupt(vm_id, vcpu_id, doorbell::VECTOR);
+        if let Err(error) = sent {
+            log::warn!("vCPU {vcpu_id} of machine {vm_id} is not told of an event: {error:?}");
+        }
+        sent.is_ok()
+    });
+}
+
 unsafe extern "C" fn send_interrupt<H: X86HostOps>(_: *mut c_void, vm_id: u64, vcpu_id: u32, vector: u32) {
+    let _host = Section::of_the_host();
     let sent = <H as X86VlapicHostOps>::inject_interrupt(vm_id as usize, vcpu_id as usize, vector as u8);
     if let Err(error) = sent {
         log::warn!("interrupt {vector:#x} to vCPU {vcpu_id} of machine {vm_id} is lost: {error:?}");

@@ -8,7 +8,7 @@ use x86_vcpu_sys as ffi;
 
 use crate::runtime::validate_this_cpu;
 use crate::status::check;
-use crate::{X86HostOps, X86VcpuError, X86VcpuResult, ops};
+use crate::{X86HostOps, X86VcpuError, X86VcpuResult, cpu, ops};
 
 /// The state of one host CPU.
 pub struct X86PerCpuState<H: X86HostOps> {
@@ -23,6 +23,18 @@ struct Handle(NonNull<ffi::x86vcpu_percpu>);
 unsafe impl Send for Handle {}
 unsafe impl Sync for Handle {}
 
+/// # Safety
+///
+/// A live object.
+unsafe fn disable(percpu: *mut ffi::x86vcpu_percpu) -> i32 {
+    // SAFETY: the caller's word.
+    let status = unsafe { ffi::x86vcpu_percpu_disable(percpu) };
+    if status == ffi::X86VCPU_OK {
+        cpu::disabled_here();
+    }
+    status
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         let percpu = self.0.as_ptr();
@@ -32,7 +44,7 @@ impl Drop for Handle {
                 return;
             }
             log::warn!("the state of a CPU is dropped while virtualization is on there: turning it off");
-            let status = ffi::x86vcpu_percpu_disable(percpu);
+            let status = disable(percpu);
             if status != ffi::X86VCPU_OK || ffi::x86vcpu_percpu_destroy(percpu) != ffi::X86VCPU_OK {
                 log::error!(
                     "cannot turn it off here ({:?}): its memory stays in use",
@@ -80,7 +92,9 @@ impl<H: X86HostOps> X86PerCpuState<H> {
     pub fn hardware_enable(&mut self) -> X86VcpuResult {
         validate_this_cpu()?;
         // SAFETY: a live object; the caller is in ring 0 and pinned, as upstream wants it.
-        check(unsafe { ffi::x86vcpu_percpu_enable(self.handle.0.as_ptr()) })
+        check(unsafe { ffi::x86vcpu_percpu_enable(self.handle.0.as_ptr()) })?;
+        cpu::enabled_here();
+        Ok(())
     }
 
     /// Turns it off.
@@ -90,6 +104,6 @@ impl<H: X86HostOps> X86PerCpuState<H> {
     /// `BadState`: it is not on, or not on this CPU; `ResourceBusy`: a vCPU is bound to this CPU.
     pub fn hardware_disable(&mut self) -> X86VcpuResult {
         // SAFETY: as above.
-        check(unsafe { ffi::x86vcpu_percpu_disable(self.handle.0.as_ptr()) })
+        check(unsafe { disable(self.handle.0.as_ptr()) })
     }
 }

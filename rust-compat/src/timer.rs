@@ -19,19 +19,80 @@ use x86_vcpu_sys as ffi;
 use x86_vlapic::X86TimerAction;
 use x86_vlapic::host::X86VlapicHostOps;
 
+use crate::cpu::Section;
 use crate::status::status_of;
 use crate::{X86HostOps, X86VcpuError};
 
 type Function = unsafe extern "C" fn(*mut c_void, u64) -> u64;
 
-/// Room for any host's handle.
+/// Room for most hosts' handles. A larger one is in a box, whose address is here.
 type HandleBytes = [u64; 8];
+
+/// A host's handle, by the type of which it was stored.
+struct Stored {
+    bytes: MaybeUninit<HandleBytes>,
+    /// Frees the box in `bytes`, if it is one.
+    discard: Option<unsafe fn(&MaybeUninit<HandleBytes>)>,
+}
+
+impl Stored {
+    const NONE: Self = Self {
+        bytes: MaybeUninit::uninit(),
+        discard: None,
+    };
+
+    const fn fits<T>() -> bool {
+        size_of::<T>() <= size_of::<HandleBytes>() && align_of::<T>() <= align_of::<HandleBytes>()
+    }
+
+    fn put<T: Copy>(&mut self, handle: T) {
+        self.clear();
+        let bytes = self.bytes.as_mut_ptr();
+        // SAFETY: a handle that fits, or an address.
+        unsafe {
+            if Self::fits::<T>() {
+                bytes.cast::<T>().write(handle);
+            } else {
+                bytes.cast::<*mut T>().write(Box::into_raw(Box::new(handle)));
+                self.discard = Some(discard::<T>);
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// A `T` has been put, and nothing since.
+    unsafe fn get<T: Copy>(&self) -> T {
+        let bytes = self.bytes.as_ptr();
+        // SAFETY: the caller's word.
+        unsafe {
+            if Self::fits::<T>() {
+                bytes.cast::<T>().read()
+            } else {
+                *bytes.cast::<*mut T>().read()
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(discard) = self.discard.take() {
+            // SAFETY: of the type that was put.
+            unsafe { discard(&self.bytes) };
+        }
+    }
+}
+
+unsafe fn discard<T>(bytes: &MaybeUninit<HandleBytes>) {
+    // SAFETY: the caller has put one, and forgets it.
+    drop(unsafe { Box::from_raw(bytes.as_ptr().cast::<*mut T>().read()) });
+}
 
 struct Record {
     /// Bits 63:32 the generation; RETIRED; RUNNING; the lowest bits count who holds the record.
     state: AtomicU64,
-    /// The host's handle, written by `start` before anybody else knows the record's name.
-    handle: UnsafeCell<MaybeUninit<HandleBytes>>,
+    /// The host's handle, written by `start` before anybody else knows the record's name. It stays until the record is used
+    /// again.
+    handle: UnsafeCell<Stored>,
     next: *mut Record,
 }
 
@@ -139,7 +200,7 @@ fn free_record() -> Option<(&'static Record, u64)> {
 fn new_record() -> (&'static Record, u64) {
     let record = Box::into_raw(Box::new(Record {
         state: AtomicU64::new(1 << GENERATION_SHIFT | 2),
-        handle: UnsafeCell::new(MaybeUninit::uninit()),
+        handle: UnsafeCell::new(Stored::NONE),
         next: RECORDS.load(Ordering::Relaxed),
     }));
     // SAFETY: ours alone until it is in the list.
@@ -167,6 +228,7 @@ impl Callback {
         if !self.share.begin() {
             return X86TimerAction::Complete;
         }
+        let _host = Section::of_the_host();
         // SAFETY: the library keeps `arg` alive until the function is done or the timer cancelled.
         let next = unsafe { (self.function)(self.arg, now) };
         if self.share.end(next == 0) {
@@ -185,16 +247,6 @@ pub(crate) unsafe extern "C" fn start<H: X86HostOps>(
     arg: *mut c_void,
     timer: *mut ffi::x86vcpu_timer,
 ) -> i32 {
-    const {
-        assert!(
-            size_of::<H::TimerHandle>() <= size_of::<HandleBytes>(),
-            "the host's TimerHandle is too large"
-        );
-        assert!(
-            align_of::<H::TimerHandle>() <= align_of::<HandleBytes>(),
-            "TimerHandle's alignment is too large"
-        );
-    }
     let Some(function) = function else {
         return ffi::X86VCPU_ERR_INVALID_INPUT;
     };
@@ -204,9 +256,9 @@ pub(crate) unsafe extern "C" fn start<H: X86HostOps>(
     // SAFETY: the callback is short and touches the record and the library's timer only.
     match unsafe { <H as X86VlapicHostOps>::register_hard_timer(deadline, boxed) } {
         Ok(handle) => {
-            // SAFETY: it fits, and nobody reads it before `timer` is known; `timer` is the caller's.
+            // SAFETY: no other holder reads it before `timer` is known; `timer` is the caller's.
             unsafe {
-                ours.0.handle.get().cast::<H::TimerHandle>().write(handle);
+                (*ours.0.handle.get()).put(handle);
                 (*timer).opaque = [ptr::from_ref(ours.0) as u64, generation];
             }
             ffi::X86VCPU_OK
@@ -236,7 +288,7 @@ pub(crate) unsafe extern "C" fn cancel<H: X86HostOps>(
     share.wait_until_not_running();
     if before & RETIRED == 0 {
         // SAFETY: `start` wrote it before this name got out, and the record stays this one while we share it.
-        let handle = unsafe { record.handle.get().cast::<H::TimerHandle>().read() };
+        let handle = unsafe { (*record.handle.get()).get::<H::TimerHandle>() };
         if let Err(error) = <H as X86VlapicHostOps>::cancel_timer(handle) {
             log::debug!("the host cannot cancel a timer, it will end by itself: {error:?}");
         }

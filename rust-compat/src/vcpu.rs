@@ -10,6 +10,8 @@ use core::ptr::{self, NonNull};
 use x86_vcpu_sys as ffi;
 
 use crate::answer::{Open, RSP, Write, later};
+use crate::cpu::Section;
+use crate::doorbell::{self, Doorbell};
 use crate::pic::Injected;
 use crate::runtime::selected;
 use crate::status::check;
@@ -43,11 +45,12 @@ pub struct X86Vcpu<H: X86HostOps> {
 /// RFLAGS at reset: the bit that is always set.
 const FLAGS_AT_RESET: u64 = 2;
 
-struct Handle(NonNull<ffi::x86vcpu>);
+struct Handle(NonNull<ffi::x86vcpu>, &'static Doorbell);
 
 impl Drop for Handle {
     fn drop(&mut self) {
         let vcpu = self.0.as_ptr();
+        self.1.release();
         // SAFETY: ours, and gone when destroy answers 0.
         unsafe {
             if ffi::x86vcpu_destroy(vcpu) == ffi::X86VCPU_OK {
@@ -78,6 +81,11 @@ impl<H: X86HostOps> X86Vcpu<H> {
         unsafe { (*self.handle.get()).0.as_ptr() }
     }
 
+    fn doorbell(&self) -> &'static Doorbell {
+        // SAFETY: as in `raw`.
+        unsafe { (*self.handle.get()).1 }
+    }
+
     /// Makes vCPU `vcpu_id`, 0 to 63, of machine `vm_id`.
     ///
     /// # Errors
@@ -96,8 +104,9 @@ impl<H: X86HostOps> X86Vcpu<H> {
         let mut vcpu = ptr::null_mut();
         // SAFETY: the table lives for ever, the configuration for the call.
         check(unsafe { ffi::x86vcpu_create(ops::table::<H>(), ptr::null_mut(), &config, &mut vcpu) })?;
+        let vcpu = NonNull::new(vcpu).ok_or(X86VcpuError::NoMemory)?;
         Ok(Self {
-            handle: UnsafeCell::new(Handle(NonNull::new(vcpu).ok_or(X86VcpuError::NoMemory)?)),
+            handle: UnsafeCell::new(Handle(vcpu, Doorbell::take(ops::address::<H>(), vm_id, vcpu_id))),
             _not_unwind_safe: PhantomData,
             _host: PhantomData,
             entry: None,
@@ -180,6 +189,7 @@ impl<H: X86HostOps> X86Vcpu<H> {
         self.trace_changes();
         self.open = Open::None;
         let mut exit = MaybeUninit::<ffi::x86vcpu_exit>::zeroed();
+        let acts = Section::run();
         // SAFETY: the library fills it in; zeros are a valid value, too.
         let (status, exit) = unsafe {
             (
@@ -187,6 +197,7 @@ impl<H: X86HostOps> X86Vcpu<H> {
                 exit.assume_init(),
             )
         };
+        drop(acts);
         #[cfg(feature = "tracing")]
         {
             self.regs_at_exit = self.regs();
@@ -326,6 +337,9 @@ impl<H: X86HostOps> X86Vcpu<H> {
     ///
     /// `InvalidInput`: the vector is 0 or above 255.
     pub fn inject_interrupt_with_trigger(&mut self, vector: usize, level_triggered: bool) -> X86VcpuResult {
+        if vector == doorbell::VECTOR.into() && !level_triggered && self.doorbell().came_back() {
+            return Ok(());
+        }
         let vector = u32::try_from(vector).map_err(|_| X86VcpuError::InvalidInput)?;
         // SAFETY: see set_entry.
         check(unsafe {

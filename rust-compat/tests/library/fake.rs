@@ -44,6 +44,10 @@ pub struct World {
 
 unsafe impl Send for World {}
 
+/// What the guest does in its next run.
+pub type Act = Box<dyn FnOnce() + Send>;
+pub static ACT: Mutex<Option<Act>> = Mutex::new(None);
+
 pub static WORLD: Mutex<Option<World>> = Mutex::new(None);
 pub static ALONE: Mutex<()> = Mutex::new(());
 pub static NEXT: AtomicUsize = AtomicUsize::new(0x1000);
@@ -276,6 +280,10 @@ unsafe extern "C" fn x86vcpu_unbind(raw: *mut ffi::x86vcpu) -> i32 {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn x86vcpu_run(raw: *mut ffi::x86vcpu, exit: *mut ffi::x86vcpu_exit) -> i32 {
+    let act = ACT.lock().unwrap().take();
+    if let Some(act) = act {
+        act();
+    }
     vcpu(raw, |fake| {
         if !here(fake) || fake.exits.is_empty() {
             return ffi::X86VCPU_ERR_BAD_STATE;

@@ -13,7 +13,7 @@ use x86_vlapic::{X86TimerCallback, X86VlapicError, X86VlapicResult};
 #[derive(Debug)]
 pub struct Host;
 
-/// Another one.
+/// Another one, with large handles.
 #[derive(Debug)]
 pub struct OtherHost;
 
@@ -33,19 +33,53 @@ pub static HOST: Mutex<Option<HostState>> = Mutex::new(None);
 /// register_hard_timer calls back at once.
 pub static EAGER: AtomicBool = AtomicBool::new(false);
 pub static REFUSES: AtomicBool = AtomicBool::new(false);
+/// inject_interrupt answers that the machine takes none.
+pub static STOPPED: AtomicBool = AtomicBool::new(false);
 
 pub fn host<T>(f: impl FnOnce(&mut HostState) -> T) -> T {
     f(HOST.lock().unwrap().get_or_insert_with(HostState::default))
 }
 
+/// The names that a host gives to its timers.
+pub trait Handle: Copy + Send + 'static {
+    fn new(number: usize) -> Self;
+    fn number(self) -> usize;
+}
+
 /// Too large for two words of the library's: the crate keeps it elsewhere.
-pub type Handle = (usize, [u64; 4]);
+#[derive(Clone, Copy)]
+pub struct Small(usize, [u64; 4]);
+
+/// Too large for the crate's place, too, and of an alignment that is rare.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct Large(usize, [u64; 40]);
+
+impl Handle for Small {
+    fn new(number: usize) -> Self {
+        Self(number, [7; 4])
+    }
+    fn number(self) -> usize {
+        assert_eq!(self.1, [7; 4]);
+        self.0
+    }
+}
+
+impl Handle for Large {
+    fn new(number: usize) -> Self {
+        Self(number, [number as u64 + 9; 40])
+    }
+    fn number(self) -> usize {
+        assert_eq!(self.1, [self.0 as u64 + 9; 40]);
+        self.0
+    }
+}
 
 macro_rules! hosts {
-    ($($host:ident)*) => {
+    ($($host:ident $handle:ident)*) => {
         $(
             impl x86_vlapic::host::X86VlapicHostOps for $host {
-                type TimerHandle = Handle;
+                type TimerHandle = $handle;
                 fn alloc_frame() -> Option<x86_vlapic::X86HostPhysAddr> { None }
                 fn dealloc_frame(_: x86_vlapic::X86HostPhysAddr) {}
                 fn phys_to_virt(p: x86_vlapic::X86HostPhysAddr) -> x86_vlapic::X86HostVirtAddr {
@@ -55,13 +89,13 @@ macro_rules! hosts {
                     x86_vlapic::X86HostPhysAddr::from_usize(v.as_usize())
                 }
                 fn current_time_nanos() -> u64 { 123 }
-                fn register_timer(_: u64, _: X86TimerCallback) -> X86VlapicResult<Handle> {
+                fn register_timer(_: u64, _: X86TimerCallback) -> X86VlapicResult<$handle> {
                     panic!("not for timers of a local APIC")
                 }
                 unsafe fn register_hard_timer(
                     deadline: u64,
                     mut callback: X86TimerCallback,
-                ) -> X86VlapicResult<Handle> {
+                ) -> X86VlapicResult<$handle> {
                     if REFUSES.load(Ordering::Relaxed) {
                         return Err(X86VlapicError::TimerUnavailable);
                     }
@@ -70,12 +104,11 @@ macro_rules! hosts {
                     }
                     Ok(host(|state| {
                         state.timers.push((deadline, Arc::new(Mutex::new(Some(callback)))));
-                        (state.timers.len() - 1, [7; 4])
+                        <$handle>::new(state.timers.len() - 1)
                     }))
                 }
-                fn cancel_timer((number, check): Handle) -> X86VlapicResult {
-                    assert_eq!(check, [7; 4]);
-                    host(|state| state.cancelled.push(number));
+                fn cancel_timer(handle: $handle) -> X86VlapicResult {
+                    host(|state| state.cancelled.push(handle.number()));
                     Err(X86VlapicError::TimerUnavailable)
                 }
                 fn current_vm_id() -> usize { 0 }
@@ -84,7 +117,7 @@ macro_rules! hosts {
                 fn active_vcpus(_: usize) -> Option<usize> { Some(1) }
                 fn inject_interrupt(vm: usize, vcpu: usize, vector: u8) -> X86VlapicResult {
                     host(|state| state.sent.push((vm, vcpu, vector)));
-                    Ok(())
+                    if STOPPED.load(Ordering::Relaxed) { Err(X86VlapicError::BadState) } else { Ok(()) }
                 }
             }
 
@@ -111,4 +144,4 @@ macro_rules! hosts {
     };
 }
 
-hosts! { Host OtherHost }
+hosts! { Host Small OtherHost Large }

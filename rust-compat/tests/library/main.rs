@@ -4,6 +4,7 @@
 
 mod fake;
 mod host;
+mod notify;
 mod ops;
 mod timer;
 mod vcpu;
@@ -37,6 +38,7 @@ fn alone() -> MutexGuard<'static, ()> {
     host(|state| *state = HostState::default());
     EAGER.store(false, Ordering::Relaxed);
     REFUSES.store(false, Ordering::Relaxed);
+    STOPPED.store(false, Ordering::Relaxed);
     CPU.set(0);
     initialize_hardware_support().unwrap();
     guard

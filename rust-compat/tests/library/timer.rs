@@ -77,6 +77,37 @@ fn timers_fire_again_and_end() {
     assert_eq!((count.calls(), host(|state| state.cancelled.len())), (2, 0));
 }
 
+/// A fired timer's handle is not asked for any more, and its room is used again.
+#[test]
+fn a_handle_may_be_of_any_size() {
+    let bench = bench();
+    let other = X86Vcpu::<OtherHost>::new_with_config(4, 0, X86VcpuCreateConfig).unwrap();
+    let (ops, ctx) = vcpu(newest() as *const _, |fake| (unsafe { &*fake.ops }, fake.ctx));
+    let start_large = |deadline, count: &Count| {
+        let mut timer = ffi::x86vcpu_timer { opaque: [0; 2] };
+        let start = ops.timer_start.unwrap();
+        assert_eq!(
+            unsafe { start(ctx, deadline, Some(called), count.arg(), &mut timer) },
+            0
+        );
+        timer
+    };
+    let count = Count::new(0);
+    for round in 0..3 {
+        start_large(1000, &count);
+        assert_eq!(fire(3 * round, 1000), X86TimerAction::Complete);
+        // The host drops the callback, and the record is free.
+        *host(|state| state.timers[3 * round].1.clone()).lock().unwrap() = None;
+        let large = start_large(2000, &count);
+        let small = start(&bench, 3000, &count).unwrap();
+        assert_eq!(unsafe { ops.timer_cancel.unwrap()(ctx, &large) }, 0);
+        assert_eq!(cancel(&bench, &small), 0);
+    }
+    assert_eq!(host(|state| state.cancelled.clone()), [1, 2, 4, 5, 7, 8]);
+    assert_eq!(count.calls(), 3);
+    drop(other);
+}
+
 #[test]
 fn a_cancelled_timer_is_never_called_even_if_the_host_goes_on() {
     let bench = bench();
