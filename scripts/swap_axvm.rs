@@ -19,25 +19,27 @@ impl ContiguousFrames for AxvmX86HostOps {
 }
 
 /// The virtualization extension on one CPU.
-pub(crate) struct AxvmX86PerCpu(X86PerCpuState<AxvmX86HostOps>);
+pub(crate) struct AxvmX86PerCpu {
+    state: X86PerCpuState<AxvmX86HostOps>,
+}
 
 impl VmArchPerCpuOps for AxvmX86PerCpu {
     fn new(cpu_id: usize) -> BackendResult<Self> {
         let state = x86_result(X86PerCpuState::new(cpu_id))?;
-        Ok(Self(state))
+        Ok(Self { state })
     }
 
     fn is_enabled(&self) -> bool {
-        X86PerCpuState::is_enabled(&self.0)
+        self.state.is_enabled()
     }
 
     fn hardware_enable(&mut self) -> BackendResult {
         let _irqs_off = IrqSaveGuard::new();
-        x86_result(self.0.hardware_enable())
+        x86_result(self.state.hardware_enable())
     }
 
     fn hardware_disable(&mut self) -> BackendResult {
         let _irqs_off = IrqSaveGuard::new();
-        x86_result(self.0.hardware_disable())
+        x86_result(self.state.hardware_disable())
     }
 }

@@ -9,17 +9,22 @@ unset RUSTFLAGS CARGO_BUILD_TARGET RUSTUP_TOOLCHAIN
 
 passed=0 failed=0
 
+# A file of the script's own.
+file() { # name
+	echo "$work/${0##*/}-$1"
+}
+
 # check NAME COMMAND...: one line; the end of the command's output if it fails.
 check() {
 	local name=$1
 	shift
-	if "$@" >"$work/output" 2>&1 </dev/null; then
+	if "$@" >"$(file output)" 2>&1 </dev/null; then
 		passed=$((passed + 1))
 		echo "ok   $name"
 	else
 		failed=$((failed + 1))
 		echo "FAIL $name"
-		tail -n 60 "$work/output" | sed 's/^/    /'
+		tail -n 60 "$(file output)" | sed 's/^/    /'
 		return 1
 	fi
 }

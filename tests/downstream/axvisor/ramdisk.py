@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "scripts"))
 import guest_shell
 
@@ -10,9 +11,10 @@ INIT = """\
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
+mount -t sysfs sysfs /sys
 sleep 1
 cat /proc/interrupts
-echo "guest: hello from init"
+echo "guest: hello from init on $(nproc) of $(ls -d /sys/devices/system/cpu/cpu[0-9]* | wc -l) CPUs"
 exec /off
 """
 
