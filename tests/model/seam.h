@@ -23,6 +23,13 @@ static inline bool insn_vmxoff(void) { return !model_vmxoff(); }
 static inline bool insn_vmclear(uint64_t hpa) { return !model_vmclear(hpa); }
 static inline bool insn_vmptrld(uint64_t hpa) { return !model_vmptrld(hpa); }
 static inline bool insn_vmread(uint64_t field, uint64_t *value) { return !model_vmread(field, value); }
+static inline uint64_t insn_vmread_known(uint64_t field)
+{
+	uint64_t value = 0;
+
+	(void)insn_vmread(field, &value);
+	return value;
+}
 static inline bool insn_vmwrite(uint64_t field, uint64_t value) { return !model_vmwrite(field, value); }
 static inline bool insn_invept(uint64_t type, uint64_t eptp) { return !model_invept(type, eptp); }
 static inline bool insn_invvpid(uint64_t type, uint16_t vpid) { return !model_invvpid(type, vpid); }

@@ -80,6 +80,14 @@ static inline bool insn_vmread(uint64_t field, uint64_t *value)
 	return true;
 }
 
+static inline uint64_t insn_vmread_known(uint64_t field)
+{
+	uint64_t value = 0;
+
+	(void)insn_vmread(field, &value);
+	return value;
+}
+
 static inline bool insn_vmwrite(uint64_t field, uint64_t value)
 {
 	if (!fake_cpu.current || field >= FAKE_FIELDS)

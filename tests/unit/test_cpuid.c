@@ -760,6 +760,7 @@ START_TEST(misc_enable_limits_and_hides)
 
 	ck_assert_uint_eq(word(g, 0x80000001, 0, D) >> 20 & 1, 1);
 	g->msrs.misc_enable = UINT64_C(1) << 34;
+	cpuid_follow_limit(g);
 	ck_assert_uint_eq(word(g, 0x80000001, 0, D) >> 20 & 1, 0);
 	g->msrs.misc_enable = 1 << 22;
 	cpuid_follow_limit(g);

@@ -21,10 +21,13 @@
 
 Suite *run_threads_suite(void);
 
+#define EXIT_DB 0x41
 #define EXIT_INTR 0x60
 #define EXIT_HLT 0x78
 #define V_IRQ_BIT BIT(8)
+#define TRAP_FLAG BIT(8)
 #define IF_BIT BIT(9)
+#define STEPPED BIT(14)
 #define INTERCEPTS_IRET BIT(20)
 #define VECTORS 256
 #define NMI_VECTOR 2
@@ -101,14 +104,31 @@ static void take_event(struct svm_vcpu *v)
 	}
 }
 
+/* IRET, which may exit first. A step that began before it ends behind it, whatever RFLAGS it loads. True: it exits. */
+static bool execute_iret(struct vmcb *vmcb)
+{
+	const bool stepped = vmcb->rflags & TRAP_FLAG;
+
+	if (vmcb->intercept3 & INTERCEPTS_IRET) {
+		leave(vmcb, EXIT_IRET);
+		return true;
+	}
+	vmcb->rip = play.rip;
+	vmcb->rflags = play.rflags;
+	if (!stepped)
+		return false;
+	ck_assert_uint_eq(vmcb->intercept_exceptions >> 1 & 1, 1);
+	vmcb->dr6 |= STEPPED;
+	leave(vmcb, EXIT_DB);
+	return true;
+}
+
 /* One instruction. True: it exits. */
 static bool execute(struct vmcb *vmcb)
 {
 	switch (vmcb->rip) {
 	case IN_NMI_HANDLER:
-		vmcb->rip = play.rip;
-		vmcb->rflags = play.rflags;
-		return false;
+		return execute_iret(vmcb);
 	case AT_CLI:
 		vmcb->rflags &= ~IF_BIT;
 		break;
@@ -257,7 +277,6 @@ static const struct posting {
 
 /* ---- At every instruction of a run ------------------------------------------------------------------------------------ */
 
-#define TRAP_FLAG 0x100
 #define STRIDE 3001u /* a run is thousands of instructions, with the sanitizers', and a signal for each takes time */
 #define MOST_STEPS 200000u
 

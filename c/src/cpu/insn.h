@@ -52,6 +52,15 @@ static inline bool insn_vmread(uint64_t field, uint64_t *value)
 	return ok;
 }
 
+/* Of a field that every CPU has that runs guests here: with a current VMCS it cannot fail. */
+static inline uint64_t insn_vmread_known(uint64_t field)
+{
+	uint64_t value;
+
+	__asm__ volatile("vmread %1, %0" : "=r"(value) : "r"(field) : "cc");
+	return value;
+}
+
 static inline bool insn_vmwrite(uint64_t field, uint64_t value)
 {
 	bool ok;

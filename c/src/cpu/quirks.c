@@ -46,6 +46,7 @@ static const struct quirk {
 } quirks[] = {
 	{is_qemu_tcg, "QEMU TCG 7.2", QUIRK_SHADOW_LOST},     /* priority.hlt_behind_sti_is_executed_before_an_interrupt */
 	{is_qemu_tcg, "QEMU TCG 7.2", QUIRK_INTERRUPT_TWICE}, /* guest tier: "a shell on a terminal" */
+	{is_qemu_tcg, "QEMU TCG 7.2", QUIRK_XSETBV_UNSEEN},   /* xcr.good_values */
 	{is_bochs, "Bochs 2.7", QUIRK_CR2_NOT_LOADED},        /* event.guest_page_fault_leaves_the_hosts_cr2 */
 	{is_bochs, "Bochs 2.7", QUIRK_STEP_LEAKS},            /* event.second_nmi_comes_after_the_iret */
 };

@@ -14,6 +14,9 @@
 /* The #DB of a guest's single step is raised again in the host after its #VMEXIT. */
 #define QUIRK_STEP_LEAKS (1u << 3)
 
+/* XSETBV is not intercepted. */
+#define QUIRK_XSETBV_UNSEEN (1u << 4)
+
 /* Returns the QUIRK_ bits of the executing CPU, which has SVM. */
 uint32_t quirks_detect(void);
 

@@ -317,7 +317,7 @@ static void load_extended(struct guest *g)
 	exchange(g, context->host_area, context->guest_area, context->host_xcr0, g->xcr0);
 }
 
-static void store_extended(struct guest *g)
+static void store_extended(struct guest *g, uint64_t xcr0)
 {
 	struct guest_context *context = &g->context;
 
@@ -325,9 +325,7 @@ static void store_extended(struct guest *g)
 		exchange_legacy(context, context->guest_area, context->host_area);
 		return;
 	}
-	/* Read back: not every machine intercepts XSETBV. */
-	g->xcr0 = insn_xgetbv(0);
-	exchange(g, context->guest_area, context->host_area, g->xcr0, context->host_xcr0);
+	exchange(g, context->guest_area, context->host_area, xcr0, context->host_xcr0);
 }
 
 void context_read_image(struct guest *g)
@@ -368,21 +366,19 @@ void context_write_image(struct guest *g)
 /* What it enables for the first time holds the host's values, until both images have been moved with it. */
 void context_load_xcr0(struct guest *g)
 {
-	const uint64_t xcr0 = g->xcr0;
-
 	if (!g->context.has_xsave)
 		return;
-	if (xcr0 & ~g->context.used) {
-		store_extended(g);
-		g->xcr0 = xcr0;
+	if (g->xcr0 & ~g->context.used) {
+		store_extended(g, insn_xgetbv(0));
 		load_extended(g);
 		return;
 	}
-	insn_xsetbv(0, xcr0);
+	insn_xsetbv(0, g->xcr0);
 }
 
-void context_use_everything(struct guest *g)
+void context_cannot_see_xcr0(struct guest *g)
 {
+	g->context.xcr0_unseen = true;
 	g->context.used |= g->limits.xcr0;
 }
 
@@ -454,7 +450,9 @@ void context_load(struct guest *g)
 
 void context_store(struct guest *g)
 {
-	store_extended(g);
+	if (g->context.xcr0_unseen)
+		context_read_xcr0(g);
+	store_extended(g, g->xcr0);
 	store_switched_msrs(g);
 	if (g->context.host_cr0 & CR0_TS)
 		insn_write_cr0(insn_read_cr0() | CR0_TS);

@@ -19,8 +19,8 @@ void context_destroy(struct guest *g);
 /* The state after reset. */
 void context_reset(struct guest *g);
 
-/* After context_reset, where the guest may enable what it likes without an exit. */
-void context_use_everything(struct guest *g);
+/* At bind: XSETBV does not exit, so the guest may enable what it likes. */
+void context_cannot_see_xcr0(struct guest *g);
 
 /* The guest's image while it is not loaded: its size, a copy, and its replacement; false: XRSTOR would fault. */
 uint64_t context_image_bytes(const struct guest *g);
@@ -46,7 +46,7 @@ void context_store(struct guest *g);
 /* The debug registers' part, at the end of a run that has loaded them. */
 void context_store_drs(struct guest *g);
 
-/* The guest's XCR0 changed while it is loaded, by emulation, or maybe by itself. */
+/* The guest's XCR0 changed while it is loaded: by emulation, or by itself (context_cannot_see_xcr0). */
 void context_load_xcr0(struct guest *g);
 void context_read_xcr0(struct guest *g);
 /* The guest's TSC_AUX or XSS changed while it is loaded. */

@@ -11,7 +11,7 @@ _Static_assert(SLOT_OTHER + 1 == GUEST_CPUID_SLOTS, "one slot for each value of 
 _Static_assert(CPUID_TABLE_SIZE < NO_ENTRY, "an index is a byte");
 
 #define HIGHEST_LIMITED 2u /* under IA32_MISC_ENABLE's limit (SDM Vol. 2, CPUID) */
-#define GUEST_CPUID_COMPUTED 0x1ffu /* all of GUEST_CPUID_*, INDEXED not */
+#define COMPUTED_ALWAYS (0x1ffu & ~(GUEST_CPUID_XD | GUEST_CPUID_LIMIT)) /* of GUEST_CPUID_*; INDEXED is none */
 
 static uint32_t slot_of(uint32_t leaf)
 {
@@ -73,6 +73,11 @@ void cpuid_follow_limit(struct guest *g)
 
 	if (!g->cpuid)
 		return;
+	g->cpuid_computed = COMPUTED_ALWAYS;
+	if (g->msrs.misc_enable & MISC_ENABLE_XD_DISABLE)
+		g->cpuid_computed |= GUEST_CPUID_XD;
+	if (g->msrs.misc_enable & MISC_ENABLE_LIMIT_CPUID)
+		g->cpuid_computed |= GUEST_CPUID_LIMIT;
 	clear_slots(g);
 	fill_slots(g, highest);
 	/* Beyond the ranges Intel answers with its highest basic leaf (SDM Vol. 2, CPUID), AMD with zeros. */
@@ -114,24 +119,26 @@ __attribute__((noinline)) static int answer_computed(struct guest *g,
 						     const struct guest_cpuid_entry *entry,
 						     uint32_t subleaf)
 {
-	if (entry->flags & GUEST_CPUID_OSXSAVE && guest_get(g, G_CR4) & CR4_OSXSAVE)
+	const uint32_t flags = entry->flags & g->cpuid_computed;
+
+	if (flags & GUEST_CPUID_OSXSAVE && guest_get(g, G_CR4) & CR4_OSXSAVE)
 		g->regs.rcx |= CPUID_1_ECX_OSXSAVE;
-	if (entry->flags & GUEST_CPUID_OSPKE && guest_get(g, G_CR4) & CR4_PKE)
+	if (flags & GUEST_CPUID_OSPKE && guest_get(g, G_CR4) & CR4_PKE)
 		g->regs.rcx |= CPUID_7_ECX_OSPKE;
-	if (entry->flags & GUEST_CPUID_XSAVE_SIZE)
+	if (flags & GUEST_CPUID_XSAVE_SIZE)
 		g->regs.rbx = cpuid_xsave_size(entry, g->xcr0 & g->limits.xcr0);
-	if (entry->flags & GUEST_CPUID_XSAVEC_SIZE &&
+	if (flags & GUEST_CPUID_XSAVEC_SIZE &&
 	    entry->eax & (CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XSAVES))
 		g->regs.rbx = cpuid_xsavec_size(entry - 1, g->xcr0 & g->limits.xcr0);
-	if (entry->flags & GUEST_CPUID_APIC && !lapic_globally_enabled(&g->lapic))
+	if (flags & GUEST_CPUID_APIC && !lapic_globally_enabled(&g->lapic))
 		g->regs.rdx &= ~(uint64_t)CPUID_1_EDX_APIC;
-	if (entry->flags & GUEST_CPUID_SYSCALL && !guest_in_64bit_mode(g))
+	if (flags & GUEST_CPUID_SYSCALL && !guest_in_64bit_mode(g))
 		g->regs.rdx &= ~(uint64_t)CPUID_80000001_EDX_SYSCALL;
-	if (entry->flags & GUEST_CPUID_XD && g->msrs.misc_enable & MISC_ENABLE_XD_DISABLE)
+	if (flags & GUEST_CPUID_XD)
 		g->regs.rdx &= ~(uint64_t)CPUID_80000001_EDX_NX;
-	if (entry->flags & GUEST_CPUID_LIMIT && g->msrs.misc_enable & MISC_ENABLE_LIMIT_CPUID)
+	if (flags & GUEST_CPUID_LIMIT)
 		g->regs.rax = HIGHEST_LIMITED;
-	if (entry->flags & GUEST_CPUID_TOPOLOGY)
+	if (flags & GUEST_CPUID_TOPOLOGY)
 		answer_topology(g, subleaf);
 	return EMUL_NEXT;
 }
@@ -145,7 +152,7 @@ int emul_cpuid(struct guest *g)
 	g->regs.rbx = entry->ebx;
 	g->regs.rcx = entry->ecx;
 	g->regs.rdx = entry->edx;
-	if (entry->flags & GUEST_CPUID_COMPUTED)
+	if (entry->flags & g->cpuid_computed)
 		return answer_computed(g, entry, subleaf);
 	return EMUL_NEXT;
 }

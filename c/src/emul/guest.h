@@ -214,6 +214,7 @@ struct guest_context {
 	bool keep;   /* from one run to the next */
 	bool loaded; /* the CPU holds the guest's */
 	uint16_t component_offset[10]; /* in an image, of the components from AVX on; 0: the CPU does not have it */
+	bool xcr0_unseen; /* XSETBV does not exit: XCR0 is read from the CPU */
 	uint64_t used;                   /* components that the guest may have changed so far */
 	uint64_t host_xcr0;              /* read at each run, */
 	uint64_t host_xss, host_tsc_aux; /* at bind */
@@ -241,9 +242,17 @@ struct guest {
 	struct guest_limits limits;
 	const struct guest_cpuid_entry *cpuid;
 	uint32_t cpuid_count;
+	uint32_t cpuid_computed; /* GUEST_CPUID_* that change an answer */
 	struct guest_cpuid_slot cpuid_slot[GUEST_CPUID_SLOTS];
 	uint64_t xcr0;
-	bool flush_tlb; /* emulation changed what translations mean: drop the linear ones before entry */
+	union {
+		struct {
+			bool flush_tlb;    /* emulation changed what translations mean: drop the linear ones */
+			bool flush_nested; /* nested tables changed: drop all cached translations */
+			bool flush_moved;  /* this CPU may have some of another vCPU's, or from an earlier stay */
+		};
+		uint32_t flush; /* any of them, before the next entry */
+	};
 	struct guest_msrs msrs;
 	bool msr_maps_stale; /* what passes without an exit has changed */
 	bool msrs_changed; /* a switched MSR or tsc_offset was written since it was last loaded */
@@ -253,7 +262,6 @@ struct guest {
 	uint64_t dr6;
 	bool drs_loaded;    /* they are in the CPU: during a run, once the guest has used them */
 	bool drs_armed;     /* DR7 has breakpoints on: they must be loaded at every run */
-	bool flush_nested;  /* nested tables changed: drop cached translations before the next entry */
 
 	struct guest_context context;
 	struct guest_events events;

@@ -4,6 +4,7 @@
  * what that means for RIP and for the guest is decided in emul/finish.h.
  */
 #include "cpu/insn.h"
+#include "cpu/quirks.h"
 #include "cpu/x86.h"
 #include "emul/cr.h"
 #include "emul/decode.h"
@@ -165,8 +166,9 @@ static int shutdown(struct svm_vcpu *v)
 
 static int cpuid(struct svm_vcpu *v)
 {
-	/* Leaf 0DH depends on it, and not every machine intercepts XSETBV. */
-	context_read_xcr0(&v->guest);
+	/* Leaf 0DH depends on it. */
+	if (v->quirks & QUIRK_XSETBV_UNSEEN)
+		context_read_xcr0(&v->guest);
 	return emul_cpuid(&v->guest);
 }
 
@@ -440,11 +442,9 @@ static const struct exit_rule *rule_of(uint64_t code)
 	static const struct exit_rule unknown = {.handle = unsupported};
 	static const struct exit_rule npf = {.handle = nested_page_fault};
 
-	if (code == X86VCPU_SVM_EXIT_NPF)
-		return &npf;
-	if (code >= sizeof(rules) / sizeof(rules[0]) || !rules[code].handle)
-		return &unknown;
-	return &rules[code];
+	if (code < sizeof(rules) / sizeof(rules[0]) && rules[code].handle)
+		return &rules[code];
+	return code == X86VCPU_SVM_EXIT_NPF ? &npf : &unknown;
 }
 
 int svm_handle_exit(struct svm_vcpu *v)
@@ -456,7 +456,8 @@ int svm_handle_exit(struct svm_vcpu *v)
 	v->length = 0;
 	if (v->reads_cr0)
 		intercept_cr0_reads(v);
-	svm_collect_vectoring(v);
+	if ((v->vmcb->exit_int_info & EVENT_VALID) || v->injecting_by_virq || v->iret_seen)
+		svm_collect_vectoring(v);
 	guest_know_instruction(&v->guest, v->vmcb->rip, v->vmcb->rflags, svm_blocking(v));
 	v->injecting.valid = false;
 	if (stepped)

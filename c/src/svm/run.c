@@ -29,16 +29,14 @@ static void new_tag(struct svm_vcpu *v, struct backend_cpu *cpu)
 	v->vmcb->clean &= ~(uint32_t)CLEAN_ASID;
 	v->tag_generation = cpu->tag_generation;
 	v->cpu_tagged = cpu;
-	v->guest.flush_tlb = false;
-	v->guest.flush_nested = false;
+	v->guest.flush = 0;
 }
 
 static void update_tag(struct svm_vcpu *v)
 {
 	struct backend_cpu *cpu = v->cpu;
 
-	if (v->cpu_tagged != cpu || v->tag_generation != cpu->tag_generation || v->guest.flush_tlb ||
-	    v->guest.flush_nested)
+	if (v->cpu_tagged != cpu || v->tag_generation != cpu->tag_generation || v->guest.flush)
 		new_tag(v, cpu);
 	v->vmcb->tlb_control = cpu->flush_tags ? TLB_CONTROL_FLUSH_ALL : TLB_CONTROL_NONE;
 	cpu->flush_tags = false;
@@ -139,8 +137,10 @@ static void enter(struct svm_vcpu *v)
 	write_tpr(v);
 	if (v->iret_seen)
 		svm_begin_iret(v);
-	v->in_shadow = vmcb->interrupt_shadow & INTERRUPT_SHADOW;
-	v->shadow_rip = vmcb->rip;
+	if (v->quirks & QUIRK_SHADOW_LOST) {
+		v->in_shadow = vmcb->interrupt_shadow & INTERRUPT_SHADOW;
+		v->shadow_rip = vmcb->rip;
+	}
 	if (g->mitigation.on)
 		enter_mitigated(v);
 	else
@@ -315,6 +315,8 @@ int32_t svm_bind(struct guest *g, struct backend_cpu *cpu)
 	v->cpu = cpu;
 	v->quirks = cpu->quirks;
 	context_bind(g);
+	if (v->quirks & QUIRK_XSETBV_UNSEEN)
+		context_cannot_see_xcr0(g);
 	mitigation_bind(g, &cpu->mitigation);
 	if (cpu->mitigation.spec_ctrl_virtual && !g->mitigation.spec_ctrl_passes) {
 		g->mitigation.spec_ctrl_passes = true;

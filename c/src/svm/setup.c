@@ -158,7 +158,6 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	g->dirty = 0;
 	g->drs_armed = false;
 	context_reset(g);
-	context_use_everything(g); /* not every machine intercepts XSETBV */
 	guest_reset(g, setup->entry);
 	pio_bitmap_build(g->host->phys_to_virt(g->ctx, v->iopm_hpa), IOPM_PAGES * PAGE_BYTES,
 			 setup->passthrough_ports, setup->passthrough_port_count);

@@ -69,6 +69,7 @@ void vmx_inject(struct vmx_vcpu *v)
 	set_cpu_controls(v, CPU_INTERRUPT_WINDOW_EXITING, window.interrupt);
 	set_cpu_controls(v, CPU_NMI_WINDOW_EXITING, window.nmi);
 	set_tpr_threshold(v, window.task_priority);
+	v->waiting = v->tpr_threshold || v->cpu & (CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING);
 }
 
 /* An entry that failed leaves the event where it was: it must not be lost, nor injected twice. */

@@ -131,6 +131,7 @@ void vmx_write_host_state(struct vmx_vcpu *v)
 	read_tr(v);
 	read_msrs(host, &v->restore);
 	v->restore.debugctl = read_debugctl(&v->guest);
+	v->restore.seldom = v->restore.segments || v->restore.tr || v->restore.debugctl;
 	write_changed(all, VMCS_HOST_ES_SELECTOR, old.es, host->es);
 	write_changed(all, VMCS_HOST_CS_SELECTOR, old.cs, host->cs);
 	write_changed(all, VMCS_HOST_SS_SELECTOR, old.ss, host->ss);
@@ -168,10 +169,8 @@ static int32_t update_cr4(struct vmx_vcpu *v, uint64_t cr4)
 	return X86VCPU_OK;
 }
 
-/* A scheduler may have moved us to another address space since bind. CR0.TS: emul/context.c. */
-int32_t vmx_update_host_crs(struct vmx_vcpu *v)
+int32_t vmx_change_host_crs(struct vmx_vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4)
 {
-	const uint64_t cr0 = insn_read_cr0() & ~CR0_TS, cr3 = insn_read_cr3(), cr4 = insn_read_cr4();
 	struct vmx_host *host = &v->host;
 
 	if (cr0 != host->cr0) {
@@ -260,7 +259,7 @@ void vmx_reload_msrs(struct vmx_vcpu *v)
 
 /* ---- A run's beginning and end ------------------------------------------------------------------------ */
 
-static void load_guest(struct vmx_vcpu *v)
+void vmx_load(struct vmx_vcpu *v)
 {
 	const struct guest *g = &v->guest;
 
@@ -282,17 +281,6 @@ void vmx_unload(struct guest *g)
 		store_syscall_msrs(v);
 	store_kernel_gs_base(v);
 	context_store(g);
-}
-
-void vmx_load_context(struct vmx_vcpu *v)
-{
-	/* Otherwise it was kept. Who sets MSRs between two runs has it unloaded first. */
-	if (!v->guest.context.loaded)
-		load_guest(v);
-	v->restore.dr7 = insn_read_dr7();
-	/* Breakpoints that are on must be in the CPU; otherwise the first MOV DR brings them. */
-	if (v->guest.drs_armed)
-		vmx_use_debug_registers(v);
 }
 
 #define MSR_TEST_CTRL 0x33u
@@ -328,6 +316,7 @@ bool vmx_suspend_split_lock_detection(struct vmx_vcpu *v)
 		return false;
 	insn_wrmsr(MSR_TEST_CTRL, value & ~TEST_CTRL_SPLIT_LOCK);
 	v->restore.test_ctrl = value;
+	v->restore.seldom = true;
 	LOG(v->guest.host, v->guest.ctx, LOG_INFO, "VT-x: the guest's split lock passes, detection is off for this run");
 	return true;
 }
@@ -381,6 +370,22 @@ static void restore_tables(const struct vmx_vcpu *v)
 		insn_lldt(v->restore.ldtr);
 }
 
+/* Out of line: most hosts need none of it. */
+__attribute__((noinline)) static void restore_seldom(struct vmx_vcpu *v)
+{
+	const struct vmx_restore *restore = &v->restore;
+
+	if (restore->tr) {
+		restore_tr(v);
+		restore_tables(v);
+	}
+	if (restore->segments)
+		restore_segments(v);
+	write_if(restore->debugctl, X86VCPU_MSR_IA32_DEBUGCTL, restore->debugctl);
+	if (restore->test_ctrl)
+		resume_split_lock_detection(v);
+}
+
 void vmx_store_context(struct vmx_vcpu *v)
 {
 	const struct vmx_restore *restore = &v->restore;
@@ -393,17 +398,12 @@ void vmx_store_context(struct vmx_vcpu *v)
 	}
 	if (!v->guest.context.keep)
 		vmx_unload(&v->guest);
-	if (restore->tr)
-		restore_tr(v);
-	if (restore->tables | restore->tr)
+	if (restore->tables)
 		restore_tables(v);
-	if (restore->segments)
-		restore_segments(v);
 	if (restore->dr7 != DR7_RESET)
 		insn_write_dr7(restore->dr7);
-	write_if(restore->debugctl, X86VCPU_MSR_IA32_DEBUGCTL, restore->debugctl);
-	if (restore->test_ctrl)
-		resume_split_lock_detection(v);
+	if (restore->seldom)
+		restore_seldom(v);
 }
 
 /* The guest touches its debug registers: it gets them, without further exits, until the run ends. */
@@ -440,7 +440,7 @@ void vmx_claim_tlb(struct vmx_vcpu *v, struct backend_cpu *cpu)
 		new_tag(v, cpu);
 	v->tag_generation = cpu->tag_generation;
 	v->cpu_tagged = cpu;
-	v->invalidate_ept = true;
+	v->guest.flush_moved = true;
 }
 
 int32_t vmx_bind(struct guest *g, struct backend_cpu *cpu)

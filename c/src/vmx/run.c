@@ -35,13 +35,11 @@ static void flush(struct vmx_vcpu *v)
 {
 	struct guest *g = &v->guest;
 
-	if (v->invalidate_ept || g->flush_nested)
+	if (g->flush_moved || g->flush_nested)
 		insn_invept(v->invept_type, v->eptp);
 	if (g->flush_tlb && v->cpu2 & CPU2_ENABLE_VPID)
 		insn_invvpid(1, v->vpid);
-	v->invalidate_ept = false;
-	g->flush_nested = false;
-	g->flush_tlb = false;
+	g->flush = 0;
 }
 
 static void write_dirty(struct vmx_vcpu *v)
@@ -80,10 +78,10 @@ static uint32_t enter(struct vmx_vcpu *v, uint32_t attention)
 	uint32_t entry;
 
 	/* With a window open too: the exit may have been one after which the event can go in at once. */
-	if (attention | (v->cpu & (CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING)) | v->tpr_threshold)
+	if (attention | v->waiting)
 		vmx_inject(v);
 	write_dirty(v);
-	if (v->invalidate_ept | g->flush_nested | g->flush_tlb)
+	if (g->flush)
 		flush(v);
 	if (insn_read_cr2() != g->cr2)
 		insn_write_cr2(g->cr2);
@@ -147,14 +145,33 @@ static int loop(struct vmx_vcpu *v)
 	return result;
 }
 
-/* A run before may have taken steps, and this one does not. */
-static void begin_mitigations(struct vmx_vcpu *v)
+/* A run before may have taken steps, here or on another CPU, and this one does not. */
+static void leave_mitigated_exit_point(struct vmx_vcpu *v)
 {
-	struct guest *g = &v->guest;
-
-	mitigation_begin(g, &g->mitigation);
-	if (!g->mitigation.on && v->exit_point != vmx_exit_point)
+	if (!v->guest.mitigation.on && v->exit_point != vmx_exit_point)
 		move_exit_point(v, vmx_exit_point);
+}
+
+/* A scheduler may have moved us to another address space since bind. CR0.TS: emul/context.c. */
+static int32_t update_host_crs(struct vmx_vcpu *v)
+{
+	const uint64_t cr0 = insn_read_cr0() & ~CR0_TS, cr3 = insn_read_cr3(), cr4 = insn_read_cr4();
+	const struct vmx_host *host = &v->host;
+
+	if ((cr0 ^ host->cr0) | (cr3 ^ host->cr3) | (cr4 ^ host->cr4))
+		return vmx_change_host_crs(v, cr0, cr3, cr4);
+	return X86VCPU_OK;
+}
+
+static void load_context(struct vmx_vcpu *v)
+{
+	/* Otherwise it was kept. Who sets MSRs between two runs has it unloaded first. */
+	if (!v->guest.context.loaded)
+		vmx_load(v);
+	v->restore.dr7 = insn_read_dr7();
+	/* Breakpoints that are on must be in the CPU; otherwise the first MOV DR brings them. */
+	if (v->guest.drs_armed)
+		vmx_use_debug_registers(v);
 }
 
 /* IRQs off, the vCPU bound here: x86vcpu_run has checked it. */
@@ -168,7 +185,7 @@ int32_t vmx_run(struct guest *g)
 		slice_report(g);
 		return X86VCPU_OK;
 	}
-	result = vmx_update_host_crs(v);
+	result = update_host_crs(v);
 	if (result)
 		return result;
 	v->acknowledged = -1;
@@ -179,8 +196,10 @@ int32_t vmx_run(struct guest *g)
 	/* While PKRU is the guest's it must not decide what the host reaches of user pages (SDM 4.6.2). */
 	if (v->host.cr4 & CR4_PKE)
 		insn_write_cr4(v->host.cr4 & ~CR4_PKE);
-	vmx_load_context(v);
-	begin_mitigations(v);
+	load_context(v);
+	mitigation_begin(g, &g->mitigation);
+	if (v->exit_point != vmx_exit_point)
+		leave_mitigated_exit_point(v);
 	result = loop(v);
 	mitigation_end(g, &g->mitigation);
 	vmx_store_context(v);

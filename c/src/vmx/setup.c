@@ -166,6 +166,7 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
 	g->drs_armed = false;
 	v->injecting.valid = false;
 	v->tpr_threshold = 0;
+	v->waiting = false;
 	take_controls(v, &capability, setup);
 	choose_masks(v);
 	v->has_timer = v->pin & PIN_PREEMPTION_TIMER;

@@ -40,10 +40,10 @@ static inline bool vmcs_write_field(uint32_t encoding, uint64_t value)
 	VMCS_CHECK(field, VMCS_WIDTH(field) == (width) && VMCS_TYPE(field) != VMCS_TYPE_READ_ONLY, \
 		   #field " has another width or is read-only")
 
-#define vmcs_read16(field) ((uint16_t)vmcs_read_field(VMCS_CHECK_READ(field, VMCS_WIDTH_16)))
-#define vmcs_read32(field) ((uint32_t)vmcs_read_field(VMCS_CHECK_READ(field, VMCS_WIDTH_32)))
-#define vmcs_read64(field) vmcs_read_field(VMCS_CHECK_READ(field, VMCS_WIDTH_64))
-#define vmcs_readn(field) vmcs_read_field(VMCS_CHECK_READ(field, VMCS_WIDTH_NATURAL))
+#define vmcs_read16(field) ((uint16_t)insn_vmread_known(VMCS_CHECK_READ(field, VMCS_WIDTH_16)))
+#define vmcs_read32(field) ((uint32_t)insn_vmread_known(VMCS_CHECK_READ(field, VMCS_WIDTH_32)))
+#define vmcs_read64(field) insn_vmread_known(VMCS_CHECK_READ(field, VMCS_WIDTH_64))
+#define vmcs_readn(field) insn_vmread_known(VMCS_CHECK_READ(field, VMCS_WIDTH_NATURAL))
 
 /*
  * They answer as vmcs_write_field does. The casts keep a sign-extended argument from reaching bits

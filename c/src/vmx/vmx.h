@@ -26,6 +26,7 @@ struct vmx_restore {
 	uint16_t ldtr;
 	struct insn_table gdtr, idtr;
 	bool segments, tables, tr; /* whether there is anything to restore */
+	bool seldom;               /* segments, tr, debugctl or test_ctrl */
 	uint64_t debugctl, dr7;
 	uint64_t test_ctrl; /* MSR 33H, while split-lock detection is suspended; 0: it is not */
 	uint64_t star, lstar, cstar, fmask;
@@ -57,6 +58,7 @@ struct vmx_vcpu {
 	uint32_t reason;       /* of the exit under way, with bit 31 */
 	unsigned length;       /* bytes to skip; 0: ask the VMCS */
 	uint8_t tpr_threshold; /* as the VMCS holds it */
+	bool waiting;          /* an event waits for a window or for the TPR */
 	struct guest_event injecting; /* what the entry under way injects */
 	int acknowledged;      /* vector of the host's interrupt, -1 */
 
@@ -64,7 +66,6 @@ struct vmx_vcpu {
 	struct backend_cpu *cpu_tagged;
 	uint16_t vpid;
 	uint64_t tag_generation;
-	bool invalidate_ept; /* INVEPT before the next entry on this CPU */
 	uint8_t invept_type; /* 1 single context, 2 all, as the CPU has it */
 
 	struct vmx_host host;
@@ -119,9 +120,9 @@ void vmx_unbind(struct guest *g);
 void vmx_claim_tlb(struct vmx_vcpu *v, struct backend_cpu *cpu);
 void vmx_write_host_state(struct vmx_vcpu *v);
 /* At the beginning of a run. 0; UNSUPPORTED: see emul/host_mode.h. */
-int32_t vmx_update_host_crs(struct vmx_vcpu *v);
+int32_t vmx_change_host_crs(struct vmx_vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4);
 void vmx_unload(struct guest *g);
-void vmx_load_context(struct vmx_vcpu *v);
+void vmx_load(struct vmx_vcpu *v);
 void vmx_store_context(struct vmx_vcpu *v);
 void vmx_reload_msrs(struct vmx_vcpu *v);
 void vmx_use_debug_registers(struct vmx_vcpu *v);
