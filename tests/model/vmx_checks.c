@@ -33,11 +33,10 @@ static bool area_fails(enum vmx_entry_area area)
 		.linear_bits = has(MODEL_LA57) ? 57 : 48,
 		.cr3_flags = has(MODEL_LAM) ? BIT(61) | BIT(62) : 0,
 	};
+	const struct vmx_entry_rule *rule;
 	bool failed = false;
 
-	for (unsigned i = 0; i < vmx_entry_rule_count; i++) {
-		const struct vmx_entry_rule *rule = &vmx_entry_rules[i];
-
+	for (unsigned i = 0; (rule = vmx_entry_rule_at(i)); i++) {
 		if (rule->area != area || rule->holds(&e, rule))
 			continue;
 		complain("VM entry: %s", rule->text);

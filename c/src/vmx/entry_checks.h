@@ -33,9 +33,14 @@ struct vmx_entry_rule {
 	bool (*holds)(const struct vmx_entry_view *e, const struct vmx_entry_rule *rule);
 };
 
-extern const struct vmx_entry_rule vmx_entry_rules[];
-extern const unsigned vmx_entry_rule_count;
+/* The rules of one part of the manual. Numbers of rules are never used again. */
+struct vmx_entry_table {
+	const struct vmx_entry_rule *rules;
+	unsigned count;
+};
 
+/* All rules, in the order in which the CPU makes the checks; NULL after the last. */
+const struct vmx_entry_rule *vmx_entry_rule_at(unsigned number);
 /* The first rule that does not hold, or NULL. */
 const struct vmx_entry_rule *vmx_entry_find(const struct vmx_entry_view *e);
 

@@ -67,8 +67,10 @@ bool vmx_explain(struct guest *g, struct entry_check *check)
 
 const char *vmx_entry_check_name(uint32_t id)
 {
-	for (unsigned i = 0; i < vmx_entry_rule_count; i++)
-		if (vmx_entry_rules[i].id == id)
-			return vmx_entry_rules[i].text;
+	const struct vmx_entry_rule *rule;
+
+	for (unsigned i = 0; (rule = vmx_entry_rule_at(i)); i++)
+		if (rule->id == id)
+			return rule->text;
 	return NULL;
 }
