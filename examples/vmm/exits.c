@@ -62,10 +62,7 @@ static void mmio_in(struct vcpu *vcpu, const struct x86vcpu_mmio *mmio)
 	require_ok(vcpu, x86vcpu_complete_read(vcpu->handle, value), "x86vcpu_complete_read");
 }
 
-/*
- * All that is not memory is declared as MMIO, so this is a fetch, or an instruction that the library
- * does not take apart.
- */
+/* All that is not memory is declared as MMIO, so this is a fetch, or an operand beside that of a device. */
 static void page_fault(struct vcpu *vcpu, const struct x86vcpu_nested_page_fault *fault)
 {
 	say("no memory at 0x%llx (access 0x%llx)", (unsigned long long)fault->gpa,
@@ -73,6 +70,20 @@ static void page_fault(struct vcpu *vcpu, const struct x86vcpu_nested_page_fault
 	show_registers(vcpu);
 	vm_end(vcpu->vm, VERDICT_FAILED,
 	       "guest uses an address where there is no memory, in a way that is not emulated");
+}
+
+static void unknown_instruction(struct vcpu *vcpu, const struct x86vcpu_instruction *instruction)
+{
+	char bytes[3 * X86VCPU_INSTRUCTION_BYTES + 1] = "";
+
+	for (unsigned i = 0; i < instruction->count; i++) {
+		bytes[3 * i] = "0123456789abcdef"[instruction->bytes[i] >> 4];
+		bytes[3 * i + 1] = "0123456789abcdef"[instruction->bytes[i] & 15];
+		bytes[3 * i + 2] = i + 1u < instruction->count ? ' ' : 0;
+	}
+	say("no such instruction on device memory, at 0x%llx: %s", (unsigned long long)instruction->gpa, bytes);
+	show_registers(vcpu);
+	vm_end(vcpu->vm, VERDICT_FAILED, "guest uses an instruction on a device that is not emulated");
 }
 
 /* ---- Ends ----------------------------------------------------------------------------------------- */
@@ -149,6 +160,9 @@ void handle_exit(struct vcpu *vcpu, const struct x86vcpu_exit *exit)
 		break;
 	case X86VCPU_EXIT_NESTED_PAGE_FAULT:
 		page_fault(vcpu, &exit->u.nested_page_fault);
+		break;
+	case X86VCPU_EXIT_UNKNOWN_INSTRUCTION:
+		unknown_instruction(vcpu, &exit->u.instruction);
 		break;
 	case X86VCPU_EXIT_HALT:
 		halt(vcpu);

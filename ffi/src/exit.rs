@@ -21,6 +21,8 @@ pub const X86VCPU_EXIT_FAIL_ENTRY: u32 = 13;
 pub const X86VCPU_EXIT_NOTHING: u32 = 14;
 pub const X86VCPU_EXIT_WAIT_FOR_SIPI: u32 = 64;
 pub const X86VCPU_EXIT_FPU_ERROR: u32 = 65;
+pub const X86VCPU_EXIT_UNKNOWN_INSTRUCTION: u32 = 67;
+pub const X86VCPU_INSTRUCTION_BYTES: u32 = 15;
 
 // enum x86vcpu_width
 pub const X86VCPU_WIDTH_BYTE: u32 = 0;
@@ -101,6 +103,20 @@ pub struct x86vcpu_nested_page_fault {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
+pub struct x86vcpu_instruction {
+    pub gpa: u64,
+    pub linear: u64,
+    pub has_linear: u8,
+    pub access: u8,
+    pub mode: u8,
+    pub length: u8,
+    pub count: u8,
+    pub bytes: [u8; X86VCPU_INSTRUCTION_BYTES as usize],
+    pub reserved: [u8; 4],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct x86vcpu_interrupt_end {
     pub has_vector: u32,
     pub vector: u32,
@@ -125,6 +141,7 @@ pub union x86vcpu_exit_payload {
     pub msr: x86vcpu_msr_access,
     pub nested_page_fault: x86vcpu_nested_page_fault,
     pub interrupt_end: x86vcpu_interrupt_end,
+    pub instruction: x86vcpu_instruction,
     pub fail_entry: x86vcpu_fail_entry,
     pub words: [u64; 15],
 }

@@ -178,6 +178,7 @@ unsafe extern "C" {
     pub fn x86vcpu_complete_read(vcpu: *mut x86vcpu, value: u64) -> i32;
     pub fn x86vcpu_complete_write(vcpu: *mut x86vcpu) -> i32;
     pub fn x86vcpu_complete_fault(vcpu: *mut x86vcpu) -> i32;
+    pub fn x86vcpu_skip_instruction(vcpu: *mut x86vcpu, length: u32) -> i32;
     pub fn x86vcpu_complete_port_io_string(vcpu: *mut x86vcpu, done: *const x86vcpu_port_io_string) -> i32;
     pub fn x86vcpu_get_gpr(vcpu: *mut x86vcpu, index: u32, value: *mut u64) -> i32;
     pub fn x86vcpu_set_gpr(vcpu: *mut x86vcpu, index: u32, value: u64) -> i32;

@@ -146,6 +146,11 @@ impl X86VmExit {
                     addr: gpa(raw.u.nested_page_fault.gpa),
                     access_flags: X86AccessFlags::from_bits_truncate(raw.u.nested_page_fault.access as usize),
                 },
+                // The crate reports an instruction that it does not emulate so.
+                ffi::X86VCPU_EXIT_UNKNOWN_INSTRUCTION => Self::NestedPageFault {
+                    addr: gpa(raw.u.instruction.gpa),
+                    access_flags: X86AccessFlags::from_bits_truncate(raw.u.instruction.access.into()),
+                },
                 ffi::X86VCPU_EXIT_PREEMPTION_TIMER => Self::PreemptionTimer,
                 ffi::X86VCPU_EXIT_INTERRUPT_END => Self::InterruptEnd {
                     vector: (raw.u.interrupt_end.has_vector != 0).then_some(raw.u.interrupt_end.vector as u8),

@@ -267,6 +267,8 @@ static size_t exit_bytes(uint32_t kind)
 		return sizeof(struct x86vcpu_nested_page_fault);
 	case X86VCPU_EXIT_INTERRUPT_END:
 		return sizeof(struct x86vcpu_interrupt_end);
+	case X86VCPU_EXIT_UNKNOWN_INSTRUCTION:
+		return sizeof(struct x86vcpu_instruction);
 	case X86VCPU_EXIT_FAIL_ENTRY:
 		return sizeof(struct x86vcpu_fail_entry);
 	default:
@@ -299,7 +301,8 @@ static void check_exit(const struct world *w, const struct x86vcpu_exit *exit)
 	const size_t used = exit_bytes(exit->kind);
 	const uint8_t *bytes = (const uint8_t *)&exit->u;
 
-	fuzz_check(exit->kind <= X86VCPU_EXIT_NOTHING || exit->kind == X86VCPU_EXIT_WAIT_FOR_SIPI, "kind %u", exit->kind);
+	fuzz_check(exit->kind <= X86VCPU_EXIT_NOTHING || exit->kind == X86VCPU_EXIT_WAIT_FOR_SIPI ||
+			   exit->kind == X86VCPU_EXIT_UNKNOWN_INSTRUCTION, "kind %u", exit->kind);
 	fuzz_check(!exit->reserved, "exit.reserved");
 	for (size_t i = used; i < sizeof(exit->u); i++)
 		fuzz_check(!bytes[i], "%s: byte %zu is not zero", x86vcpu_exit_name(exit->kind), i);
@@ -319,6 +322,10 @@ static void check_exit(const struct world *w, const struct x86vcpu_exit *exit)
 	case X86VCPU_EXIT_NESTED_PAGE_FAULT:
 		fuzz_check(!(exit->u.nested_page_fault.access & ~UINT64_C(7)), "access %llx",
 			   (unsigned long long)exit->u.nested_page_fault.access);
+		break;
+	case X86VCPU_EXIT_UNKNOWN_INSTRUCTION:
+		fuzz_check(exit->u.instruction.count <= X86VCPU_INSTRUCTION_BYTES && exit->u.instruction.length <= exit->u.instruction.count,
+			   "instruction of %u bytes, %u there", exit->u.instruction.length, exit->u.instruction.count);
 		break;
 	default:
 		break;

@@ -296,16 +296,49 @@ METAL_TEST(read_unanswered, "mmio.read_without_an_answer")
 	CHECK_EQ(guest_reg(&g, RAX), PATTERN(RAX));
 }
 
-/* What is not a plain load or store comes out as a fault, with nothing changed. */
-GUEST_CODE_BLOB(unknown_code, 64, "movups %xmm0, (%rbx); vmcall");
+/* What is not emulated comes out with its bytes and nothing changed, and the VMM can execute and skip it. */
+GUEST_CODE_BLOB(unknown_code, 64, "fxsave (%rbx); mov $1, %eax; vmcall");
 
 METAL_TEST(unknown, "mmio.instruction_that_is_not_emulated")
 {
 	guest_boot(&g, GUEST_LONG, &unknown_code);
 	set_registers();
-	guest_run_until(&g, X86VCPU_EXIT_NESTED_PAGE_FAULT);
-	CHECK_EQ(g.exit.u.nested_page_fault.gpa, GUEST_MMIO);
+	guest_run_until(&g, X86VCPU_EXIT_UNKNOWN_INSTRUCTION);
+	CHECK_EQ(g.exit.u.instruction.gpa, GUEST_MMIO);
+	CHECK_EQ(g.exit.u.instruction.access, X86VCPU_ACCESS_WRITE);
+	CHECK_EQ(g.exit.u.instruction.mode, 8);
+	CHECK_EQ(g.exit.u.instruction.bytes[1], 0xae);
 	CHECK_EQ(guest_rip(&g), GUEST_CODE);
+	CHECK_OK(x86vcpu_skip_instruction(g.vcpu, 3));
+	CHECK_EQ(guest_rip(&g), GUEST_CODE + 3);
+	guest_run_call(&g, 1);
+}
+
+/* Both the guest's vector registers in the CPU and the device's answers are in the result. */
+GUEST_CODE_BLOB(vector_code, 64,
+	"mov %cr4, %rcx; or $0x200, %rcx; mov %rcx, %cr4;"
+	"movdqu (%rbx), %xmm9; paddq %xmm9, %xmm9; movdqa %xmm9, 0x10(%rbx);"
+	"fninit; fildll (%rbx); fchs; fistpll 0x20(%rbx); mov $1, %eax; vmcall");
+
+static uint64_t answer_with(uint64_t value)
+{
+	guest_run_until(&g, X86VCPU_EXIT_MMIO_READ);
+	CHECK_EQ(g.exit.u.mmio.width, X86VCPU_WIDTH_QWORD);
+	CHECK_OK(x86vcpu_complete_read(g.vcpu, value));
+	return g.exit.u.mmio.gpa;
+}
+
+METAL_TEST(vector, "mmio.vector_and_x87_registers")
+{
+	guest_boot(&g, GUEST_LONG, &vector_code);
+	set_registers();
+	CHECK_EQ(answer_with(0x1111111111111111), GUEST_MMIO);
+	CHECK_EQ(answer_with(0x0222222222222222), GUEST_MMIO + 8);
+	expect_write(GUEST_MMIO + 0x10, X86VCPU_WIDTH_QWORD, 0x2222222222222222);
+	expect_write(GUEST_MMIO + 0x18, X86VCPU_WIDTH_QWORD, 0x0444444444444444);
+	CHECK_EQ(answer_with(1000000007), GUEST_MMIO);
+	expect_write(GUEST_MMIO + 0x20, X86VCPU_WIDTH_QWORD, (uint64_t)-1000000007);
+	guest_run_call(&g, 1);
 }
 
 GUEST_CODE_BLOB(jump_code, 64, "mov $0x800000, %eax; jmp *%rax");

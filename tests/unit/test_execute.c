@@ -378,6 +378,48 @@ START_TEST(fault_of_a_destination_comes_before_the_read)
 }
 END_TEST
 
+/* The stack is device memory. Of a 16-bit push only two bytes are written. */
+START_TEST(stack_in_device_memory)
+{
+	static const struct {
+		uint8_t bytes[3], length;
+		uint64_t value, rsp;
+	} pushes[] = {
+		{{0x51}, 1, 0x1122334455667788, MIDDLE - 8},             /* push rcx */
+		{{0x41, 0x50}, 2, 0x99, MIDDLE - 8},                     /* push r8 */
+		{{0x66, 0x51}, 2, 0x7788, MIDDLE - 2},                   /* push cx */
+		{{0x6a, 0xfe}, 2, 0xfffffffffffffffe, MIDDLE - 8},       /* push -2 */
+		{{0x54}, 1, FIXTURE_MMIO + MIDDLE, MIDDLE - 8},          /* push rsp */
+	};
+	static const uint8_t pop_rdx[] = {0x5a}, pop_rsp[] = {0x5c};
+	struct guest_fixture *f;
+	uint64_t value;
+
+	for (unsigned i = 0; i < COUNT(pushes); i++) {
+		f = prepare(pushes[i].bytes, pushes[i].length);
+		memset(device, 0, sizeof(device));
+		fixture_set(f, G_RSP, FIXTURE_MMIO + MIDDLE);
+		f->g.regs.rcx = 0x1122334455667788;
+		f->g.regs.r8 = 0x99;
+		ck_assert_uint_eq(device_run_once(f), 1);
+		memcpy(&value, device + pushes[i].rsp, 8);
+		ck_assert_uint_eq(value, pushes[i].value);
+		ck_assert_uint_eq(guest_get(&f->g, G_RSP), FIXTURE_MMIO + pushes[i].rsp);
+		ck_assert_uint_eq(guest_get(&f->g, G_RIP), CODE + pushes[i].length);
+	}
+	f = prepare(pop_rdx, 1);
+	memcpy(&value, device + MIDDLE, 8);
+	fixture_set(f, G_RSP, FIXTURE_MMIO + MIDDLE);
+	ck_assert_uint_eq(device_run_once(f), 1);
+	ck_assert_uint_eq(f->g.regs.rdx, value);
+	ck_assert_uint_eq(guest_get(&f->g, G_RSP), FIXTURE_MMIO + MIDDLE + 8);
+	f = prepare(pop_rsp, 1);
+	fixture_set(f, G_RSP, FIXTURE_MMIO + MIDDLE);
+	device_run_once(f);
+	ck_assert_uint_eq(guest_get(&f->g, G_RSP), value);
+}
+END_TEST
+
 START_TEST(push_call_and_jmp_read_the_device)
 {
 	static const uint8_t push[] = {0xff, 0x33}, call[] = {0xff, 0x13}, jmp[] = {0xff, 0x23}, pop[] = {0x8f, 0x03};
@@ -422,6 +464,7 @@ Suite *execute_suite(void)
 	tcase_add_test(access, exception_of_the_vmm_comes_before_the_instruction);
 	tcase_add_test(access, rep_ends_when_the_count_does);
 	tcase_add_test(access, fault_of_a_destination_comes_before_the_read);
+	tcase_add_test(access, stack_in_device_memory);
 	tcase_add_test(access, push_call_and_jmp_read_the_device);
 	suite_add_tcase(suite, access);
 	return suite;

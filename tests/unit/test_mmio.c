@@ -187,26 +187,31 @@ static const struct other_row other_rows[] = {
 	 FIXTURE_MMIO, FIXTURE_MMIO, true},
 };
 
-static void expect_nested_fault(struct guest_fixture *f, uint64_t gpa, bool write, const char *name)
+static void expect_unknown(struct guest_fixture *f, uint64_t gpa, bool write, unsigned count, const char *name)
 {
+	const struct x86vcpu_instruction *instruction = &f->exit.u.instruction;
 	unsigned length = 0;
 
 	ck_assert_msg(emul_mmio(&f->g, gpa, write, &length) == EMUL_EXIT, "%s", name);
-	ck_assert_msg(f->exit.kind == X86VCPU_EXIT_NESTED_PAGE_FAULT, "%s: kind %u", name, f->exit.kind);
-	ck_assert_uint_eq(f->exit.u.nested_page_fault.gpa, gpa);
-	ck_assert_uint_eq(f->exit.u.nested_page_fault.access, write ? X86VCPU_ACCESS_WRITE : X86VCPU_ACCESS_READ);
+	ck_assert_msg(f->exit.kind == X86VCPU_EXIT_UNKNOWN_INSTRUCTION, "%s: kind %u", name, f->exit.kind);
+	ck_assert_uint_eq(instruction->gpa, gpa);
+	ck_assert_uint_eq(instruction->has_linear | instruction->linear, 0);
+	ck_assert_uint_eq(instruction->access, write ? X86VCPU_ACCESS_WRITE : X86VCPU_ACCESS_READ);
+	ck_assert_uint_eq(instruction->count, count);
 	ck_assert_uint_eq(f->g.open, GUEST_OPEN_NONE);
 	ck_assert_uint_eq(f->g.dirty, 0);
 	ck_assert(!f->g.events.exception.valid);
 }
 
-START_TEST(other_access_is_a_nested_fault)
+START_TEST(unknown_instruction_is_reported)
 {
 	const struct other_row *row = &other_rows[_i];
 	struct guest_fixture *f = prepare(row->mode, row->bytes, sizeof(row->bytes));
 
 	f->g.regs.rbx = row->rbx;
-	expect_nested_fault(f, row->gpa, row->write, row->name);
+	expect_unknown(f, row->gpa, row->write, 15, row->name);
+	ck_assert_int_eq(memcmp(f->exit.u.instruction.bytes, row->bytes, 15), 0);
+	ck_assert_uint_eq(f->exit.u.instruction.mode, row->mode == FIXTURE_LONG ? 8 : 2);
 }
 END_TEST
 
@@ -226,12 +231,27 @@ START_TEST(access_past_the_range_is_a_nested_fault)
 }
 END_TEST
 
-START_TEST(code_without_memory_is_a_nested_fault)
+START_TEST(unknown_instruction_without_memory_has_no_bytes)
 {
 	struct guest_fixture *f = fixture_reset(FIXTURE_PROTECTED32);
 
 	fixture_set(f, G_RIP, 0x40000000);
-	expect_nested_fault(f, FIXTURE_MMIO, true, "no code");
+	expect_unknown(f, FIXTURE_MMIO, true, 0, "no code");
+	ck_assert_uint_eq(f->exit.u.instruction.mode, 4);
+}
+END_TEST
+
+/* The linear address comes from hardware, and the length where the decoder knows the instruction. */
+START_TEST(unknown_instruction_tells_address_and_length)
+{
+	static const uint8_t lmsw[] = {0x0f, 0x01, 0x33};
+	struct guest_fixture *f = prepare(FIXTURE_LONG, lmsw, sizeof(lmsw));
+	unsigned length;
+
+	ck_assert_int_eq(emul_mmio_linear(&f->g, FIXTURE_MMIO + 8, 0x1234, false, &length), EMUL_EXIT);
+	ck_assert_uint_eq(f->exit.u.instruction.has_linear, 1);
+	ck_assert_uint_eq(f->exit.u.instruction.linear, 0x1234);
+	ck_assert_uint_eq(f->exit.u.instruction.length, 3);
 }
 END_TEST
 
@@ -410,9 +430,10 @@ Suite *mmio_suite(void)
 	tcase_add_test(access, few_fields_are_read);
 	suite_add_tcase(suite, access);
 
-	tcase_add_loop_test(other, other_access_is_a_nested_fault, 0, COUNT(other_rows));
+	tcase_add_loop_test(other, unknown_instruction_is_reported, 0, COUNT(other_rows));
 	tcase_add_test(other, access_past_the_range_is_a_nested_fault);
-	tcase_add_test(other, code_without_memory_is_a_nested_fault);
+	tcase_add_test(other, unknown_instruction_without_memory_has_no_bytes);
+	tcase_add_test(other, unknown_instruction_tells_address_and_length);
 	tcase_add_test(other, fetch_that_faults_now_is_the_guests);
 	tcase_add_test(other, operand_that_faults_now_is_the_guests);
 	suite_add_tcase(suite, other);

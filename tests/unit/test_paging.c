@@ -700,9 +700,82 @@ START_TEST(protection_fault_leaves_cr2)
 }
 END_TEST
 
+/* ---- Protection keys (SDM 4.6.2) ------------------------------------------------------------------------------- */
+
+#define KEY 5u
+#define PKRU_OFFSET 2688u
+#define AD (1u << (2 * KEY))
+#define WD (2u << (2 * KEY))
+
+static const struct {
+	const char *name;
+	uint32_t pkru, access;
+	uint64_t cr0, entry; /* removed from those of the fixture */
+	uint32_t error_code; /* 0: allowed */
+} keys[] = {
+	{"nothing disabled", ~(AD | WD), PF_USER | PF_WRITE, 0, 0, 0},
+	{"access disabled", AD, PF_USER, 0, 0, PF_PRESENT | PF_USER | PF_PROTECTION_KEY},
+	{"access disabled, of a supervisor", AD, 0, 0, 0, PF_PRESENT | PF_PROTECTION_KEY},
+	{"access disabled, implicit", AD, PAGING_IMPLICIT, 0, 0, PF_PRESENT | PF_PROTECTION_KEY},
+	{"write disabled, of a read", WD, PF_USER, 0, 0, 0},
+	{"write disabled", WD, PF_USER | PF_WRITE, 0, 0, PF_PRESENT | PF_USER | PF_WRITE | PF_PROTECTION_KEY},
+	{"write disabled, of a supervisor", WD, PF_WRITE, 0, 0, PF_PRESENT | PF_WRITE | PF_PROTECTION_KEY},
+	{"write disabled, of a supervisor without WP", WD, PF_WRITE, CR0_WP, 0, 0},
+	{"write disabled, of a user without WP", WD, PF_USER | PF_WRITE, CR0_WP, 0,
+	 PF_PRESENT | PF_USER | PF_WRITE | PF_PROTECTION_KEY},
+	{"fetches have no key", AD | WD, PF_USER | PF_FETCH, 0, 0, 0},
+	{"supervisor pages have no key", AD | WD, PF_WRITE, 0, PTE_US, 0},
+	{"a read-only page, too", AD, PF_USER | PF_WRITE, 0, PTE_RW,
+	 PF_PRESENT | PF_USER | PF_WRITE | PF_PROTECTION_KEY},
+	{"a debugger's access", AD | WD, PAGING_UNCHECKED | PF_WRITE, 0, 0, 0},
+};
+
+static struct guest_fixture *with_key(uint32_t pkru, uint64_t removed)
+{
+	struct guest_fixture *f = fixture_reset(FIXTURE_LONG);
+	const uint64_t in_use = XCR0_PKRU;
+
+	fixture_write64(f, FIXTURE_PDPT, ((uint64_t)KEY << PTE_KEY_SHIFT | PTE_PS | PTE_P | PTE_RW | PTE_US) & ~removed);
+	fixture_set(f, G_CR4, CR4_PAE | CR4_PKE);
+	f->g.context.component_offset[9] = PKRU_OFFSET;
+	memcpy(f->xsave + PKRU_OFFSET, &pkru, sizeof(pkru));
+	memcpy(f->xsave + XSAVE_LEGACY_SIZE, &in_use, sizeof(in_use));
+	return f;
+}
+
+START_TEST(protection_key_is_checked)
+{
+	struct guest_fixture *f = with_key(keys[_i].pkru, keys[_i].entry);
+	struct paging_fault fault = {0};
+	uint64_t gpa;
+	enum paging_status status;
+
+	fixture_set(f, G_CR0, f->hardware[G_CR0] & ~keys[_i].cr0);
+	status = paging_translate(&f->g, 0x1234, keys[_i].access, &gpa, &fault);
+	ck_assert_msg((status == PAGING_FAULT) == (keys[_i].error_code != 0), "%s: status %d", keys[_i].name, status);
+	ck_assert_msg(fault.error_code == keys[_i].error_code, "%s: error code %x", keys[_i].name, fault.error_code);
+}
+END_TEST
+
+/* PKRU in its initial configuration is 0, and without CR4.PKE it does not count. */
+START_TEST(protection_key_needs_pkru)
+{
+	struct guest_fixture *f = with_key(AD | WD, 0);
+	struct paging_fault fault;
+	uint64_t gpa;
+
+	fixture_set(f, G_CR4, CR4_PAE);
+	ck_assert_int_eq(paging_translate(&f->g, 0x1234, PF_USER, &gpa, &fault), PAGING_OK);
+	fixture_set(f, G_CR4, CR4_PAE | CR4_PKE);
+	memset(f->xsave + XSAVE_LEGACY_SIZE, 0, 8);
+	ck_assert_int_eq(paging_translate(&f->g, 0x1234, PF_USER, &gpa, &fault), PAGING_OK);
+}
+END_TEST
+
 Suite *paging_suite(void)
 {
 	Suite *suite = suite_create("paging");
+	TCase *keys_case = tcase_create("keys");
 	TCase *walk = tcase_create("walk");
 	TCase *faults = tcase_create("faults");
 	TCase *permissions = tcase_create("permissions");
@@ -743,5 +816,8 @@ Suite *paging_suite(void)
 	tcase_add_loop_test(segments, segment_is_checked, 0, COUNT(segment_rows));
 	tcase_add_loop_test(segments, linear_address, 0, COUNT(linear_rows));
 	suite_add_tcase(suite, segments);
+	tcase_add_loop_test(keys_case, protection_key_is_checked, 0, sizeof(keys) / sizeof(keys[0]));
+	tcase_add_test(keys_case, protection_key_needs_pkru);
+	suite_add_tcase(suite, keys_case);
 	return suite;
 }

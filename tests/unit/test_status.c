@@ -83,6 +83,7 @@ START_TEST(kind_has_its_number_and_name)
 	ck_assert_str_eq(x86vcpu_exit_name((uint32_t)_i), kinds[_i].name);
 	ck_assert_str_eq(x86vcpu_exit_name(X86VCPU_EXIT_WAIT_FOR_SIPI), "WAIT_FOR_SIPI");
 	ck_assert_str_eq(x86vcpu_exit_name(X86VCPU_EXIT_FPU_ERROR), "FPU_ERROR");
+	ck_assert_str_eq(x86vcpu_exit_name(X86VCPU_EXIT_UNKNOWN_INSTRUCTION), "UNKNOWN_INSTRUCTION");
 }
 END_TEST
 

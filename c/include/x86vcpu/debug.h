@@ -44,8 +44,7 @@ struct x86vcpu_virtual_access {
  * is its own translation.
  *
  * The walk is a debugger's, not the guest's: it sets no accessed or dirty flag, raises nothing in the guest and fills no
- * TLB. The CPU may still use a translation that the guest has changed in memory and not invalidated yet. Protection keys
- * (CR4.PKE) are not checked. Segmentation is the caller's: outside 64-bit mode a linear address has 32 bits, and
+ * TLB. The CPU may still use a translation that the guest has changed in memory and not invalidated yet. Segmentation is the caller's: outside 64-bit mode a linear address has 32 bits, and
  * the upper half of `linear` is ignored.
  *
  * 0

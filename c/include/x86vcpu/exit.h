@@ -31,6 +31,7 @@ enum x86vcpu_exit_kind {
 	X86VCPU_EXIT_NOTHING = 14,           /* the host had an interrupt or NMI, or x86vcpu_request_exit was called */
 	X86VCPU_EXIT_WAIT_FOR_SIPI = 64,     /* the vCPU waits for a start-up IPI; run again when notified */
 	X86VCPU_EXIT_FPU_ERROR = 65,         /* FERR#: raise IRQ 13; see X86VCPU_SETUP_FPU_ERROR_EXITS */
+	X86VCPU_EXIT_UNKNOWN_INSTRUCTION = 67, /* u.instruction; execute it and x86vcpu_skip_instruction, or end the guest */
 };
 
 /* Width of an access: log2 of its size in bytes. */
@@ -109,6 +110,25 @@ struct x86vcpu_nested_page_fault {
 	uint64_t access; /* X86VCPU_ACCESS_* of the access that faulted */
 };
 
+#define X86VCPU_INSTRUCTION_BYTES 15
+
+/*
+ * An instruction that accessed device memory, and that the library does not execute there. It has changed nothing, and RIP
+ * is at it. A VMM that executes it, with x86vcpu_read_virtual, x86vcpu_set_state and the like, ends it with
+ * x86vcpu_skip_instruction. When the vCPU runs without that, the instruction comes again.
+ */
+struct x86vcpu_instruction {
+	uint64_t gpa;       /* of the access, as hardware reports it */
+	uint64_t linear;    /* its linear address, if has_linear is 1; else 0 (SVM does not report it) */
+	uint8_t has_linear;
+	uint8_t access;     /* X86VCPU_ACCESS_READ or X86VCPU_ACCESS_WRITE */
+	uint8_t mode;       /* the code's default address size in bytes: 2, 4, or 8 in 64-bit mode */
+	uint8_t length;     /* in bytes, or 0: the library does not know it */
+	uint8_t count;      /* of the bytes at RIP that could be read */
+	uint8_t bytes[X86VCPU_INSTRUCTION_BYTES]; /* `count` of them; the rest is 0 */
+	uint8_t reserved[4];
+};
+
 /*
  * The guest has ended a level-triggered interrupt: an I/O APIC that sent it looks at its line again. Ends of
  * edge-triggered interrupts don't come out.
@@ -143,6 +163,7 @@ struct x86vcpu_exit {
 		struct x86vcpu_msr_access msr;
 		struct x86vcpu_nested_page_fault nested_page_fault;
 		struct x86vcpu_interrupt_end interrupt_end;
+		struct x86vcpu_instruction instruction;
 		struct x86vcpu_fail_entry fail_entry;
 		uint64_t words[15];
 	} u;

@@ -312,6 +312,14 @@ int32_t x86vcpu_complete_write(struct x86vcpu *vcpu);
 int32_t x86vcpu_complete_fault(struct x86vcpu *vcpu);
 
 /*
+ * Ends the instruction at RIP, which the VMM has executed: RIP advances by `length`, 1 to 15 bytes, and wraps as the mode
+ * has it. Blocking by STI and MOV SS ends, RFLAGS.RF clears, and with RFLAGS.TF a single-step trap becomes pending (SDM
+ * 26.3.2). After UNKNOWN_INSTRUCTION, and between any two runs. An exit that waits for an answer has its own function.
+ * 0; INVALID_INPUT: NULL, length; BAD_STATE: not bound here, or an exit is open (see x86vcpu_run).
+ */
+int32_t x86vcpu_skip_instruction(struct x86vcpu *vcpu, uint32_t length);
+
+/*
  * Commits one element of a string port access as run described it: index, count and, with the last
  * element, RIP.
  * 0; INVALID_INPUT; BAD_STATE: not bound here, or *done is not the element that is open.

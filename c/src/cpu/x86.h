@@ -197,6 +197,7 @@
 #define PTE_PAT_4K (UINT64_C(1) << 7)
 #define PTE_PAT_LARGE (UINT64_C(1) << 12)
 #define PTE_XD (UINT64_C(1) << 63)
+#define PTE_KEY_SHIFT 59 /* protection key, bits 62:59 */
 #define PDPTE_PAE_RESERVED (UINT64_C(0x1e6)) /* low bits of a PAE PDPTE: 2:1 and 8:5 (SDM table 4-8) */
 
 /* ---- Memory types (SDM 12.3, table 12-2) --------------------------------------------------------- */

@@ -363,6 +363,20 @@ void context_write_image(struct guest *g)
 		insn_xsetbv(0, g->xcr0);
 }
 
+#define COMPONENT_PKRU 9u
+
+uint32_t context_pkru(struct guest *g)
+{
+	const uint8_t *registers;
+	uint32_t pkru = 0;
+
+	context_read_image(g);
+	registers = context_component(g, COMPONENT_PKRU);
+	if (registers)
+		memcpy(&pkru, registers, sizeof(pkru));
+	return pkru;
+}
+
 /* What it enables for the first time holds the host's values, until both images have been moved with it. */
 void context_load_xcr0(struct guest *g)
 {

@@ -37,6 +37,9 @@ void context_write_image(struct guest *g);
 const uint8_t *context_component(const struct guest *g, unsigned component);
 uint8_t *context_change_component(struct guest *g, unsigned component);
 
+/* The guest's PKRU. 0 if it has none. */
+uint32_t context_pkru(struct guest *g);
+
 /* Reads what the host does not change before it unbinds: IA32_XSS, IA32_TSC_AUX. */
 void context_bind(struct guest *g);
 

@@ -55,6 +55,12 @@ struct opcode {
 	[(opcode) + 1] = {KNOWN | MODRM | (flags), EXECUTE(operation)},                                    \
 	[(opcode) + 2] = {KNOWN | MODRM | (flags), EXECUTE(operation)},                                    \
 	[(opcode) + 3] = {KNOWN | MODRM | (flags), EXECUTE(operation)}
+/* With a register in the opcode. */
+#define EIGHT(opcode, flags, operation)                                                                   \
+	[(opcode)] = {KNOWN | (flags), EXECUTE(operation)}, [(opcode) + 1] = {KNOWN | (flags), EXECUTE(operation)}, \
+	[(opcode) + 2] = {KNOWN | (flags), EXECUTE(operation)}, [(opcode) + 3] = {KNOWN | (flags), EXECUTE(operation)}, \
+	[(opcode) + 4] = {KNOWN | (flags), EXECUTE(operation)}, [(opcode) + 5] = {KNOWN | (flags), EXECUTE(operation)}, \
+	[(opcode) + 6] = {KNOWN | (flags), EXECUTE(operation)}, [(opcode) + 7] = {KNOWN | (flags), EXECUTE(operation)}
 #define SIXTEEN(opcode, flags, operation)                                                                 \
 	FOUR(opcode, flags, operation), FOUR((opcode) + 4, flags, operation), FOUR((opcode) + 8, flags, operation), \
 		FOUR((opcode) + 12, flags, operation)
@@ -71,8 +77,12 @@ static const struct opcode one_byte[MAP_ENTRIES] = {
 	ALU(0x28), /* SUB */
 	ALU(0x30), /* XOR */
 	ALU(0x38), /* CMP */
+	EIGHT(0x50, STACK, OP_PUSH),
+	EIGHT(0x58, STACK, OP_POP),
 	[0x63] = {KNOWN | MODRM | LONG_ONLY | SOURCE32, DECODE_LOAD_SIGN_EXTEND, OP_NONE}, /* MOVSXD */
+	[0x68] = {KNOWN | IMMZ | STACK, EXECUTE(OP_PUSH)},
 	[0x69] = {KNOWN | MODRM | IMMZ, EXECUTE(OP_IMUL)},
+	[0x6a] = {KNOWN | IMM8 | STACK, EXECUTE(OP_PUSH)},
 	[0x6b] = {KNOWN | MODRM | IMM8, EXECUTE(OP_IMUL)},
 	[0x6c] = {KNOWN | BYTE, DECODE_INS, OP_NONE},
 	[0x6d] = {KNOWN | NO_REX_W, DECODE_INS, OP_NONE},

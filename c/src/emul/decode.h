@@ -92,6 +92,9 @@ enum decode_status decode_bytes(struct decode *d, const uint8_t *bytes, unsigned
  */
 enum decode_status decode_at_rip(struct guest *g, struct decode *d, struct paging_fault *fault);
 
+/* Fetches up to 15 bytes at CS:RIP. Returns how many there are before the first one that cannot be fetched. */
+unsigned decode_bytes_at_rip(struct guest *g, uint8_t bytes[DECODE_MAX_LENGTH]);
+
 /* The offset in its segment that the memory operand has, cut to the address size. RIP is the instruction's. */
 uint64_t decode_offset(struct guest *g, const struct decode *d);
 

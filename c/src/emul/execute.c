@@ -54,9 +54,13 @@ static operation *operation_of(const struct decode *d)
 	return d->kind < DECODE_EXECUTE ? kinds[d->kind] : NULL;
 }
 
+/* Operands in memory that ModRM does not name: those of strings, XLAT, and the stack. */
 static bool is_implicit(const struct decode *d)
 {
-	return d->kind == DECODE_EXECUTE && (d->operation >= OP_MOVS || d->operation == OP_XLAT);
+	if (d->kind != DECODE_EXECUTE)
+		return false;
+	return d->operation >= OP_MOVS || d->operation == OP_XLAT ||
+	       ((d->operation == OP_PUSH || d->operation == OP_POP) && !d->has_modrm);
 }
 
 bool execute_knows(struct guest *g, const struct decode *d)

@@ -35,11 +35,23 @@ static int push(struct execution *x, uint64_t value)
 	return result;
 }
 
+/* The register that the opcode names, with REX.B. */
+static unsigned opcode_register(const struct execution *x)
+{
+	return (x->d->opcode & 7) | (x->d->rex & 1) << 3;
+}
+
 int execute_push(struct execution *x)
 {
+	const struct decode *d = x->d;
 	uint64_t value;
-	const int result = operand_read(x, &value);
+	int result;
 
+	if (d->opcode == 0x68 || d->opcode == 0x6a)
+		return push(x, d->immediate);
+	if (!d->has_memory)
+		return push(x, operand_register(x, opcode_register(x), d->operand_bytes));
+	result = operand_read(x, &value);
 	return result == EMUL_NEXT ? push(x, value) : result;
 }
 
@@ -52,6 +64,20 @@ static uint64_t pop_destination(struct execution *x)
 	return offset & (~UINT64_C(0) >> (64 - 8 * d->address_bytes));
 }
 
+/* POP of RSP leaves what was popped. */
+static int pop_register(struct execution *x, const struct operand *top)
+{
+	const unsigned bytes = x->d->operand_bytes;
+	uint64_t value;
+	const int result = operand_load_value(x, top, &value);
+
+	if (result != EMUL_NEXT)
+		return result;
+	operand_set_register(x, RSP, stack_bytes(x->g), stack_moved(x->g, bytes));
+	operand_set_register(x, opcode_register(x), bytes, value);
+	return EMUL_NEXT;
+}
+
 int execute_pop(struct execution *x)
 {
 	const unsigned bytes = x->d->operand_bytes;
@@ -59,6 +85,8 @@ int execute_pop(struct execution *x)
 	uint64_t value;
 	int result = operand_locate(x, X86VCPU_SEGMENT_SS, stack_moved(x->g, 0), bytes, false, &top);
 
+	if (!x->d->has_memory)
+		return result == EMUL_NEXT ? pop_register(x, &top) : result;
 	if (result == EMUL_NEXT)
 		result = operand_locate(x, x->d->segment, pop_destination(x), bytes, true, &memory);
 	if (result == EMUL_NEXT)

@@ -174,3 +174,16 @@ enum decode_status decode_at_rip(struct guest *g, struct decode *d, struct pagin
 		remember(g, &f, d);
 	return status;
 }
+
+unsigned decode_bytes_at_rip(struct guest *g, uint8_t bytes[DECODE_MAX_LENGTH])
+{
+	const uint64_t rip = guest_get(g, G_RIP);
+	struct paging_fault fault;
+	struct fetch f = {.fault = &fault};
+
+	while (f.count < DECODE_MAX_LENGTH)
+		if (add_linear(g, &f, paging_linear(g, X86VCPU_SEGMENT_CS, rip + f.count)) != DECODE_OK)
+			break;
+	memcpy(bytes, f.bytes, f.count);
+	return f.count;
+}

@@ -9,11 +9,6 @@
 #include "emul/operand.h"
 #include "emul/paging.h"
 
-static int report_nested_fault(struct guest *g, uint64_t gpa, bool write)
-{
-	return emul_report_nested_fault(g, gpa, write ? X86VCPU_ACCESS_WRITE : X86VCPU_ACCESS_READ);
-}
-
 static uint8_t width_of(unsigned bytes)
 {
 	return (uint8_t)__builtin_ctz(bytes);
@@ -167,11 +162,28 @@ static inline int access_plain(struct guest *g, const struct decode *d, uint64_t
 	return EMUL_NEXT_EXIT;
 }
 
+/* An instruction of `length` bytes, or 0, that the VMM has to execute. */
+static __attribute__((noinline)) int report_unknown(struct guest *g, uint64_t gpa, const uint64_t *linear, bool write,
+						     uint8_t length)
+{
+	struct x86vcpu_instruction *instruction = &g->exit->u.instruction;
+
+	emul_report(g, X86VCPU_EXIT_UNKNOWN_INSTRUCTION);
+	instruction->gpa = gpa;
+	instruction->has_linear = linear != NULL;
+	instruction->linear = linear ? *linear : 0;
+	instruction->access = write ? X86VCPU_ACCESS_WRITE : X86VCPU_ACCESS_READ;
+	instruction->mode = (uint8_t)guest_address_bytes(g);
+	instruction->length = length;
+	instruction->count = (uint8_t)decode_bytes_at_rip(g, instruction->bytes);
+	return EMUL_EXIT;
+}
+
 /*
  * A page fault in a walk that hardware has just done without one means that the tables changed and the
  * CPU used an old TLB entry. It may drop that at any time and then raise the same fault, so the guest
  * has to be ready for it (SDM 4.10.2): it takes the fault here, and RIP stays. An instruction that cannot be
- * fetched or is not emulated is reported to the VMM: running it again might repeat the exit forever.
+ * fetched or is not emulated is reported to the VMM, because running it again might repeat the exit forever.
  */
 static inline int emulate(struct guest *g, uint64_t gpa, const uint64_t *linear, bool write, unsigned *length)
 {
@@ -182,12 +194,12 @@ static inline int emulate(struct guest *g, uint64_t gpa, const uint64_t *linear,
 	if (status == DECODE_FAULT)
 		return paging_raise(g, &fault);
 	if (status != DECODE_OK)
-		return report_nested_fault(g, gpa, write);
+		return report_unknown(g, gpa, linear, write, 0);
 	*length = d.length;
 	if (is_plain(g, &d, &gpa, linear, write))
 		return access_plain(g, &d, gpa, write);
 	if (!execute_knows(g, &d))
-		return report_nested_fault(g, gpa, write);
+		return report_unknown(g, gpa, linear, write, d.length);
 	g->emulation.reads = 0;
 	return execute(g, &d);
 }

@@ -14,8 +14,8 @@
  *                 hardware does not tell for these exits (SDM 28.2.5)
  * EMUL_NEXT       the local APIC has answered
  * EMUL_RESUME     the guest takes an exception instead, or REP has not ended
- * EMUL_EXIT       guest.exit is an MMIO_READ that emul_continue needs, a write of an iteration of REP, or a
- *                 NESTED_PAGE_FAULT: the access is not one that can be emulated
+ * EMUL_EXIT       guest.exit is an MMIO_READ that emul_continue needs, a write of an iteration of REP, an
+ *                 UNKNOWN_INSTRUCTION, or a NESTED_PAGE_FAULT of another operand in memory
  */
 int emul_mmio(struct guest *g, uint64_t gpa, bool write, unsigned *length);
 

@@ -2,6 +2,7 @@
 /* Walks of the guest's own page tables (SDM chapter 4), and segmentation of data accesses. */
 #include "emul/paging.h"
 
+#include "emul/context.h"
 #include "emul/finish.h"
 
 #define ENTRY_ADDRESS UINT64_C(0x000ffffffffff000)
@@ -13,6 +14,7 @@ struct walk {
 	uint64_t cr4, efer;
 	uint64_t reserved; /* bits reserved at every level: no address bits, no feature */
 	uint64_t all, any; /* the AND and the OR of the entries that were used */
+	unsigned key;      /* protection key of the page */
 	struct paging_fault *fault;
 	struct paging_path *path; /* may be NULL */
 	bool memo; /* the path is kept: a kind of paging of which it does not have all is left out */
@@ -122,13 +124,30 @@ static bool data_allowed(struct guest *g, const struct walk *w, bool user_page)
 	return !user && !(guest_get(g, G_CR0) & CR0_WP);
 }
 
+#define PKRU_ACCESS_DISABLE 1u
+#define PKRU_WRITE_DISABLE 2u
+
+/* Protection keys restrict data accesses to user pages, a supervisor's too (SDM 4.6.2). */
+static __attribute__((noinline)) bool key_forbids(struct guest *g, const struct walk *w)
+{
+	const bool write = w->access & PF_WRITE && (w->access & PF_USER || guest_get(g, G_CR0) & CR0_WP);
+	const uint32_t rights = context_pkru(g) >> (2 * w->key);
+
+	return rights & (PKRU_ACCESS_DISABLE | (write ? PKRU_WRITE_DISABLE : 0));
+}
+
 static enum paging_status check_permissions(struct guest *g, const struct walk *w)
 {
 	const bool user_page = w->all & PTE_US;
 	const bool allowed = w->access & PF_FETCH ? fetch_allowed(w, user_page)
 						  : data_allowed(g, w, user_page);
+	uint32_t cause = 0;
 
-	return allowed || w->access & PAGING_UNCHECKED ? PAGING_OK : page_fault(w, PF_PRESENT);
+	if (w->access & PAGING_UNCHECKED)
+		return PAGING_OK;
+	if (w->cr4 & CR4_PKE && w->efer & EFER_LMA && user_page && !(w->access & PF_FETCH) && key_forbids(g, w))
+		cause = PF_PROTECTION_KEY;
+	return allowed && !cause ? PAGING_OK : page_fault(w, PF_PRESENT | cause);
 }
 
 static inline void add_to_path(struct paging_path *path, uint64_t at, uint64_t entry)
@@ -241,6 +260,7 @@ static enum paging_status walk_tables(struct guest *g, struct walk *w, uint64_t 
 	}
 	w->all = all;
 	w->any = any;
+	w->key = entry >> PTE_KEY_SHIFT & 15;
 	offset = (UINT64_C(1) << shift) - 1;
 	*gpa = (table & ~offset) | (linear & offset);
 	return check_permissions(g, w);

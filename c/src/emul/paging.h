@@ -28,8 +28,8 @@ struct paging_fault {
 };
 
 /*
- * Where `linear` leads with `access`, in *gpa. Memory of the paging structures is only read. Protection keys
- * and shadow stacks are not checked: the guest is offered neither.
+ * Where `linear` leads with `access`, in *gpa. Memory of the paging structures is only read. Shadow
+ * stacks and supervisor protection keys are not checked: the guest is offered neither.
  */
 enum paging_status paging_translate(struct guest *g, uint64_t linear, uint32_t access, uint64_t *gpa,
 				    struct paging_fault *fault);

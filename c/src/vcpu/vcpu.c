@@ -595,6 +595,16 @@ int32_t x86vcpu_complete_fault(struct x86vcpu *vcpu)
 	return X86VCPU_OK;
 }
 
+int32_t x86vcpu_skip_instruction(struct x86vcpu *vcpu, uint32_t length)
+{
+	if (!vcpu || !length || length > X86VCPU_INSTRUCTION_BYTES)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_enter_here(vcpu) || guest_has_open_exit(vcpu->guest))
+		return X86VCPU_ERR_BAD_STATE;
+	guest_skip(vcpu->guest, length);
+	return X86VCPU_OK;
+}
+
 int32_t x86vcpu_complete_port_io_string(struct x86vcpu *vcpu, const struct x86vcpu_port_io_string *done)
 {
 	if (!vcpu || !done)

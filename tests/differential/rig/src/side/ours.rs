@@ -102,6 +102,11 @@ impl Ours {
                     gpa: u.nested_page_fault.gpa,
                     access: u.nested_page_fault.access,
                 },
+                // rust-compat hands it over so.
+                X86VCPU_EXIT_UNKNOWN_INSTRUCTION => Exit::NestedFault {
+                    gpa: u.instruction.gpa,
+                    access: u.instruction.access.into(),
+                },
                 X86VCPU_EXIT_PREEMPTION_TIMER => Exit::Timer,
                 X86VCPU_EXIT_INTERRUPT_END => Exit::InterruptEnd(
                     (u.interrupt_end.has_vector == 1).then_some(u.interrupt_end.vector as u8),
