@@ -26,7 +26,7 @@ pub struct x86vcpu_nested_tables {
     pub levels: u32,
     pub hpa_bits: u32,
     pub large_executable: u32,
-    pub reserved: u32,
+    pub changing: u32,
     pub ops: *const x86vcpu_host_ops,
     pub ctx: *mut c_void,
     pub root_hpa: u64,

@@ -30,7 +30,7 @@ int32_t abi_percpu(struct abi *a, uint8_t how)
 {
 	struct world *w = a->w;
 	const uint32_t n = how >> 4 & 3;
-	struct x86vcpu_percpu **percpu = &w->percpu[n];
+	struct x86vcpu_percpu **percpu = &w->percpu[n], *new = NULL;
 	struct x86vcpu_host_ops old = w->ops;
 	int32_t status;
 
@@ -38,8 +38,15 @@ int32_t abi_percpu(struct abi *a, uint8_t how)
 	case 0:
 		if (*percpu)
 			return x86vcpu_percpu_create(&w->ops, w, n, NULL);
-		if (!(how & 0x80))
-			return x86vcpu_percpu_create(&w->ops, w, n, percpu);
+		if (!(how & 0x80)) {
+			status = x86vcpu_percpu_create(&w->ops, w, n, &new);
+			/* A host op may have made it meanwhile. */
+			if (*percpu)
+				fuzz_check(!x86vcpu_percpu_destroy(new), "destroy");
+			else
+				*percpu = new;
+			return status;
+		}
 		((uint32_t *)&old)[how >> 3 & 1]--;
 		status = x86vcpu_percpu_create(&old, w, n, percpu);
 		fuzz_check(status == X86VCPU_ERR_ABI_MISMATCH, "an old table is answered with %d", status);
@@ -87,9 +94,10 @@ int32_t abi_create(struct abi *a, uint8_t how)
 	/* A table that is not refused must live on. */
 	status = x86vcpu_create(how & 8 ? &broken : &w->ops, w, how & 16 ? NULL : &config, &out);
 	fuzz_check(!status == !!out, "create answers %d", status);
-	if (!status && how & 8)
-		fuzz_check(!x86vcpu_destroy(out), "destroy");
-	else
+	/* A host op may have made one meanwhile. */
+	if (!status && (how & 8 || w->vcpu[n]))
+		world_check_status(x86vcpu_destroy(out), "destroy");
+	else if (!status)
 		w->vcpu[n] = out;
 	return status;
 }
@@ -167,6 +175,10 @@ int32_t abi_setup(struct abi *a, uint32_t n, uint8_t how)
 	struct world *w = a->w;
 	struct x86vcpu_setup_config config;
 
+	/* The memory regions have been written to. */
+	if (w->depth)
+		how &= (uint8_t)~8;
+
 	if (how & 1)
 		return x86vcpu_set_entry(w->vcpu[n], how & 2 ? WORLD_CODE : in_value(w->in));
 	if (how & 2) {
@@ -186,6 +198,10 @@ int32_t abi_setup(struct abi *a, uint32_t n, uint8_t how)
 	/* Then it has no memory regions, and no other will. */
 	if (how & 8)
 		w->flags |= WORLD_NO_MEMORY;
+	if (how & 0x10)
+		config.flags |= X86VCPU_SETUP_KEEP_CONTEXT;
+	if (how & 0x10)
+		w->kept = true;
 	return x86vcpu_setup(w->vcpu[n], how & 8 ? NULL : &config);
 }
 
@@ -213,6 +229,12 @@ int32_t abi_run(struct abi *a, uint32_t n, uint8_t how)
 {
 	struct world *w = a->w;
 
+	/* Of another vCPU it succeeds where the host's context is back. */
+	if (w->depth) {
+		struct x86vcpu_exit exit;
+
+		return x86vcpu_run(w->vcpu[n], &exit);
+	}
 	if (!is_here(a, n) || how & 8) {
 		struct x86vcpu_exit exit;
 		int32_t status;
@@ -233,6 +255,27 @@ int32_t abi_run(struct abi *a, uint32_t n, uint8_t how)
 /* ---- A step -------------------------------------------------------------------------------------------- */
 
 /* What must still be so after a refusal. */
+uint32_t abi_number(uint8_t byte)
+{
+	return byte < ABI_LATER ? byte % ABI_CALLS : ABI_CALLS + (byte - ABI_LATER) % ABI_LATER_CALLS;
+}
+
+/* The host's code stays on its CPU. */
+static bool may_reenter(const struct abi *a, uint32_t call)
+{
+	return call && (!a->w->keep_objects || call >= 11 || (call >= 3 && call <= 5));
+}
+
+void abi_reenter(struct abi *a, uint8_t byte, uint8_t how)
+{
+	const uint32_t call = abi_number(byte);
+
+	if (!may_reenter(a, call))
+		return;
+	fuzz_tell("  from a host op: call %u, how %02x", call, how);
+	world_check_status(abi_call(a, call, how), "a call from a host op");
+}
+
 static bool remember(struct abi *a, struct snapshot *s)
 {
 	for (uint32_t n = 0; n < WORLD_VCPUS; n++) {
@@ -245,36 +288,40 @@ static bool remember(struct abi *a, struct snapshot *s)
 	return false;
 }
 
-static void compare(struct abi *a, const struct snapshot *before, uint8_t call)
+static void compare(struct abi *a, const struct snapshot *before, uint32_t call)
 {
 	static struct snapshot after;
+	const unsigned turns = a->w->turns;
 	char what[32];
 
 	if (!is_here(a, a->watched))
 		return;
 	snprintf(what, sizeof(what), "call %u, refused,", call);
 	snapshot_take(a->w, a->w->vcpu[a->watched], &after);
-	snapshot_compare(before, &after, what);
+	if (a->w->turns == turns)
+		snapshot_compare(before, &after, what);
 }
 
 static void step(struct abi *a)
 {
 	static struct snapshot before;
 	struct world *w = a->w;
-	const uint8_t call = in_8(w->in), how = in_8(w->in);
+	const uint8_t byte = in_8(w->in), how = in_8(w->in);
+	const uint32_t call = abi_number(byte);
 	const bool watched = !(how & 0x40) && remember(a, &before);
+	const unsigned turns = w->turns;
 	int32_t status;
 
-	fuzz_tell("call %u, how %02x, on CPU %u", call % ABI_CALLS, how, w->cpu);
+	fuzz_tell("call %u, how %02x, on CPU %u", call, how, w->cpu);
 	if (in_more(w->in) && how >= 0xf0)
 		model_fail_allocation(w->m, in_8(w->in) % 24);
-	status = abi_call(a, call % ABI_CALLS, how);
+	status = abi_call(a, call, how);
 	model_fail_allocation(w->m, UINT32_MAX);
 	fuzz_tell("  %d", status);
 	world_check_status(status, "a call");
 	world_check(w, "a call");
-	if (status && watched && !a->ran)
-		compare(a, &before, call % ABI_CALLS);
+	if (status && watched && !a->ran && w->turns == turns)
+		compare(a, &before, call);
 	a->ran = false;
 }
 
@@ -285,6 +332,7 @@ void fuzz_abi(struct input *in, enum model_backend backend)
 	const uint32_t features = MODEL_ALL ^ (in_32(in) & (MODEL_ALL | MODEL_ODD_HOST | MODEL_VARIANTS)), flags = in_16(in);
 	struct abi a = {.w = world_begin(in, backend, features, flags)};
 
+	a.w->abi = &a;
 	/* Half of the inputs begin where others would have to find the way to. */
 	if (flags & 1)
 		world_add(a.w, 0, 0);

@@ -341,6 +341,85 @@ static int32_t decode(struct abi *a, uint8_t how)
 	}
 }
 
+static int32_t explain(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
+{
+	const uint64_t length = how & 1 ? in_8(a->w->in) : 128;
+	char *text = malloc(length + !length);
+	uint32_t check = 0;
+	int32_t status;
+
+	memset(text, 0xa5, length + !length);
+	status = x86vcpu_explain_entry_failure(vcpu, how & 8 ? NULL : &check, how & 4 ? NULL : text, how & 4 && how & 2 ? 0 : length);
+	fuzz_check(status || how & 4 || !length || strnlen(text, length) < length, "a text without an end");
+	fuzz_check(status || !check || strcmp(x86vcpu_entry_check_name(check), "unknown") != 0, "check %u has no name", check);
+	fuzz_check(x86vcpu_entry_check_name((uint32_t)in_value(a->w->in))[0], "a check without a name");
+	free(text);
+	return status;
+}
+
+static int32_t virtual_memory(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
+{
+	struct x86vcpu_virtual_access result = {.size = sizeof(result) - (how & 0x40 ? 8 : 0)};
+	const uint64_t linear = in_value(a->w->in), length = how & 0x20 ? in_16(a->w->in) : in_8(a->w->in);
+	const uint32_t privilege = how >> 2 & 7;
+	uint8_t *data = calloc(1, length + 1);
+	int32_t status;
+
+	if (!(how & 3))
+		status = x86vcpu_translate(vcpu, linear, in_8(a->w->in) % 6, privilege, how & 0x80 ? NULL : &result);
+	else if (how & 1)
+		status = x86vcpu_read_virtual(vcpu, linear, privilege, how & 0x80 ? NULL : data, length, &result);
+	else
+		status = x86vcpu_write_virtual(vcpu, linear, privilege, how & 0x80 ? NULL : data, length, &result);
+	fuzz_check(result.done <= length && (status || !(how & 3) || result.done == length), "%llu of %llu bytes",
+		   (unsigned long long)result.done, (unsigned long long)length);
+	free(data);
+	return status;
+}
+
+static int32_t mitigations(struct abi *a, uint8_t how)
+{
+	struct x86vcpu_percpu *percpu = a->w->percpu[how & 3];
+	struct x86vcpu_mitigation_state state = {.size = sizeof(state) + (how & 4)};
+	const uint32_t mitigation = how & 8 ? X86VCPU_MITIGATION_ALL : in_8(a->w->in);
+	int32_t status;
+
+	if (how & 0x10)
+		return x86vcpu_mitigations_choose(percpu, mitigation, in_8(a->w->in) % 4);
+	status = x86vcpu_mitigations_get(percpu, mitigation, how & 0x20 ? NULL : &state);
+	fuzz_check(status || (state.name[0] && state.text && state.status <= X86VCPU_MITIGATION_HOST &&
+			      state.choice <= X86VCPU_MITIGATION_ON), "mitigation %u: status %u", mitigation, state.status);
+	return status;
+}
+
+/* What it has, it takes. Values that it does not take are the caller's own #GP. */
+static int32_t write_host_msr(struct abi *a, uint32_t number)
+{
+	uint64_t value = 0;
+	const int32_t status = x86vcpu_msr_read(number, &value);
+
+	if (status || number != X86VCPU_MSR_IA32_PAT)
+		return status ? x86vcpu_msr_write(number, in_value(a->w->in)) : status;
+	return x86vcpu_msr_write(number, value);
+}
+
+static int32_t small(struct abi *a, uint8_t how)
+{
+	const uint64_t old = in_value(a->w->in), value = in_value(a->w->in);
+	struct x86vcpu_regs regs = {.rax = 1};
+	uint64_t merged;
+
+	merged = x86vcpu_regs_merge(old, how & 7, value);
+	fuzz_check((how & 7) > X86VCPU_WIDTH_WORD || !((merged ^ old) >> 16), "merge");
+	fuzz_check(!((x86vcpu_regs_merge_high_byte(old, (uint8_t)value) ^ old) & ~UINT64_C(0xff00)), "merge_high_byte");
+	x86vcpu_regs_set_edx_eax(&regs, value);
+	fuzz_check(x86vcpu_regs_edx_eax(&regs) == value, "EDX:EAX");
+	fuzz_check(!(x86vcpu_vmx_vector_has_error_code((uint32_t)old) & ~1), "vector_has_error_code");
+	fuzz_check(!(x86vcpu_percpu_is_enabled(a->w->percpu[how & 3]) & ~1), "is_enabled");
+	fuzz_check(x86vcpu_version() >> 24 == 0, "version %x", x86vcpu_version());
+	return write_host_msr(a, how & 8 ? X86VCPU_MSR_IA32_PAT : (uint32_t)old);
+}
+
 /* Mostly of 4 KiB, 2 MiB or 1 GiB. */
 static uint64_t nested_address(struct input *in)
 {
@@ -372,6 +451,9 @@ static int32_t nested(struct abi *a, uint8_t how)
 		return x86vcpu_nested_lookup(tables, gpa, &found, how & 8 ? NULL : (uint32_t *)&found);
 	case 3:
 		return x86vcpu_nested_unmap(tables, gpa, size);
+	case 7: /* for the tables that a host op is called for, too */
+		return in_8(in) & 1 ? x86vcpu_nested_init(tables->root_hpa ? NULL : tables, &a->w->ops, a->w, 0, 4, 3)
+				    : x86vcpu_nested_lookup(tables, gpa, NULL, NULL);
 	default:
 		return x86vcpu_nested_map(tables, gpa, hpa, size, permissions, type);
 	}
@@ -426,6 +508,11 @@ static int32_t call_vcpu(struct abi *a, uint32_t call, uint8_t how)
 		return x86vcpu_set_lint(vcpu, how & 3, how >> 2 & 3);
 	case 29:
 		return x86vcpu_flush_nested(vcpu);
+	case ABI_CALLS + 0:
+		return explain(a, vcpu, how);
+	case ABI_CALLS + 6:
+	case ABI_CALLS + 7:
+		return virtual_memory(a, vcpu, how);
 	default:
 		return ask(a, vcpu, how);
 	}
@@ -461,6 +548,19 @@ int32_t abi_call(struct abi *a, uint32_t call, uint8_t how)
 	case 33:
 		a->w->refuse_cancel = how & 1;
 		return 0;
+	case ABI_CALLS + 1:
+		return mitigations(a, how);
+	case ABI_CALLS + 2:
+		return small(a, how);
+	case ABI_CALLS + 3:
+		if (!a->w->depth)
+			world_turn_hostile(a->w);
+		return 0;
+	case ABI_CALLS + 4:
+		a->w->hostility.times = 0;
+		return 0;
+	case ABI_CALLS + 5:
+		return nested(a, how | 7);
 	default:
 		return call_vcpu(a, call, how);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A guest that does anything, under a VMM that answers anything. */
-#include "fuzz.h"
+#include "abi.h"
 
 #include <string.h>
 
@@ -87,6 +87,15 @@ static void change_events(struct world *w)
 	world_check_status(x86vcpu_set_events(w->vcpu[0], &events), "set_events");
 }
 
+static void bind(struct world *w)
+{
+	const int32_t status = x86vcpu_bind(w->vcpu[0]);
+
+	world_check_status(status, "bind");
+	if (!status)
+		w->home[0] = w->cpu;
+}
+
 static void migrate(struct world *w)
 {
 	const uint32_t cpu = in_8(w->in) % MODEL_CPUS;
@@ -95,8 +104,7 @@ static void migrate(struct world *w)
 	w->home[0] = MODEL_CPUS;
 	if (!world_enable(w, cpu))
 		world_use(w, 0);
-	world_check_status(x86vcpu_bind(w->vcpu[0]), "bind");
-	w->home[0] = w->cpu;
+	bind(w);
 }
 
 static void something_happens(struct world *w)
@@ -141,10 +149,12 @@ static void something_happens(struct world *w)
 static void look(struct world *w)
 {
 	static struct snapshot first, again;
+	const unsigned turns = w->turns;
 
 	snapshot_take(w, w->vcpu[0], &first);
 	snapshot_take(w, w->vcpu[0], &again);
-	snapshot_compare(&first, &again, "looking");
+	if (w->turns == turns)
+		snapshot_compare(&first, &again, "looking");
 }
 
 /* Only the set-up helps a vCPU that has shut down. */
@@ -153,10 +163,22 @@ static void set_up_again(struct world *w)
 	struct x86vcpu_setup_config config;
 
 	fuzz_check(!x86vcpu_unbind(w->vcpu[0]), "unbind");
+	w->home[0] = MODEL_CPUS;
 	world_setup_config(w, 0, &config);
 	fuzz_check(!x86vcpu_setup(w->vcpu[0], &config), "setup");
-	fuzz_check(!x86vcpu_bind(w->vcpu[0]), "bind");
+	bind(w);
 	w->nonsense = false;
+}
+
+/* Hostile, or one that promises to leave the guest's context alone. */
+static void change_host(struct world *w, uint8_t what)
+{
+	if (what < 0xff) {
+		world_turn_hostile(w);
+		return;
+	}
+	w->kept = !w->kept;
+	set_up_again(w);
 }
 
 /* ---- The program --------------------------------------------------------------------------------------- */
@@ -165,7 +187,11 @@ static void step(struct world *w)
 {
 	const uint8_t what = in_8(w->in);
 
-	fuzz_tell("step %u", what % 12);
+	fuzz_tell("step %u", what >= 0xfc ? what : what % 12);
+	if (what >= 0xfc) {
+		change_host(w, what);
+		return;
+	}
 	switch (what % 12) {
 	case 0:
 		change_mode(w);
@@ -210,8 +236,13 @@ void fuzz_exits(struct input *in, enum model_backend backend)
 	const uint32_t features = MODEL_ALL ^ (in_32(in) & (MODEL_ALL | MODEL_ODD_HOST | MODEL_VARIANTS)), flags = in_16(in);
 	struct world *w = world_begin(in, backend, features, flags);
 
+	struct abi a = {.w = w};
+
+	w->abi = &a;
+	w->keep_objects = true;
 	if (world_add(w, 0, 0))
-		for (unsigned i = 0; in_more(in) && i < MOST_STEPS; i++)
+		for (unsigned i = 0; in_more(in) && i < MOST_STEPS && w->home[0] < MODEL_CPUS; i++)
 			step(w);
+	abi_end(&a);
 	world_end(w);
 }

@@ -101,6 +101,36 @@ enum world_flag {
 	WORLD_ALL_MSRS = 1 << 15,   /* it claims all that it can */
 };
 
+/* Of the host. */
+enum world_service {
+	WORLD_ALLOC, WORLD_FREE, WORLD_PHYS_TO_VIRT, WORLD_READ_GUEST, WORLD_TICKS, WORLD_DISPATCH, WORLD_SERVICE, WORLD_CPU,
+	WORLD_READ_MSR, WORLD_LOG, WORLD_TIME, WORLD_TIMER_START, WORLD_TIMER_CANCEL, WORLD_NOTIFY, WORLD_SEND,
+	WORLD_ACKNOWLEDGE,
+	WORLD_MEMORY, /* the library finds guest memory in a region */
+	WORLD_SERVICES
+};
+const char *world_service_name(uint32_t service);
+
+/* What a hostile one does. */
+enum world_malice {
+	WORLD_HONEST,
+	WORLD_FAILS,    /* if it may */
+	WORLD_ANSWERS,  /* something else, if the library does not have to rely on it */
+	WORLD_REENTERS, /* calls any function of the library */
+	WORLD_FLIPS,    /* changes guest memory */
+	WORLD_MALICES
+};
+
+struct hostility {
+	uint32_t services; /* a bit for each that is hostile */
+	uint8_t malice;
+	uint8_t skip, times; /* after `skip` calls, so often; UINT8_MAX: always */
+	bool fixed;          /* WORLD_REENTERS: which call, and how, not from the input */
+	uint8_t call, how;
+};
+
+struct abi;
+
 struct world_timer {
 	bool armed;
 	uint64_t deadline;
@@ -138,6 +168,12 @@ struct world {
 	bool delivering; /* an interrupt or NMI, when the exit comes */
 	unsigned acknowledged; /* interrupts of the 8259A in this run */
 	unsigned steps; /* ops that the model may still ask for */
+	struct hostility hostility;
+	unsigned turns; /* how often a service was hostile */
+	unsigned depth; /* calls from a host op that are under way */
+	struct abi *abi; /* what such a call may be for; NULL: there is none */
+	bool keep_objects; /* such a call makes and ends no vCPU and CPU */
+	bool kept; /* SETUP_KEEP_CONTEXT */
 };
 
 /* A machine without a vCPU. `flags`: enum world_flag. */
@@ -182,11 +218,17 @@ void world_write(struct world *w, uint64_t gpa, const void *bytes, size_t count)
 /* Moves the clock on, and calls the timers that are due. */
 void world_pass(struct world *w, uint64_t nanoseconds);
 
+/* Some of the host's services are hostile from now on, as the input says. */
+void world_turn_hostile(struct world *w);
+
 /* Runs vCPU `n`, which is bound to the current CPU, and checks all that can be checked afterwards. */
 void world_run(struct world *w, uint32_t n);
 
 /* No complaint of the model, and nothing of the host in the guest. */
 void world_check(struct world *w, const char *when);
+
+/* The host's state is what it was when the run began. */
+void world_check_host(struct world *w, const char *when);
 
 /* A host's address, or what fresh frames and undefined fields are filled with. */
 bool world_is_secret(const struct world *w, uint64_t value);

@@ -129,10 +129,10 @@ static uint64_t alloc_frames(void *ctx, uint64_t count, uint64_t align)
 {
 	struct world *w = ctx;
 
-	fuzz_check(!w->running, "a frame is allocated in run");
+	fuzz_check(!w->running || w->depth, "a frame is allocated in run");
 	fuzz_check(count && align >= 4096 && !(align & (align - 1)), "%llu frames aligned to %llu",
 		   (unsigned long long)count, (unsigned long long)align);
-	return model_alloc(w->m, count, align);
+	return host_turns(w, WORLD_ALLOC, 0) ? 0 : model_alloc(w->m, count, align);
 }
 
 static uint64_t alloc_frame(void *ctx)
@@ -144,7 +144,8 @@ static void free_frames(void *ctx, uint64_t hpa, uint64_t count)
 {
 	struct world *w = ctx;
 
-	fuzz_check(!w->running && hpa, "frame %llx is freed", (unsigned long long)hpa);
+	fuzz_check((!w->running || w->depth) && hpa, "frame %llx is freed", (unsigned long long)hpa);
+	host_turns(w, WORLD_FREE, 0);
 	model_free(w->m, hpa, count);
 }
 
@@ -159,6 +160,7 @@ static void *phys_to_virt(void *ctx, uint64_t hpa)
 	void *memory = model_memory(w->m, hpa);
 
 	fuzz_check(memory, "phys_to_virt of %llx", (unsigned long long)hpa);
+	host_turns(w, WORLD_PHYS_TO_VIRT, 0);
 	return memory;
 }
 
@@ -171,6 +173,16 @@ static int32_t read_guest(void *ctx, uint64_t gpa, void *buf, uint64_t len)
 	fuzz_check(len >= 1 && len <= 4096 && (gpa & 0xfff) + len <= 4096, "read_guest(%llx, %llu)",
 		   (unsigned long long)gpa, (unsigned long long)len);
 	fuzz_check(!is_in_region(w, gpa), "read_guest(%llx), which a region has", (unsigned long long)gpa);
+	switch (host_turns(w, WORLD_READ_GUEST, gpa)) {
+	case WORLD_FAILS:
+		return in_8(w->in) & 1 ? 1 + in_8(w->in) : -1 - in_8(w->in);
+	case WORLD_ANSWERS:
+		for (uint64_t i = 0; i < len; i++)
+			((uint8_t *)buf)[i] = in_8(w->in);
+		return X86VCPU_OK;
+	default:
+		break;
+	}
 	if (!is_readable(gpa) || !is_readable(gpa + len - 1))
 		return X86VCPU_ERR_INVALID_INPUT;
 	memcpy(buf, model_guest_memory(w->m) + gpa, len);
@@ -179,41 +191,52 @@ static int32_t read_guest(void *ctx, uint64_t gpa, void *buf, uint64_t len)
 
 static uint64_t nanos_to_ticks(void *ctx, uint64_t nanos)
 {
-	const struct world *w = ctx;
+	struct world *w = ctx;
 
-	return w->flags & WORLD_NO_FREQUENCY ? 0 : nanos;
+	switch (host_turns(w, WORLD_TICKS, 0)) {
+	case WORLD_FAILS:
+		return 0;
+	case WORLD_ANSWERS:
+		return in_value(w->in);
+	default:
+		return w->flags & WORLD_NO_FREQUENCY ? 0 : nanos;
+	}
 }
 
 static void dispatch(void *ctx, uint32_t vector)
 {
 	struct world *w = ctx;
 
-	fuzz_check(w->running && w->backend == MODEL_VMX && vector < 256, "dispatch of %x", vector);
-	fuzz_check(!model_host_changes(w->m)[0], "during dispatch: %s", model_host_changes(w->m));
+	fuzz_check((w->running || w->depth) && w->backend == MODEL_VMX && vector < 256, "dispatch of %x", vector);
+	world_check_host(w, "during dispatch");
+	host_turns(w, WORLD_DISPATCH, 0);
 }
 
 static void service(void *ctx)
 {
 	struct world *w = ctx;
 
-	fuzz_check(w->running && w->backend == MODEL_SVM, "service_pending_interrupt");
-	fuzz_check(!model_host_changes(w->m)[0], "during service: %s", model_host_changes(w->m));
+	fuzz_check((w->running || w->depth) && w->backend == MODEL_SVM, "service_pending_interrupt");
+	world_check_host(w, "during service");
+	host_turns(w, WORLD_SERVICE, 0);
 }
 
 static uint32_t current_cpu(void *ctx)
 {
+	host_turns(ctx, WORLD_CPU, 0);
 	return ((struct world *)ctx)->cpu;
 }
 
 static int32_t read_msr(void *ctx, uint32_t msr, uint64_t *value)
 {
-	(void)ctx;
+	if (host_turns(ctx, WORLD_READ_MSR, 0) == WORLD_FAILS)
+		return X86VCPU_ERR_UNSUPPORTED;
 	return model_try_rdmsr(msr, value) ? X86VCPU_ERR_UNSUPPORTED : X86VCPU_OK;
 }
 
 static void take_log(void *ctx, uint32_t level, const char *text, uint64_t len)
 {
-	(void)ctx;
+	host_turns(ctx, WORLD_LOG, 0);
 	fuzz_check(level >= 1 && level <= 5 && len && !memchr(text, 0, len) && !memchr(text, '\n', len), "log line: %.*s",
 		   (int)len, text);
 }
@@ -222,23 +245,35 @@ static void take_log(void *ctx, uint32_t level, const char *text, uint64_t len)
 
 static uint64_t time_ns(void *ctx)
 {
-	return ((struct world *)ctx)->now;
+	struct world *w = ctx;
+
+	return host_turns(w, WORLD_TIME, 0) == WORLD_ANSWERS ? in_value(w->in) : w->now;
 }
 
 static int32_t timer_start(void *ctx, uint64_t deadline, x86vcpu_timer_function function, void *arg,
 			   struct x86vcpu_timer *timer)
 {
 	struct world *w = ctx;
+	const enum world_malice malice = host_turns(w, WORLD_TIMER_START, 0);
 
+	if (malice == WORLD_FAILS)
+		return in_8(w->in) & 1 ? 1 : X86VCPU_ERR_TIMER_UNAVAILABLE;
+	/* It is due at once, and again. */
+	if (malice == WORLD_ANSWERS)
+		deadline = function(arg, deadline);
 	for (unsigned i = 0; i < WORLD_TIMERS; i++) {
 		if (w->timers[i].armed)
 			continue;
+		if (!deadline)
+			break;
 		w->timers[i] = (struct world_timer){true, deadline, function, arg, ++w->timer_serial};
 		timer->opaque[0] = i;
 		timer->opaque[1] = w->timer_serial;
 		return X86VCPU_OK;
 	}
-	return X86VCPU_ERR_NO_MEMORY;
+	timer->opaque[0] = 0;
+	timer->opaque[1] = w->timer_serial ? w->timer_serial : ++w->timer_serial;
+	return deadline ? X86VCPU_ERR_NO_MEMORY : X86VCPU_OK;
 }
 
 static int32_t timer_cancel(void *ctx, const struct x86vcpu_timer *timer)
@@ -248,7 +283,7 @@ static int32_t timer_cancel(void *ctx, const struct x86vcpu_timer *timer)
 
 	fuzz_check(timer->opaque[0] < WORLD_TIMERS && timer->opaque[1] && timer->opaque[1] <= w->timer_serial,
 		   "timer_cancel of what timer_start never gave");
-	if (w->refuse_cancel)
+	if (host_turns(w, WORLD_TIMER_CANCEL, 0) == WORLD_FAILS || w->refuse_cancel)
 		return X86VCPU_ERR_TIMER_UNAVAILABLE;
 	if (t->serial == timer->opaque[1])
 		t->armed = false;
@@ -264,10 +299,10 @@ void world_pass(struct world *w, uint64_t nanoseconds)
 		struct world_timer *t = &w->timers[i];
 
 		for (unsigned k = 0; k < MOST_EXPIRIES && t->armed && t->deadline <= w->now; k++) {
-			const uint64_t again = t->function(t->arg, w->now);
+			const uint64_t now = w->now, again = t->function(t->arg, now);
 
-			fuzz_check(!again || again > w->now, "a timer at %llu wants to be called at %llu",
-				   (unsigned long long)w->now, (unsigned long long)again);
+			fuzz_check(!again || again > now, "a timer at %llu wants to be called at %llu",
+				   (unsigned long long)now, (unsigned long long)again);
 			t->armed = again;
 			t->deadline = again;
 		}
@@ -278,10 +313,11 @@ void world_pass(struct world *w, uint64_t nanoseconds)
 
 static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
 {
-	const struct world *w = ctx;
+	struct world *w = ctx;
 
 	fuzz_check(vm_id <= WORLD_VMS && vcpu_id < 64, "notify of vCPU %u", vcpu_id);
-	fuzz_check(cpu == X86VCPU_NO_CPU || (w->running && cpu == w->cpu), "notify of CPU %u", cpu);
+	fuzz_check(cpu == X86VCPU_NO_CPU || ((w->running || w->depth) && cpu == w->cpu), "notify of CPU %u", cpu);
+	host_turns(w, WORLD_NOTIFY, 0);
 }
 
 static void send_interrupt(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t vector)
@@ -290,6 +326,7 @@ static void send_interrupt(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t
 
 	fuzz_check(vm_id <= WORLD_VMS && vcpu_id < 64 && vector >= 16 && vector < 256, "send_interrupt(%u, %x)", vcpu_id,
 		   vector);
+	host_turns(w, WORLD_SEND, 0);
 	if (w->sent_count < WORLD_SENT)
 		w->sent[w->sent_count++] = vcpu_id << 8 | vector;
 }
@@ -297,13 +334,16 @@ static void send_interrupt(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t
 static int32_t acknowledge(void *ctx, uint64_t vm_id, uint32_t vcpu_id)
 {
 	struct world *w = ctx;
+	const enum world_malice malice = host_turns(w, WORLD_ACKNOWLEDGE, 0);
 	const uint8_t how = in_8(w->in);
 
 	(void)vm_id;
+	if (malice == WORLD_FAILS)
+		return -1 - how;
 	/* The model's guest takes one interrupt after the other: nothing clears its IF. */
 	if ((how & 1 || (!(how & 2) && ++w->acknowledged > 4)) && vcpu_id < WORLD_VCPUS && w->vcpu[vcpu_id])
 		world_check_status(x86vcpu_set_lint(w->vcpu[vcpu_id], 0, 0), "set_lint");
-	return how & 2 ? -1 : how;
+	return malice == WORLD_ANSWERS ? (int32_t)in_32(w->in) : how & 2 ? -1 : how;
 }
 
 /* ---- The table ----------------------------------------------------------------------------------------- */

@@ -18,4 +18,7 @@ void host_reset_memory(uint8_t *guest);
 void host_check_memory(struct world *w);
 void host_make_ops(struct world *w);
 
+/* A service is called, perhaps for guest memory at `gpa`: WORLD_FAILS and WORLD_ANSWERS are the caller's to do. */
+enum world_malice host_turns(struct world *w, enum world_service service, uint64_t gpa);
+
 #endif

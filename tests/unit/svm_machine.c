@@ -275,10 +275,14 @@ void svm_enter_mitigated(struct guest *g, uint64_t vmcb_hpa, uint64_t host_hpa)
 
 int32_t machine_run_vcpu(struct svm_vcpu *v, const struct fake_exit *list, unsigned count)
 {
+	int32_t status;
+
 	exits = list;
 	exits_left = count;
 	entry_count = 0;
-	return svm_backend.run(&v->guest);
+	status = svm_backend.run(&v->guest);
+	svm_backend.serve_host(&v->guest);
+	return status;
 }
 
 void machine_run(const struct fake_exit *list, unsigned count)

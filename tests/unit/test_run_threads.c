@@ -45,6 +45,8 @@ const struct backend *backend_in_use(void) { return &svm_backend; }
 int32_t machine_join(struct guest *g) { (void)g; return X86VCPU_OK; }
 void machine_leave(struct guest *g) { (void)g; }
 void machine_start_tsc(struct guest *g) { (void)g; }
+struct machine *machine_get(const struct guest *g) { return g->machine; }
+void machine_put(struct machine *put) { (void)put; }
 
 /* ---- The guest ----------------------------------------------------------------------------------------------------- */
 

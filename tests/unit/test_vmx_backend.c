@@ -208,11 +208,15 @@ uint32_t vmx_enter_mitigated(struct vmx_vcpu *v, uint32_t launched)
 /* A run that meets these exits, and then the end of its time slice. */
 static int32_t run_with(const struct fake_exit *list, unsigned count)
 {
+	int32_t status;
+
 	exits = list;
 	exits_left = count;
 	entry_count = 0;
 	memset(fake_cpu.read, 0, sizeof(fake_cpu.read));
-	return vmx_backend.run(&vcpu.guest);
+	status = vmx_backend.run(&vcpu.guest);
+	vmx_backend.serve_host(&vcpu.guest);
+	return status;
 }
 
 static void start(void)

@@ -34,7 +34,12 @@ typedef uint64_t (*x86vcpu_timer_function)(void *arg, uint64_t now);
  * x86vcpu/vcpu.h. notify and send_interrupt are called with none of the library's locks held.
  *
  * A slot marked "required" must not be NULL; creation answers X86VCPU_ERR_INVALID_INPUT
- * otherwise. No slot may call back into the library on the same vCPU.
+ * otherwise.
+ *
+ * A slot may call the library. Functions for "any CPU, any time" work from every slot. A function that belongs to the
+ * thread of the vCPU for which the slot was called answers X86VCPU_ERR_BAD_STATE, x86vcpu_destroy answers
+ * X86VCPU_ERR_RESOURCE_BUSY, and both change nothing. So does a function that needs another vCPU on the executing CPU,
+ * but from dispatch_external_interrupt and service_pending_interrupt, where other vCPUs may run.
  *
  * Frames are 4 KiB of write-back memory, 4 KiB aligned, reachable by the CPU for as long as
  * the library holds them. Physical address 0 means "none".

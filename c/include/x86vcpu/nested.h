@@ -48,6 +48,8 @@ extern "C" {
  * Tables that vCPUs use may be changed while none of them runs. `generation` then tells whether something
  * that was mapped has changed or gone: if it has, each of these vCPUs needs x86vcpu_flush_nested before it
  * runs again. Mappings that were added where nothing was need no flush, and no pause either.
+ *
+ * A host op that calls map or unmap for the tables that it was called for gets RESOURCE_BUSY, and destroy does nothing.
  */
 struct x86vcpu_nested_tables {
 	uint32_t size; /* sizeof(struct x86vcpu_nested_tables) */
@@ -57,7 +59,7 @@ struct x86vcpu_nested_tables {
 	uint32_t levels; /* for x86vcpu_set_nested_page_table */
 	uint32_t hpa_bits; /* physical-address width of the CPU that ran x86vcpu_nested_init */
 	uint32_t large_executable; /* 0: executable pages have 4 KiB */
-	uint32_t reserved;
+	uint32_t changing; /* 1 while a function changes them */
 	const struct x86vcpu_host_ops *ops;
 	void *ctx;
 	uint64_t root_hpa; /* for x86vcpu_set_nested_page_table; 0: not initialized, or destroyed */
@@ -75,6 +77,7 @@ struct x86vcpu_nested_tables {
  * ABI_MISMATCH   tables->size, ops->size or ops->abi_version
  * UNSUPPORTED    format
  * NO_MEMORY      tables->root_hpa is 0 then
+ * RESOURCE_BUSY  alloc_frame or phys_to_virt has initialized them meanwhile
  */
 int32_t x86vcpu_nested_init(struct x86vcpu_nested_tables *tables, const struct x86vcpu_host_ops *ops,
 			    void *ctx, uint32_t format, uint32_t levels, uint32_t page_sizes);
@@ -88,7 +91,7 @@ int32_t x86vcpu_nested_init(struct x86vcpu_nested_tables *tables, const struct x
  * 2^hpa_bits, the physical-address width of this host's CPUs. What was mapped there before is replaced; larger pages are split where needed. On NO_MEMORY the beginning of the range
  * may be mapped, and the rest is as it was.
  *
- * 0; INVALID_INPUT: range, permissions, memory type; UNSUPPORTED: permissions, memory type; NO_MEMORY.
+ * 0; INVALID_INPUT: range, permissions, memory type; UNSUPPORTED: permissions, memory type; NO_MEMORY; RESOURCE_BUSY.
  */
 int32_t x86vcpu_nested_map(struct x86vcpu_nested_tables *tables, uint64_t gpa, uint64_t hpa, uint64_t size,
 			   uint32_t permissions, uint32_t memory_type);
@@ -96,7 +99,7 @@ int32_t x86vcpu_nested_map(struct x86vcpu_nested_tables *tables, uint64_t gpa, u
 /*
  * Unmaps [gpa, gpa + size), multiples of 4096 as for map, and gives back the tables that become empty.
  * Holes are allowed. On NO_MEMORY the beginning of the range may be unmapped.
- * 0; INVALID_INPUT; NO_MEMORY: a page had to be split.
+ * 0; INVALID_INPUT; NO_MEMORY: a page had to be split; RESOURCE_BUSY.
  */
 int32_t x86vcpu_nested_unmap(struct x86vcpu_nested_tables *tables, uint64_t gpa, uint64_t size);
 

@@ -57,7 +57,8 @@ int32_t x86vcpu_percpu_create(const struct x86vcpu_host_ops *ops, void *ctx, uin
 /*
  * Frees the state. NULL is allowed.
  *
- * 0; RESOURCE_BUSY: the extension is still on; disable it first. Nothing is freed then.
+ * 0; RESOURCE_BUSY: the extension is still on, disable it first; or called from a host op that enable or disable called.
+ * Nothing is freed then.
  */
 int32_t x86vcpu_percpu_destroy(struct x86vcpu_percpu *percpu);
 
@@ -77,7 +78,8 @@ int32_t x86vcpu_percpu_is_enabled(const struct x86vcpu_percpu *percpu);
  *
  * 0
  * INVALID_INPUT          percpu is NULL
- * RESOURCE_BUSY          already on, through this state, another one, or another hypervisor
+ * RESOURCE_BUSY          already on, through this state, another one, or another hypervisor; called from a host op of
+ *                        enable or disable
  * UNSUPPORTED            the CPU lacks the extension, or part of it that the library needs (EPT,
  *                        unrestricted guest, ...), or the host is in a mode that no guest can run under
  *                        (x86vcpu_bind lists them); the log says what

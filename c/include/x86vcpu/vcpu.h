@@ -158,7 +158,7 @@ int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
 
 /*
  * Frees it. NULL is allowed. Any CPU.
- * 0; RESOURCE_BUSY: still bound; nothing is freed then.
+ * 0; RESOURCE_BUSY: still bound, or called from a host op that one of its functions called; nothing is freed then.
  */
 int32_t x86vcpu_destroy(struct x86vcpu *vcpu);
 

@@ -63,6 +63,8 @@ struct backend {
 	/* Gives the host back what g->context.loaded says that the CPU holds of the guest between two runs. */
 	void (*unload)(struct guest *g);
 	int32_t (*run)(struct guest *g); /* fills *g->exit, unless it fails */
+	/* After a run: the host takes the interrupt that ended it. Other vCPUs may run on this CPU meanwhile. */
+	void (*serve_host)(struct guest *g);
 	/* The check that an entry fails as it is set up now; false: none that is known. */
 	bool (*explain)(struct guest *g, struct entry_check *check);
 	const char *(*entry_check_name)(uint32_t id); /* NULL: there is no such check */

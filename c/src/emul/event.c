@@ -101,12 +101,11 @@ bool guest_event_pending(const struct guest *g)
  * at attention (both in one total order): one of the two sees the other. LEAVING means that somebody
  * has interrupted that CPU already, and the vCPU has not looked since.
  */
-bool guest_begin_kick(struct guest *g, uint32_t *cpu)
+static bool must_notify(struct guest *g, uint32_t *cpu)
 {
 	struct guest_events *events = &g->events;
 	uint64_t state;
 
-	post(events);
 	if (!g->host->notify)
 		return false;
 	state = __atomic_load_n(&events->run_state, __ATOMIC_SEQ_CST);
@@ -122,12 +121,20 @@ bool guest_begin_kick(struct guest *g, uint32_t *cpu)
 	return (state & RUN_STATE_MASK) == X86VCPU_OUTSIDE;
 }
 
+struct guest_kick guest_begin_kick(struct guest *g)
+{
+	struct guest_kick kick = {.vcpu_id = g->vcpu_id, .vm_id = g->vm_id, .host = g->host, .ctx = g->ctx};
+
+	post(&g->events);
+	kick.wanted = must_notify(g, &kick.cpu);
+	return kick;
+}
+
 void guest_kick(struct guest *g)
 {
-	uint32_t cpu;
+	const struct guest_kick kick = guest_begin_kick(g);
 
-	if (guest_begin_kick(g, &cpu))
-		g->host->notify(g->ctx, g->vm_id, g->vcpu_id, cpu);
+	guest_end_kick(&kick);
 }
 
 /* Whoever posts after this interrupts the CPU again. */

@@ -502,8 +502,23 @@ void guest_look_again(struct guest *g);
  * thread woken if it is not in run.
  */
 void guest_kick(struct guest *g);
-/* The same without the call of host_ops.notify. True: the caller makes it, with *cpu, when it holds no lock. */
-bool guest_begin_kick(struct guest *g, uint32_t *cpu);
+/*
+ * The same in two steps, so that the caller can give up what keeps the vCPU between them: notify may call the library, and
+ * destroy the vCPU.
+ */
+struct guest_kick {
+	bool wanted;
+	uint32_t vcpu_id, cpu;
+	uint64_t vm_id;
+	const struct x86vcpu_host_ops *host;
+	void *ctx;
+};
+struct guest_kick guest_begin_kick(struct guest *g);
+static inline void guest_end_kick(const struct guest_kick *kick)
+{
+	if (kick->wanted)
+		kick->host->notify(kick->ctx, kick->vm_id, kick->vcpu_id, kick->cpu);
+}
 /* Around a run, on CPU `cpu` with IRQs off. What is posted from now on interrupts it. */
 static inline void guest_publish_running(struct guest *g, uint32_t cpu)
 {

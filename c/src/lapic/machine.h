@@ -23,7 +23,7 @@ struct machine {
 	const struct x86vcpu_host_ops *ops;
 	void *ctx;
 	uint64_t vm_id, hpa;
-	uint32_t members;
+	uint32_t members; /* vCPUs, and messages on their way */
 };
 
 /* With IRQs off: whoever waits would wait for good if the holder were interrupted by it. */

@@ -149,27 +149,18 @@ static uint64_t deliver_to(struct machine *machine, uint64_t targets, struct gue
 	return targets;
 }
 
-/* What host_ops.notify or host_ops.send_interrupt is called with. The vCPU may be gone when it is. */
-struct call {
-	const struct x86vcpu_host_ops *host;
-	void *ctx;
-	uint64_t vm_id;
-	uint32_t cpu;
-	bool wanted;
-};
-
-static struct call begin_call(struct machine *machine, uint32_t id, bool kick)
+/* The vCPU may be gone when the host op is called. */
+static struct guest_kick begin_call(struct machine *machine, uint32_t id, bool kick)
 {
-	struct call call = {.wanted = false};
+	struct guest_kick call = {.wanted = false};
 	struct guest *g;
 
 	machine_lock(machine);
 	g = machine->vcpus[id];
-	if (g) {
-		call = (struct call){.host = g->host, .ctx = g->ctx, .vm_id = g->vm_id, .wanted = true};
-		if (kick)
-			call.wanted = guest_begin_kick(g, &call.cpu);
-	}
+	if (g && kick)
+		call = guest_begin_kick(g);
+	else if (g)
+		call = (struct guest_kick){.host = g->host, .ctx = g->ctx, .vm_id = g->vm_id, .wanted = true};
 	machine_unlock(machine);
 	return call;
 }
@@ -179,14 +170,13 @@ static void tell_host(struct machine *machine, const struct outbox *outbox, cons
 {
 	for (uint32_t id = 0; id < MACHINE_VCPUS; id++) {
 		const bool send = outbox->sends >> id & 1, kick = outbox->kicks >> id & 1;
-		const struct call call = send || kick ? begin_call(machine, id, kick) : (struct call){.wanted = false};
+		const struct guest_kick call =
+			send || kick ? begin_call(machine, id, kick) : (struct guest_kick){.wanted = false};
 
-		if (!call.wanted)
-			continue;
-		if (send)
+		if (!send)
+			guest_end_kick(&call);
+		else if (call.wanted)
 			call.host->send_interrupt(call.ctx, call.vm_id, id, message->vector);
-		else
-			call.host->notify(call.ctx, call.vm_id, id, call.cpu);
 	}
 }
 

@@ -58,23 +58,27 @@ static uint64_t next_call(uint64_t deadline, uint64_t period, uint64_t now)
 	return next_expiry(deadline, period, period < SHORTEST_REARM_NS ? later(now, SHORTEST_REARM_NS - 1) : now);
 }
 
-/* Its function: any CPU, interrupt context. Nothing is read or written after started is 0. */
+/* Its function: any CPU, interrupt context. Nothing is read or written after started is 0, nor after the kick. */
 static uint64_t host_timer_expired(void *arg, uint64_t now)
 {
 	struct guest *g = arg;
 	struct lapic_timer *t = &g->lapic.timer;
 	const uint64_t period = __atomic_load_n(&t->period, __ATOMIC_RELAXED);
 	const uint64_t deadline = __atomic_load_n(&t->deadline, __ATOMIC_RELAXED);
+	struct guest_kick kick;
+	uint64_t again = 0;
 
 	/* A host's timer may be early; nothing else would call again for a vCPU that is halted. */
 	if (now < deadline && deadline != NEVER)
 		return deadline;
 	__atomic_store_n(&t->expired, 1, __ATOMIC_RELEASE);
-	guest_kick(g);
+	kick = guest_begin_kick(g);
 	if (period && deadline != NEVER)
-		return next_call(deadline, period, now);
-	__atomic_store_n(&t->started, 0, __ATOMIC_RELEASE);
-	return 0;
+		again = next_call(deadline, period, now);
+	else
+		__atomic_store_n(&t->started, 0, __ATOMIC_RELEASE);
+	guest_end_kick(&kick);
+	return again;
 }
 
 static bool cancel(struct guest *g)

@@ -88,6 +88,11 @@ int32_t svm_cpu_enable(struct backend_cpu *cpu)
 		status = alloc_save_area(cpu);
 	if (status)
 		return status;
+	/* The host ops may have come back for this CPU. */
+	if (insn_rdmsr(X86VCPU_MSR_IA32_EFER) & EFER_SVME) {
+		cpu->host->free_frame(cpu->ctx, cpu->region_hpa);
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	}
 	cpu->old_cr4 = insn_read_cr4();
 	insn_write_cr4(cpu->old_cr4 | context_host_cr4());
 	cpu->old_efer = efer;

@@ -289,7 +289,6 @@ int32_t svm_run(struct guest *g)
 		slice_report(g);
 		return X86VCPU_OK;
 	}
-	v->interrupted = false;
 	/* While PKRU is the guest's it must not decide what the host reaches of user pages (APM 5.6.6). */
 	if (cr4 & CR4_PKE)
 		insn_write_cr4(cr4 & ~CR4_PKE);
@@ -300,9 +299,17 @@ int32_t svm_run(struct guest *g)
 	end(v);
 	if (cr4 & CR4_PKE)
 		insn_write_cr4(cr4);
-	if (v->interrupted)
-		g->host->service_pending_interrupt(g->ctx);
 	return result < 0 ? result : X86VCPU_OK;
+}
+
+void svm_serve_host(struct guest *g)
+{
+	struct svm_vcpu *v = svm_of(g);
+	const bool interrupted = v->interrupted;
+
+	v->interrupted = false;
+	if (interrupted)
+		g->host->service_pending_interrupt(g->ctx);
 }
 
 int32_t svm_bind(struct guest *g, struct backend_cpu *cpu)

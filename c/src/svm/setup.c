@@ -150,6 +150,7 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	slice_configure(g, setup->time_slice_ns);
 	v->cpu_tagged = NULL;
 	v->injecting.valid = false;
+	v->interrupted = false;
 	v->nmi_blocked = false;
 	v->iret_seen = false;
 	v->stepping = false;
@@ -216,6 +217,7 @@ const struct backend svm_backend = {
 	.load = load,
 	.unload = context_store,
 	.run = svm_run,
+	.serve_host = svm_serve_host,
 	.explain = svm_explain,
 	.entry_check_name = svm_entry_check_name,
 };

@@ -122,6 +122,7 @@ const char *svm_entry_check_name(uint32_t id);
 int32_t svm_bind(struct guest *g, struct backend_cpu *cpu);
 void svm_unbind(struct guest *g);
 int32_t svm_run(struct guest *g);
+void svm_serve_host(struct guest *g);
 void svm_use_debug_registers(struct svm_vcpu *v);
 
 /* enter.S */

@@ -105,6 +105,7 @@ static bool message_ok(const struct x86vcpu_message *message)
 
 int32_t x86vcpu_deliver_message(struct x86vcpu *vcpu, const struct x86vcpu_message *message, uint64_t *accepted)
 {
+	struct machine *machine;
 	struct lapic_message sent;
 	uint64_t flags, targets;
 
@@ -122,7 +123,10 @@ int32_t x86vcpu_deliver_message(struct x86vcpu *vcpu, const struct x86vcpu_messa
 		.level = message->level,
 	};
 	flags = insn_disable_interrupts();
-	targets = lapic_send(vcpu->guest->machine, NULL, &sent);
+	/* notify may call the library, and destroy every vCPU. */
+	machine = machine_get(vcpu->guest);
+	targets = lapic_send(machine, NULL, &sent);
+	machine_put(machine);
 	insn_restore_interrupts(flags);
 	if (accepted)
 		*accepted = targets;
@@ -142,6 +146,8 @@ int32_t x86vcpu_handle_eoi(struct x86vcpu *vcpu, int32_t *vector)
 {
 	if (!vcpu || !vector)
 		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu->held)
+		return X86VCPU_ERR_BAD_STATE;
 	*vector = lapic_eoi(vcpu->guest);
 	return X86VCPU_OK;
 }
@@ -150,6 +156,8 @@ int32_t x86vcpu_timer_deadline(struct x86vcpu *vcpu, uint64_t *deadline)
 {
 	if (!vcpu || !deadline)
 		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu->held)
+		return X86VCPU_ERR_BAD_STATE;
 	*deadline = lapic_timer_next(vcpu->guest);
 	return X86VCPU_OK;
 }
@@ -162,25 +170,32 @@ static int32_t reach(struct x86vcpu *vcpu, const void *state, uint32_t size)
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (size != sizeof(struct x86vcpu_apic_state))
 		return X86VCPU_ERR_ABI_MISMATCH;
-	if (vcpu_enter_here(vcpu))
+	if (vcpu_hold_here(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
-	return vcpu->guest->lapic.present ? X86VCPU_OK : X86VCPU_ERR_UNSUPPORTED;
+	if (vcpu->guest->lapic.present)
+		return X86VCPU_OK;
+	vcpu_release(vcpu);
+	return X86VCPU_ERR_UNSUPPORTED;
 }
 
 int32_t x86vcpu_get_apic(struct x86vcpu *vcpu, struct x86vcpu_apic_state *state)
 {
 	const int32_t status = reach(vcpu, state, state ? state->size : 0);
 
-	if (!status)
+	if (!status) {
 		lapic_save(vcpu->guest, state);
+		vcpu_release(vcpu);
+	}
 	return status;
 }
 
 int32_t x86vcpu_set_apic(struct x86vcpu *vcpu, const struct x86vcpu_apic_state *state)
 {
-	const int32_t status = reach(vcpu, state, state ? state->size : 0);
+	int32_t status = reach(vcpu, state, state ? state->size : 0);
 
-	if (status)
-		return status;
-	return lapic_restore(vcpu->guest, state) ? X86VCPU_OK : X86VCPU_ERR_INVALID_INPUT;
+	if (!status) {
+		status = lapic_restore(vcpu->guest, state) ? X86VCPU_OK : X86VCPU_ERR_INVALID_INPUT;
+		vcpu_release(vcpu);
+	}
+	return status;
 }

@@ -23,13 +23,14 @@ static uint32_t rights_of(struct guest *g, uint32_t privilege)
 	}
 }
 
+/* 0: the vCPU is held. */
 static int32_t begin(struct x86vcpu *vcpu, uint32_t privilege, struct x86vcpu_virtual_access *result)
 {
 	if (!vcpu || !result || privilege > X86VCPU_PRIVILEGE_DEBUGGER)
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (result->size != sizeof(*result))
 		return X86VCPU_ERR_ABI_MISMATCH;
-	if (vcpu_enter_here(vcpu))
+	if (vcpu_hold_here(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
 	*result = (struct x86vcpu_virtual_access){.size = sizeof(*result)};
 	return X86VCPU_OK;
@@ -82,7 +83,9 @@ int32_t x86vcpu_translate(struct x86vcpu *vcpu, uint64_t linear, uint64_t access
 	status = begin(vcpu, privilege, result);
 	if (status)
 		return status;
-	return translate(vcpu->guest, linear, kind | rights_of(vcpu->guest, privilege), &result->gpa, result);
+	status = translate(vcpu->guest, linear, kind | rights_of(vcpu->guest, privilege), &result->gpa, result);
+	vcpu_release(vcpu);
+	return status;
 }
 
 /* How much of `len` bytes is in the page of `linear`. */
@@ -93,25 +96,17 @@ static uint64_t in_page(uint64_t linear, uint64_t len)
 	return len < left ? len : left;
 }
 
-int32_t x86vcpu_read_virtual(struct x86vcpu *vcpu, uint64_t linear, uint32_t privilege, void *data, uint64_t len,
-			     struct x86vcpu_virtual_access *result)
+static int32_t read_virtual(struct guest *g, uint64_t linear, uint32_t rights, void *data, uint64_t len,
+			    struct x86vcpu_virtual_access *result)
 {
-	int32_t status = begin(vcpu, privilege, result);
-	uint32_t rights;
-
-	if (status || !len)
-		return status;
-	if (!data)
-		return X86VCPU_ERR_INVALID_INPUT;
-	rights = rights_of(vcpu->guest, privilege);
 	while (result->done < len) {
 		const uint64_t at = linear + result->done;
 		uint64_t gpa, count;
+		const int32_t status = translate(g, at, rights, &gpa, result);
 
-		status = translate(vcpu->guest, at, rights, &gpa, result);
 		if (status)
 			return status;
-		if (guest_read_some(vcpu->guest, gpa, (uint8_t *)data + result->done,
+		if (guest_read_some(g, gpa, (uint8_t *)data + result->done,
 				    in_page(at, len - result->done), &count))
 			return absent(result, gpa);
 		result->done += count;
@@ -119,26 +114,30 @@ int32_t x86vcpu_read_virtual(struct x86vcpu *vcpu, uint64_t linear, uint32_t pri
 	return X86VCPU_OK;
 }
 
-int32_t x86vcpu_write_virtual(struct x86vcpu *vcpu, uint64_t linear, uint32_t privilege, const void *data, uint64_t len,
-			      struct x86vcpu_virtual_access *result)
+int32_t x86vcpu_read_virtual(struct x86vcpu *vcpu, uint64_t linear, uint32_t privilege, void *data, uint64_t len,
+			     struct x86vcpu_virtual_access *result)
 {
-	int32_t status = begin(vcpu, privilege, result);
-	uint32_t rights;
+	int32_t status = len && !data ? X86VCPU_ERR_INVALID_INPUT : begin(vcpu, privilege, result);
 
-	if (status || !len)
-		return status;
-	if (!data)
-		return X86VCPU_ERR_INVALID_INPUT;
-	rights = rights_of(vcpu->guest, privilege);
+	if (!status) {
+		status = read_virtual(vcpu->guest, linear, rights_of(vcpu->guest, privilege), data, len, result);
+		vcpu_release(vcpu);
+	}
+	return status;
+}
+
+static int32_t write_virtual(struct guest *g, uint64_t linear, uint32_t rights, const void *data, uint64_t len,
+			     struct x86vcpu_virtual_access *result)
+{
 	while (result->done < len) {
 		const uint64_t at = linear + result->done;
 		uint64_t gpa, left, count = in_page(at, len - result->done);
+		const int32_t status = translate(g, at, PF_WRITE | rights, &gpa, result);
 		uint8_t *to;
 
-		status = translate(vcpu->guest, at, PF_WRITE | rights, &gpa, result);
 		if (status)
 			return status;
-		to = guest_writable_memory_at(vcpu->guest, gpa, &left);
+		to = guest_writable_memory_at(g, gpa, &left);
 		if (!to)
 			return absent(result, gpa);
 		if (count > left)
@@ -147,4 +146,16 @@ int32_t x86vcpu_write_virtual(struct x86vcpu *vcpu, uint64_t linear, uint32_t pr
 		result->done += count;
 	}
 	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_write_virtual(struct x86vcpu *vcpu, uint64_t linear, uint32_t privilege, const void *data, uint64_t len,
+			      struct x86vcpu_virtual_access *result)
+{
+	int32_t status = len && !data ? X86VCPU_ERR_INVALID_INPUT : begin(vcpu, privilege, result);
+
+	if (!status) {
+		status = write_virtual(vcpu->guest, linear, rights_of(vcpu->guest, privilege), data, len, result);
+		vcpu_release(vcpu);
+	}
+	return status;
 }

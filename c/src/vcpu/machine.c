@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which vCPUs belong together. A machine lives as long as it has a vCPU. */
+/* Which vCPUs belong together. A machine lives as long as it has a vCPU, or a message is being sent to it. */
 #include "vcpu/machine.h"
 
 #include "cpu/insn.h"
@@ -95,23 +95,39 @@ static void unlink_machine(const struct machine *machine)
 	*link = machine->next;
 }
 
+struct machine *machine_get(const struct guest *g)
+{
+	const uint64_t flags = lock_list();
+
+	g->machine->members++;
+	unlock_list(flags);
+	return g->machine;
+}
+
+void machine_put(struct machine *machine)
+{
+	const uint64_t flags = lock_list();
+	const bool last = --machine->members == 0;
+
+	if (last)
+		unlink_machine(machine);
+	unlock_list(flags);
+	if (last)
+		machine->ops->free_frame(machine->ctx, machine->hpa);
+}
+
 void machine_leave(struct guest *g)
 {
 	struct machine *machine = g->machine;
 	const uint64_t flags = lock_list();
-	bool last;
 
 	machine_lock(machine);
 	machine->vcpus[g->vcpu_id] = NULL;
 	machine->started &= ~(UINT64_C(1) << g->vcpu_id);
 	machine_unlock(machine);
-	last = --machine->members == 0;
-	if (last)
-		unlink_machine(machine);
 	unlock_list(flags);
 	g->machine = NULL;
-	if (last)
-		g->host->free_frame(g->ctx, machine->hpa);
+	machine_put(machine);
 }
 
 void machine_start_tsc(struct guest *g)

@@ -12,6 +12,10 @@ int32_t machine_join(struct guest *g);
 /* No message reaches it any more. */
 void machine_leave(struct guest *g);
 
+/* Keeps the vCPU's machine while host ops are called that may destroy the vCPU. IRQs on or off. */
+struct machine *machine_get(const struct guest *g);
+void machine_put(struct machine *machine);
+
 /* At setup: the TSCs of a machine run together; the first vCPU's begins at 0. */
 void machine_start_tsc(struct guest *g);
 

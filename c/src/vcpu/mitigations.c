@@ -14,7 +14,7 @@ int32_t x86vcpu_mitigations_choose(struct x86vcpu_percpu *percpu, uint32_t mitig
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (mitigation != X86VCPU_MITIGATION_ALL && choice && mitigation_is_hosts(mitigation))
 		return X86VCPU_ERR_UNSUPPORTED;
-	if (percpu->enabled)
+	if (percpu->enabled || percpu->held)
 		return X86VCPU_ERR_RESOURCE_BUSY;
 	choices = percpu->cpu.mitigation.choice;
 	for (uint32_t i = 0; i < X86VCPU_MITIGATION_COUNT; i++)

@@ -264,6 +264,19 @@ static bool is_ready(const struct x86vcpu_nested_tables *t)
 	return t && t->root_hpa != 0;
 }
 
+/* Of tables that are ready. A host op may call the builder. */
+static int32_t change(struct x86vcpu_nested_tables *t, uint64_t gpa, uint64_t end, const struct change *c)
+{
+	int32_t status;
+
+	if (t->changing)
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	t->changing = 1;
+	status = change_range(t, table_at(t, t->root_hpa), t->levels, gpa, end, c);
+	t->changing = 0;
+	return status;
+}
+
 static bool range_is_valid(uint64_t start, uint64_t size, uint64_t end)
 {
 	return ((start | size) & (PAGE_SIZE - 1)) == 0 && size != 0 && size <= end && start <= end - size;
@@ -272,6 +285,7 @@ static bool range_is_valid(uint64_t start, uint64_t size, uint64_t end)
 int32_t x86vcpu_nested_init(struct x86vcpu_nested_tables *tables, const struct x86vcpu_host_ops *ops,
 			    void *ctx, uint32_t format, uint32_t levels, uint32_t page_sizes)
 {
+	uint64_t root;
 	int32_t status;
 
 	if (!tables || !ops)
@@ -299,8 +313,17 @@ int32_t x86vcpu_nested_init(struct x86vcpu_nested_tables *tables, const struct x
 	status = x86vcpu_nested_large_executable(&tables->large_executable);
 	if (status != X86VCPU_OK)
 		return status;
-	tables->root_hpa = table_alloc(tables);
-	return tables->root_hpa ? X86VCPU_OK : X86VCPU_ERR_NO_MEMORY;
+	root = table_alloc(tables);
+	if (!root)
+		return X86VCPU_ERR_NO_MEMORY;
+	/* A host op has called this function for them, too. */
+	if (tables->root_hpa) {
+		ops->free_frame(ctx, root);
+		tables->frames--;
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	}
+	tables->root_hpa = root;
+	return X86VCPU_OK;
 }
 
 int32_t x86vcpu_nested_map(struct x86vcpu_nested_tables *tables, uint64_t gpa, uint64_t hpa, uint64_t size,
@@ -317,7 +340,7 @@ int32_t x86vcpu_nested_map(struct x86vcpu_nested_tables *tables, uint64_t gpa, u
 	if (!(permissions & X86VCPU_NESTED_READ) || !(format_of(tables)->types >> memory_type & 1))
 		return X86VCPU_ERR_UNSUPPORTED;
 	c.bits = page_bits(format_of(tables), permissions, memory_type);
-	return change_range(tables, table_at(tables, tables->root_hpa), tables->levels, gpa, gpa + size, &c);
+	return change(tables, gpa, gpa + size, &c);
 }
 
 int32_t x86vcpu_nested_unmap(struct x86vcpu_nested_tables *tables, uint64_t gpa, uint64_t size)
@@ -326,7 +349,7 @@ int32_t x86vcpu_nested_unmap(struct x86vcpu_nested_tables *tables, uint64_t gpa,
 
 	if (!is_ready(tables) || !range_is_valid(gpa, size, gpa_end(tables)))
 		return X86VCPU_ERR_INVALID_INPUT;
-	return change_range(tables, table_at(tables, tables->root_hpa), tables->levels, gpa, gpa + size, &c);
+	return change(tables, gpa, gpa + size, &c);
 }
 
 int32_t x86vcpu_nested_lookup(const struct x86vcpu_nested_tables *tables, uint64_t gpa, uint64_t *hpa,
@@ -354,8 +377,11 @@ int32_t x86vcpu_nested_lookup(const struct x86vcpu_nested_tables *tables, uint64
 
 void x86vcpu_nested_destroy(struct x86vcpu_nested_tables *tables)
 {
-	if (!is_ready(tables))
+	uint64_t root;
+
+	if (!is_ready(tables) || tables->changing)
 		return;
-	table_free(tables, tables->root_hpa | format_of(tables)->table, tables->levels + 1);
+	root = tables->root_hpa;
 	tables->root_hpa = 0;
+	table_free(tables, root | format_of(tables)->table, tables->levels + 1);
 }

@@ -226,14 +226,19 @@ struct x86vcpu_percpu *percpu_here(const struct x86vcpu_host_ops *ops, void *ctx
 	return percpu;
 }
 
-static void add_to_list(struct x86vcpu_percpu *percpu)
+/* False: the CPU is there already. */
+static bool add_to_list(struct x86vcpu_percpu *percpu)
 {
 	struct cpu_list *list = list_of(percpu->identity);
 	const uint64_t flags = lock_list(list);
+	const bool is_new = !find_locked(list, percpu->identity);
 
-	percpu->next = list->first;
-	list->first = percpu;
+	if (is_new) {
+		percpu->next = list->first;
+		list->first = percpu;
+	}
 	unlock_list(list, flags);
+	return is_new;
 }
 
 static void remove_from_list(struct x86vcpu_percpu *percpu)
@@ -294,8 +299,9 @@ int32_t x86vcpu_percpu_destroy(struct x86vcpu_percpu *percpu)
 {
 	if (!percpu)
 		return X86VCPU_OK;
-	if (percpu->enabled)
+	if (percpu->enabled || percpu->held)
 		return X86VCPU_ERR_RESOURCE_BUSY;
+	percpu->held = true;
 	percpu->cpu.host->free_frame(percpu->cpu.ctx, percpu->hpa);
 	return X86VCPU_OK;
 }
@@ -315,16 +321,24 @@ static int32_t check_mode(const struct backend_cpu *cpu, uint32_t extension)
 	return host_mode_check(cpu->host, cpu->ctx, extension, &mode);
 }
 
-int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
+/* The CPU has the extension on. */
+static int32_t begin_use(struct x86vcpu_percpu *percpu, const struct backend *backend)
+{
+	if (!agree(backend))
+		return X86VCPU_ERR_UNSUPPORTED;
+	percpu->backend = backend;
+	percpu->identity = cpu_identity(percpu->cpu.host, percpu->cpu.ctx);
+	percpu->bound = 0;
+	percpu->current = NULL;
+	percpu->loaded = NULL;
+	return add_to_list(percpu) ? X86VCPU_OK : X86VCPU_ERR_RESOURCE_BUSY;
+}
+
+static int32_t enable(struct x86vcpu_percpu *percpu)
 {
 	const struct backend *backend;
-	int32_t status;
+	int32_t status = choose_backend(&backend);
 
-	if (!percpu)
-		return X86VCPU_ERR_INVALID_INPUT;
-	if (percpu->enabled)
-		return X86VCPU_ERR_RESOURCE_BUSY;
-	status = choose_backend(&backend);
 	if (!status && backend_in_use() && backend_in_use() != backend)
 		status = X86VCPU_ERR_UNSUPPORTED;
 	if (!status)
@@ -337,30 +351,41 @@ int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
 		status = backend->cpu_enable(&percpu->cpu);
 	if (status)
 		return status;
-	if (!agree(backend)) {
+	status = begin_use(percpu, backend);
+	if (status)
 		backend->cpu_disable(&percpu->cpu);
-		return X86VCPU_ERR_UNSUPPORTED;
-	}
-	percpu->backend = backend;
-	percpu->identity = cpu_identity(percpu->cpu.host, percpu->cpu.ctx);
-	percpu->bound = 0;
-	percpu->current = NULL;
-	percpu->loaded = NULL;
-	percpu->enabled = true;
-	add_to_list(percpu);
-	return X86VCPU_OK;
+	percpu->enabled = !status;
+	return status;
+}
+
+int32_t x86vcpu_percpu_enable(struct x86vcpu_percpu *percpu)
+{
+	int32_t status;
+
+	if (!percpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (percpu->enabled || percpu->held)
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	percpu->held = true;
+	status = enable(percpu);
+	percpu->held = false;
+	return status;
 }
 
 int32_t x86vcpu_percpu_disable(struct x86vcpu_percpu *percpu)
 {
 	if (!percpu)
 		return X86VCPU_ERR_INVALID_INPUT;
+	if (percpu->held)
+		return X86VCPU_ERR_RESOURCE_BUSY;
 	if (!percpu->enabled || percpu->identity != cpu_identity(percpu->cpu.host, percpu->cpu.ctx))
 		return X86VCPU_ERR_BAD_STATE;
 	if (percpu->bound)
 		return X86VCPU_ERR_RESOURCE_BUSY;
+	percpu->held = true;
 	remove_from_list(percpu);
 	percpu->backend->cpu_disable(&percpu->cpu);
 	percpu->enabled = false;
+	percpu->held = false;
 	return X86VCPU_OK;
 }

@@ -16,6 +16,7 @@ struct x86vcpu_percpu {
 	uint64_t hpa;                  /* of this structure */
 	uint32_t identity;             /* of the CPU, while enabled: cpu_identity() */
 	bool enabled;
+	bool held;                     /* by a function that may be in a host op: nothing here may change */
 	uint32_t bound;                /* vCPUs bound to this CPU */
 	struct x86vcpu *current;       /* the one that the CPU's VMX instructions reach */
 	struct x86vcpu *loaded;        /* whose context the CPU holds between two runs, or NULL */

@@ -52,15 +52,8 @@ static int32_t set_tsc_offset(struct guest *g, uint64_t offset)
 	return X86VCPU_OK;
 }
 
-int32_t x86vcpu_set_msr(struct x86vcpu *vcpu, uint32_t msr, uint64_t value)
+static int32_t set_msr(struct guest *g, uint32_t msr, uint64_t value)
 {
-	struct guest *g;
-
-	if (!vcpu)
-		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu_enter_whole(vcpu))
-		return X86VCPU_ERR_BAD_STATE;
-	g = vcpu->guest;
 	switch (msr) {
 	case X86VCPU_TSC_OFFSET:
 		return set_tsc_offset(g, value);
@@ -74,6 +67,19 @@ int32_t x86vcpu_set_msr(struct x86vcpu *vcpu, uint32_t msr, uint64_t value)
 			return X86VCPU_ERR_UNSUPPORTED;
 		return status_of(msr_write(g, msr, value));
 	}
+}
+
+int32_t x86vcpu_set_msr(struct x86vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+	int32_t status;
+
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_hold_whole(vcpu))
+		return X86VCPU_ERR_BAD_STATE;
+	status = set_msr(vcpu->guest, msr, value);
+	vcpu_release(vcpu);
+	return status;
 }
 
 int32_t x86vcpu_saved_msr(struct x86vcpu *vcpu, uint32_t n, uint32_t *msr)
@@ -241,7 +247,7 @@ static int32_t reach(struct x86vcpu *vcpu, const void *events, uint32_t size)
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (size != sizeof(struct x86vcpu_events))
 		return X86VCPU_ERR_ABI_MISMATCH;
-	return vcpu_enter_here(vcpu);
+	return vcpu_hold_here(vcpu);
 }
 
 static uint32_t load(const uint32_t *word)
@@ -254,16 +260,10 @@ static void store(uint32_t *word, uint32_t value)
 	__atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
 
-int32_t x86vcpu_get_events(struct x86vcpu *vcpu, struct x86vcpu_events *events)
+static int32_t get_events(struct guest *g, struct x86vcpu_events *events)
 {
-	const int32_t status = reach(vcpu, events, events ? events->size : 0);
-	const struct guest_events *from;
-	struct guest *g;
+	const struct guest_events *from = &g->events;
 
-	if (status)
-		return status;
-	g = vcpu->guest;
-	from = &g->events;
 	if (from->shutdown || guest_has_open_exit(g))
 		return X86VCPU_ERR_BAD_STATE;
 	/* An edge of the NMI pin becomes an NMI. */
@@ -285,16 +285,21 @@ int32_t x86vcpu_get_events(struct x86vcpu *vcpu, struct x86vcpu_events *events)
 	return X86VCPU_OK;
 }
 
-int32_t x86vcpu_set_events(struct x86vcpu *vcpu, const struct x86vcpu_events *events)
+int32_t x86vcpu_get_events(struct x86vcpu *vcpu, struct x86vcpu_events *events)
 {
-	const int32_t status = reach(vcpu, events, events ? events->size : 0);
-	struct guest_events *to;
-	struct guest *g;
+	int32_t status = reach(vcpu, events, events ? events->size : 0);
 
-	if (status)
-		return status;
-	g = vcpu->guest;
-	to = &g->events;
+	if (!status) {
+		status = get_events(vcpu->guest, events);
+		vcpu_release(vcpu);
+	}
+	return status;
+}
+
+static int32_t set_events(struct guest *g, const struct x86vcpu_events *events)
+{
+	struct guest_events *to = &g->events;
+
 	if (guest_has_open_exit(g))
 		return X86VCPU_ERR_BAD_STATE;
 	if (!events_ok(g, events))
@@ -312,4 +317,15 @@ int32_t x86vcpu_set_events(struct x86vcpu *vcpu, const struct x86vcpu_events *ev
 	store(&to->startup, events->startup_pending);
 	guest_look_again(g);
 	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_set_events(struct x86vcpu *vcpu, const struct x86vcpu_events *events)
+{
+	int32_t status = reach(vcpu, events, events ? events->size : 0);
+
+	if (!status) {
+		status = set_events(vcpu->guest, events);
+		vcpu_release(vcpu);
+	}
+	return status;
 }

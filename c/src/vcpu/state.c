@@ -15,7 +15,9 @@ static int32_t reach(struct x86vcpu *vcpu, uint32_t index)
 {
 	if (!vcpu || index > 15)
 		return X86VCPU_ERR_INVALID_INPUT;
-	return index == 4 ? vcpu_enter_here(vcpu) : X86VCPU_OK;
+	if (index == 4)
+		return vcpu_enter_here(vcpu);
+	return vcpu->held ? X86VCPU_ERR_BAD_STATE : X86VCPU_OK;
 }
 
 int32_t x86vcpu_get_gpr(struct x86vcpu *vcpu, uint32_t index, uint64_t *value)
@@ -33,7 +35,7 @@ int32_t x86vcpu_get_gpr(struct x86vcpu *vcpu, uint32_t index, uint64_t *value)
 /* A value for an instruction under emulation changes no register. Bound or not. */
 static bool answer_emulation(struct x86vcpu *vcpu, uint32_t index, uint64_t value)
 {
-	struct guest *g = vcpu ? vcpu->guest : NULL;
+	struct guest *g = vcpu && !vcpu->held ? vcpu->guest : NULL;
 
 	if (!g || index != X86VCPU_NO_REGISTER || g->open != GUEST_OPEN_MMIO_READ ||
 	    g->last.u.mmio.reg != X86VCPU_NO_REGISTER)
@@ -261,7 +263,7 @@ static int32_t check_call(struct x86vcpu *vcpu, uint64_t mask, const struct x86v
 		return X86VCPU_ERR_INVALID_INPUT;
 	if (state->size != sizeof(*state))
 		return X86VCPU_ERR_ABI_MISMATCH;
-	return vcpu_enter_whole(vcpu);
+	return vcpu_hold_whole(vcpu);
 }
 
 /* Only where they are state of their own. */
@@ -302,21 +304,18 @@ int32_t x86vcpu_get_state(struct x86vcpu *vcpu, uint64_t mask, struct x86vcpu_st
 	if (!status) {
 		read_state(vcpu->guest, mask, state);
 		read_pdptes(vcpu, mask, state);
+		vcpu_release(vcpu);
 	}
 	return status;
 }
 
-int32_t x86vcpu_set_state(struct x86vcpu *vcpu, uint64_t mask, const struct x86vcpu_state *state)
+static int32_t set_state(struct x86vcpu *vcpu, uint64_t mask, const struct x86vcpu_state *state)
 {
 	struct x86vcpu_state whole = {.size = sizeof(whole)};
-	struct guest *g;
-	int32_t status = check_call(vcpu, mask, state);
+	struct guest *g = vcpu->guest;
 
-	if (status)
-		return status;
 	if (mask & X86VCPU_STATE_CRS && state->flags & ~X86VCPU_STATE_HAS_PDPTES)
 		return X86VCPU_ERR_INVALID_INPUT;
-	g = vcpu->guest;
 	read_state(g, X86VCPU_STATE_ALL, &whole);
 	overlay(&whole, mask, state);
 	whole.cr0 |= CR0_ET;
@@ -326,6 +325,17 @@ int32_t x86vcpu_set_state(struct x86vcpu *vcpu, uint64_t mask, const struct x86v
 		return X86VCPU_ERR_INVALID_INPUT;
 	write_state(g, mask, state);
 	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_set_state(struct x86vcpu *vcpu, uint64_t mask, const struct x86vcpu_state *state)
+{
+	int32_t status = check_call(vcpu, mask, state);
+
+	if (!status) {
+		status = set_state(vcpu, mask, state);
+		vcpu_release(vcpu);
+	}
+	return status;
 }
 
 /* ---- For logs ---------------------------------------------------------------------------------------- */

@@ -123,8 +123,14 @@ int32_t x86vcpu_destroy(struct x86vcpu *vcpu)
 {
 	if (!vcpu)
 		return X86VCPU_OK;
-	if (vcpu->percpu || !lapic_timer_stop(vcpu->guest))
+	if (vcpu->percpu || vcpu->held)
 		return X86VCPU_ERR_RESOURCE_BUSY;
+	/* To the end: the host ops below may call back. */
+	vcpu->held = true;
+	if (!lapic_timer_stop(vcpu->guest)) {
+		vcpu->held = false;
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	}
 	machine_leave(vcpu->guest);
 	vcpu->backend->destroy(vcpu->guest);
 	lapic_destroy(vcpu->guest);
@@ -143,6 +149,8 @@ int32_t x86vcpu_set_entry(struct x86vcpu *vcpu, uint64_t entry)
 {
 	if (!vcpu || (entry > 0xffff && entry != UINT64_C(0xfffffff0)))
 		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu->held)
+		return X86VCPU_ERR_BAD_STATE;
 	vcpu->entry = entry;
 	vcpu->has_entry = true;
 	return X86VCPU_OK;
@@ -171,6 +179,8 @@ int32_t x86vcpu_set_nested_page_table(struct x86vcpu *vcpu, const struct x86vcpu
 	gpa_bits = table->gpa_bits ? table->gpa_bits : widest_gpa(levels);
 	if (gpa_bits < 32 || gpa_bits > widest_gpa(levels))
 		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu->held)
+		return X86VCPU_ERR_BAD_STATE;
 	vcpu->nested_root = table->root_hpa;
 	vcpu->nested_levels = levels;
 	vcpu->gpa_bits = gpa_bits;
@@ -305,6 +315,30 @@ static int32_t check_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_conf
 	return vcpu->percpu ? X86VCPU_ERR_RESOURCE_BUSY : X86VCPU_OK;
 }
 
+/*
+ * Holds the vCPU, which is not bound, and the CPU: *percpu, or NULL if the extension is off here. BAD_STATE: one of them is
+ * held already.
+ */
+static int32_t hold_unbound(struct x86vcpu *vcpu, struct x86vcpu_percpu **percpu)
+{
+	if (vcpu->held)
+		return X86VCPU_ERR_BAD_STATE;
+	vcpu->held = true;
+	*percpu = percpu_here(vcpu->ops, vcpu->ctx);
+	if (*percpu && !(*percpu)->held) {
+		(*percpu)->held = true;
+		return X86VCPU_OK;
+	}
+	vcpu->held = false;
+	return X86VCPU_ERR_BAD_STATE;
+}
+
+static void release_unbound(struct x86vcpu *vcpu, struct x86vcpu_percpu *percpu)
+{
+	vcpu->held = false;
+	percpu->held = false;
+}
+
 /* The host's context, when the CPU has kept a vCPU's. */
 static __attribute__((noinline)) void unload(struct x86vcpu_percpu *percpu)
 {
@@ -316,23 +350,11 @@ static __attribute__((noinline)) void unload(struct x86vcpu_percpu *percpu)
 	percpu->loaded = NULL;
 }
 
-int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config)
+static int32_t setup_here(struct x86vcpu *vcpu, struct x86vcpu_percpu *percpu, const struct x86vcpu_setup_config *config)
 {
-	static const struct x86vcpu_setup_config none = {.size = sizeof(none)};
-	struct x86vcpu_percpu *percpu;
 	struct backend_setup setup;
 	int32_t status;
 
-	if (!vcpu)
-		return X86VCPU_ERR_INVALID_INPUT;
-	if (!config)
-		config = &none;
-	status = check_setup(vcpu, config);
-	if (status)
-		return status;
-	percpu = percpu_here(vcpu->ops, vcpu->ctx);
-	if (!percpu)
-		return X86VCPU_ERR_BAD_STATE;
 	vcpu->set_up = false;
 	copy_config(vcpu, config);
 	build_cpuid(vcpu, config->flags);
@@ -358,13 +380,39 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 	return status;
 }
 
+int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *config)
+{
+	static const struct x86vcpu_setup_config none = {.size = sizeof(none)};
+	struct x86vcpu_percpu *percpu;
+	int32_t status;
+
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (!config)
+		config = &none;
+	status = check_setup(vcpu, config);
+	if (!status)
+		status = hold_unbound(vcpu, &percpu);
+	if (status)
+		return status;
+	status = setup_here(vcpu, percpu, config);
+	release_unbound(vcpu, percpu);
+	return status;
+}
+
 /* ---- Binding ------------------------------------------------------------------------------------------- */
 
 int32_t vcpu_enter_here(struct x86vcpu *vcpu)
 {
 	struct x86vcpu_percpu *percpu = vcpu->percpu;
+	bool here;
 
-	if (!percpu || cpu_identity(vcpu->ops, vcpu->ctx) != percpu->identity)
+	if (!percpu || vcpu->held || percpu->held)
+		return X86VCPU_ERR_BAD_STATE;
+	vcpu->held = true;
+	here = cpu_identity(vcpu->ops, vcpu->ctx) == percpu->identity;
+	vcpu->held = false;
+	if (!here)
 		return X86VCPU_ERR_BAD_STATE;
 	if (percpu->current != vcpu) {
 		vcpu->backend->load(vcpu->guest);
@@ -382,6 +430,31 @@ int32_t vcpu_enter_whole(struct x86vcpu *vcpu)
 	return status;
 }
 
+static int32_t hold(struct x86vcpu *vcpu, int32_t status)
+{
+	if (status)
+		return status;
+	vcpu->held = true;
+	vcpu->percpu->held = true;
+	return X86VCPU_OK;
+}
+
+int32_t vcpu_hold_here(struct x86vcpu *vcpu)
+{
+	return hold(vcpu, vcpu_enter_here(vcpu));
+}
+
+int32_t vcpu_hold_whole(struct x86vcpu *vcpu)
+{
+	return hold(vcpu, vcpu_enter_whole(vcpu));
+}
+
+void vcpu_release(struct x86vcpu *vcpu)
+{
+	vcpu->held = false;
+	vcpu->percpu->held = false;
+}
+
 static int32_t check_host_mode(const struct x86vcpu *vcpu)
 {
 	struct host_mode mode;
@@ -390,18 +463,10 @@ static int32_t check_host_mode(const struct x86vcpu *vcpu)
 	return host_mode_check(vcpu->ops, vcpu->ctx, vcpu->backend->extension, &mode);
 }
 
-int32_t x86vcpu_bind(struct x86vcpu *vcpu)
+static int32_t bind_here(struct x86vcpu *vcpu, struct x86vcpu_percpu *percpu)
 {
-	struct x86vcpu_percpu *percpu;
 	int32_t status;
 
-	if (!vcpu)
-		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu->percpu)
-		return X86VCPU_ERR_RESOURCE_BUSY;
-	percpu = percpu_here(vcpu->ops, vcpu->ctx);
-	if (!vcpu->set_up || !percpu)
-		return X86VCPU_ERR_BAD_STATE;
 	/* It reads the host's. */
 	unload(percpu);
 	percpu->current = NULL;
@@ -414,6 +479,22 @@ int32_t x86vcpu_bind(struct x86vcpu *vcpu)
 	percpu->current = vcpu;
 	percpu->bound++;
 	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_bind(struct x86vcpu *vcpu)
+{
+	struct x86vcpu_percpu *percpu;
+	int32_t status;
+
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu->percpu)
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	if (!vcpu->set_up || hold_unbound(vcpu, &percpu))
+		return X86VCPU_ERR_BAD_STATE;
+	status = bind_here(vcpu, percpu);
+	release_unbound(vcpu, percpu);
+	return status;
 }
 
 int32_t x86vcpu_unbind(struct x86vcpu *vcpu)
@@ -531,7 +612,7 @@ int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
 
 	if (!vcpu || !exit)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (vcpu_enter_here(vcpu) || insn_read_flags() & RFLAGS_IF)
+	if (insn_read_flags() & RFLAGS_IF || vcpu_hold_here(vcpu))
 		return X86VCPU_ERR_BAD_STATE;
 	g = vcpu->guest;
 	g->exit = exit;
@@ -543,6 +624,9 @@ int32_t x86vcpu_run(struct x86vcpu *vcpu, struct x86vcpu_exit *exit)
 	guest_publish_outside(g);
 	if (g->context.loaded)
 		percpu->loaded = vcpu;
+	percpu->held = false;
+	vcpu->backend->serve_host(g);
+	vcpu->held = false;
 	if (status)
 		emul_report(g, X86VCPU_EXIT_NOTHING);
 	else

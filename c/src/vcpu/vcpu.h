@@ -18,6 +18,7 @@ struct x86vcpu {
 	uint64_t guest_hpa, guest_frames; /* of the backend's */
 
 	struct x86vcpu_percpu *percpu; /* bound to it, or NULL */
+	bool held;                     /* by a function that may be in a host op: see vcpu_hold_here */
 	bool has_entry, has_nested, set_up;
 	uint64_t entry;
 	uint64_t nested_root;
@@ -33,5 +34,13 @@ struct x86vcpu {
 int32_t vcpu_enter_here(struct x86vcpu *vcpu);
 /* The same; and what the CPU may have kept of the guest is where calls that read or change it look for it. */
 int32_t vcpu_enter_whole(struct x86vcpu *vcpu);
+
+/*
+ * The same for a function that calls host ops. A host op may call the library: until vcpu_release the vCPU's other
+ * functions that belong to its thread answer BAD_STATE, and so do those that would make another vCPU this CPU's.
+ */
+int32_t vcpu_hold_here(struct x86vcpu *vcpu);
+int32_t vcpu_hold_whole(struct x86vcpu *vcpu);
+void vcpu_release(struct x86vcpu *vcpu);
 
 #endif

@@ -39,6 +39,9 @@ static int32_t vmx_on(struct backend_cpu *cpu)
 {
 	uint64_t cr0, cr4;
 
+	/* The host ops since the first check may have come back for this CPU. */
+	if (insn_read_cr4() & CR4_VMXE)
+		return X86VCPU_ERR_RESOURCE_BUSY;
 	cpu->old_cr0 = insn_read_cr0();
 	cpu->old_cr4 = insn_read_cr4();
 	if (fixed_value(cpu->old_cr0, X86VCPU_MSR_IA32_VMX_CR0_FIXED0, X86VCPU_MSR_IA32_VMX_CR0_FIXED1, &cr0) ||

@@ -188,7 +188,6 @@ int32_t vmx_run(struct guest *g)
 	result = update_host_crs(v);
 	if (result)
 		return result;
-	v->acknowledged = -1;
 	arm_timer(v, ticks);
 	/* Another vCPU on this CPU may have begun a new generation of tags. */
 	if (v->tag_generation != v->cpu_tagged->tag_generation)
@@ -205,8 +204,15 @@ int32_t vmx_run(struct guest *g)
 	vmx_store_context(v);
 	if (v->host.cr4 & CR4_PKE)
 		insn_write_cr4(v->host.cr4);
-	/* With the host's context back: its handler may do what it likes. */
-	if (v->acknowledged >= 0)
-		g->host->dispatch_external_interrupt(g->ctx, (uint32_t)v->acknowledged);
 	return result < 0 ? result : X86VCPU_OK;
+}
+
+void vmx_serve_host(struct guest *g)
+{
+	struct vmx_vcpu *v = vmx_of(g);
+	const int vector = v->acknowledged;
+
+	v->acknowledged = -1;
+	if (vector >= 0)
+		g->host->dispatch_external_interrupt(g->ctx, (uint32_t)vector);
 }

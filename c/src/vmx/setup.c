@@ -165,6 +165,7 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
 	g->dirty = 0;
 	g->drs_armed = false;
 	v->injecting.valid = false;
+	v->acknowledged = -1;
 	v->tpr_threshold = 0;
 	v->waiting = false;
 	take_controls(v, &capability, setup);
@@ -221,6 +222,7 @@ const struct backend vmx_backend = {
 	.load = load,
 	.unload = vmx_unload,
 	.run = vmx_run,
+	.serve_host = vmx_serve_host,
 	.explain = vmx_explain,
 	.entry_check_name = vmx_entry_check_name,
 };

@@ -147,6 +147,7 @@ const char *vmx_entry_check_name(uint32_t id);
 
 /* run.c */
 int32_t vmx_run(struct guest *g);
+void vmx_serve_host(struct guest *g);
 
 /* enter.S */
 enum vmx_entry {
