@@ -204,6 +204,25 @@ static void save_fpu(struct host_snapshot *s)
 	memcpy(s->xmm, p + 160, sizeof(s->xmm));
 }
 
+#define XCR0_AVX UINT64_C(4)
+
+static void save_avx(struct host_snapshot *s)
+{
+	uint64_t (*upper)[2] = (uint64_t(*)[2])s->ymm;
+
+	if (s->xcr0 & XCR0_AVX)
+		__asm__ volatile("vextractf128 $1, %%ymm0, %0; vextractf128 $1, %%ymm7, %1; vextractf128 $1, %%ymm15, %2"
+				 : "=m"(upper[0]), "=m"(upper[1]), "=m"(upper[2]));
+}
+
+static uint64_t limit_of(uint16_t selector)
+{
+	uint64_t limit = 0;
+
+	__asm__("lsl %1, %0" : "+r"(limit) : "r"((uint64_t)selector) : "cc");
+	return limit;
+}
+
 void host_snapshot(struct host_snapshot *s)
 {
 	memset(s, 0, sizeof(*s));
@@ -228,7 +247,18 @@ void host_snapshot(struct host_snapshot *s)
 	for (size_t i = 0; i < HOST_MSRS; i++)
 		if (!rdmsr_safe(host_msrs[i].index, &s->msr[i]))
 			s->msr[i] = 0;
+	s->tr_limit = limit_of(s->tr);
 	save_fpu(s);
+	save_avx(s);
+}
+
+void host_use_avx(void)
+{
+	if (host_without_avx() || !(host_cr4() & CR4_OSXSAVE))
+		return;
+	__asm__ volatile("xsetbv" : : "c"(0), "a"(7), "d"(0));
+	__asm__ volatile("vinsertf128 $1, %xmm0, %ymm0, %ymm0; vinsertf128 $1, %xmm7, %ymm7, %ymm7;"
+			 "vinsertf128 $1, %xmm15, %ymm15, %ymm15");
 }
 
 void host_paint(void)
@@ -262,6 +292,7 @@ static void same_tables(const struct host_snapshot *a, const struct host_snapsho
 	same("GDTR limit", a->gdtr.limit, b->gdtr.limit);
 	same("IDTR base", a->idtr.base, b->idtr.base);
 	same("IDTR limit", a->idtr.limit, b->idtr.limit);
+	same("TR limit", a->tr_limit, b->tr_limit);
 	same("CS", a->cs, b->cs);
 	same("DS", a->ds, b->ds);
 	same("ES", a->es, b->es);
@@ -278,6 +309,8 @@ static void same_fpu(const struct host_snapshot *a, const struct host_snapshot *
 	same("MXCSR", a->mxcsr, b->mxcsr);
 	for (size_t i = 0; i < 32; i++)
 		same("XMM", a->xmm[i], b->xmm[i]);
+	for (size_t i = 0; i < 6; i++)
+		same("YMM", a->ymm[i], b->ymm[i]);
 }
 
 void host_check_unchanged(const struct host_snapshot *before)

@@ -96,6 +96,8 @@ struct host_snapshot {
 	uint16_t cs, ds, es, fs, gs, ss, tr, ldtr;
 	uint64_t msr[24];
 	uint64_t xmm[32];
+	uint64_t ymm[6]; /* upper halves of YMM0, YMM7 and YMM15, if XCR0 has them */
+	uint64_t tr_limit;
 	uint32_t mxcsr;
 	uint16_t fcw;
 };
@@ -103,6 +105,8 @@ struct host_snapshot {
 void host_snapshot(struct host_snapshot *s);
 /* Writes values that a guest would not have by chance to whatever the host may freely set. */
 void host_paint(void);
+/* Has AVX on, if the CPU has it, and what host_paint has written in the upper halves. After host_enable and host_paint. */
+void host_use_avx(void);
 /* Fails the test with the name of what differs. */
 void host_check_unchanged(const struct host_snapshot *before);
 

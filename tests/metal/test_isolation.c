@@ -61,6 +61,9 @@ uint64_t registers_changed;
 	OP(halt, X86VCPU_EXIT_HALT, "hlt;")                                                               \
 	OP(xsetbv, ANY, "mov %cr4, %rax; bts $18, %rax; mov %rax, %cr4; xor %ecx, %ecx; xor %edx, %edx;"  \
 			"mov $3, %eax; xsetbv;")                                                          \
+	OP(avx, ANY, "mov %cr4, %rax; bts $18, %rax; mov %rax, %cr4; xor %ecx, %ecx; xor %edx, %edx; mov $7, %eax;" \
+		     "xsetbv; .irp r, 0, 7, 15; vinsertf128 $1, %xmm\\r, %ymm\\r, %ymm\\r; .endr;")           \
+	OP(time_slice, X86VCPU_EXIT_PREEMPTION_TIMER, "sti; mov $0x800000, %ecx; 1: dec %ecx; jnz 1b; cli;")  \
 	OP(cr0, ANY, "mov %cr0, %rax; btc $3, %rax; mov %rax, %cr0; clts; smsw %ax; lmsw %ax;")           \
 	OP(cr3, ANY, "mov %cr3, %rax; mov %rax, %cr3; invlpg (%rax);")                                    \
 	OP(cr4, ANY, "mov %cr4, %rax; btc $7, %rax; mov %rax, %cr4;")                                     \
@@ -101,7 +104,10 @@ GUEST_CODE_BLOB(look_code, 64,
 	".irp r, 0, 7, 15; movq %xmm\\r, %rax; or %rax, %rdi; .endr;"
 	".irp m, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103, 0x174, 0x175, 0x176;"
 	"mov $\\m, %ecx; rdmsr; or %rax, %rdi; or %rdx, %rdi; .endr;"
-	"fnstsw %ax; and $0x3800, %eax; or %rax, %rdi; mov $1, %eax; vmcall");
+	"fnstsw %ax; and $0x3800, %eax; or %rax, %rdi;"
+	"mov %cr4, %rax; bts $18, %rax; mov %rax, %cr4; xor %ecx, %ecx; xor %edx, %edx; mov $7, %eax; xsetbv;"
+	".irp r, 0, 7, 15; vextractf128 $1, %ymm\\r, %xmm1; movq %xmm1, %rax; or %rax, %rdi; .endr;"
+	"mov $1, %eax; vmcall");
 
 static void boot(struct guest *guest, uint32_t id, uint32_t flags, const struct guest_code *code)
 {
@@ -186,6 +192,7 @@ static void each_of(const struct operation *list, unsigned count, uint32_t flags
 	host_enable();
 	host_tick_start();
 	host_paint();
+	host_use_avx();
 	host_snapshot(&before);
 	for (unsigned i = 0; i < count; i++) {
 		const struct operation *operation = &list[i];
@@ -199,6 +206,38 @@ static void each_of(const struct operation *list, unsigned count, uint32_t flags
 		guest_destroy(&g);
 		host_check_unchanged(&before);
 	}
+}
+
+/* Kinds of exit that no row ends with. */
+static const struct {
+	uint32_t kind;
+	const char *reason;
+} others[] = {
+	{X86VCPU_EXIT_HYPERCALL, "every row ends with one"},
+	{X86VCPU_EXIT_NOTHING, "the host's tick ends some run of every row"},
+	{X86VCPU_EXIT_INTERRUPT_END, "it ends a WRMSR or an access to a device, which have rows"},
+	{X86VCPU_EXIT_FAIL_ENTRY, "the guest was not entered"},
+	{X86VCPU_EXIT_WAIT_FOR_SIPI, "the guest was not entered"},
+};
+
+static bool has_row(uint32_t kind)
+{
+	for (unsigned i = 0; i < OPERATION_COUNT; i++)
+		if (operations[i].kind == kind)
+			return true;
+	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (others[i].kind == kind)
+			return others[i].reason;
+	return triple_fault.kind == kind;
+}
+
+METAL_TEST(complete, "isolation.every_kind_of_exit_has_a_row")
+{
+	const char *const unknown = x86vcpu_exit_name(UINT32_MAX);
+
+	for (uint32_t kind = 0; kind < 256; kind++)
+		if (x86vcpu_exit_name(kind) != unknown && !has_row(kind))
+			FAIL("no row for %s", x86vcpu_exit_name(kind));
 }
 
 METAL_TEST(exits, "isolation.every_kind_of_exit")

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* Frames that nobody has are out of bounds for AddressSanitizer. */
 #ifdef __has_feature
@@ -25,6 +27,63 @@
 
 struct model *model;
 struct cpu *cpu;
+
+/* ---- Variants ------------------------------------------------------------------------------------------- */
+
+static uint64_t (*choices)[2]; /* shared with the processes that this one forks */
+static pid_t counter;
+
+__attribute__((constructor)) static void begin_choices(void)
+{
+	void *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	choices = shared == MAP_FAILED ? NULL : shared;
+	counter = getpid();
+}
+
+/* With MODEL_COUNTS in the environment. */
+__attribute__((destructor)) static void tell_choices(void)
+{
+	static const char *const names[MODEL_VARIANT_COUNT] = {
+		"NMI_WINDOW_IN_STI", "STALE_FIELDS", "UNDEFINED_BITS", "BARE_SEGMENTS", "FAULTS_SET_RF", "PENDING_STEP"};
+
+	if (!getenv("MODEL_COUNTS") || getpid() != counter)
+		return;
+	for (uint32_t i = 0; i < MODEL_VARIANT_COUNT; i++)
+		fprintf(stderr, "MAY_%s: %" PRIu64 " times, and not %" PRIu64 " times\n", names[i],
+			model_choices(1u << (MODEL_VARIANT_FIRST + i), 1), model_choices(1u << (MODEL_VARIANT_FIRST + i), 0));
+}
+
+static unsigned index_of(uint32_t variant)
+{
+	return (unsigned)__builtin_ctz(variant) - MODEL_VARIANT_FIRST;
+}
+
+uint64_t model_choices(uint32_t variant, uint32_t done)
+{
+	return choices ? choices[index_of(variant)][done & 1] : 0;
+}
+
+bool may(uint32_t variant)
+{
+	const bool does = has(variant);
+
+	if (choices)
+		__atomic_fetch_add(&choices[index_of(variant)][does], 1, __ATOMIC_RELAXED);
+	return does;
+}
+
+static uint32_t variants_of_environment(void)
+{
+	static int all = -1;
+
+	if (all < 0) {
+		const char *may = getenv("MODEL_MAY");
+
+		all = may && !strcmp(may, "all");
+	}
+	return all ? MODEL_VARIANTS : 0;
+}
 
 /* ---- Machines ------------------------------------------------------------------------------------------- */
 
@@ -94,7 +153,7 @@ static void reset_cpu(struct model *m, struct cpu *c, uint32_t number)
 
 static void begin(struct model *m, uint32_t features)
 {
-	m->features = features;
+	m->features = features | variants_of_environment();
 	m->fail_after = UINT32_MAX;
 	m->nested_levels = 4;
 	for (uint32_t i = 0; i < MODEL_FRAMES; i++)

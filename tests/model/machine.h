@@ -132,6 +132,9 @@ static inline bool has(uint32_t feature)
 	return model->features & feature;
 }
 
+/* The same for MODEL_MAY_*, counted. */
+bool may(uint32_t variant);
+
 /*
  * In the widest form that the CPU has: so it checks MSRs, bases of segments and tables, and VMCS fields, whatever CR4.LA57
  * says.

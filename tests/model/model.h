@@ -63,15 +63,37 @@ enum model_feature {
 	MODEL_EPT_5 = 1 << 23,        /* VT-x: EPT with five levels */
 	MODEL_LAM = 1 << 24,          /* VT-x: linear-address masking, with its bits of CR3 */
 	/*
-	 * Where the manuals say "may", or leave something undefined, what this CPU does.
-	 * NMI_WINDOW_IN_STI: the NMI window is open while STI blocks (SDM 26.2). STALE_FIELDS: fields of the VMCS and the
-	 * VMCB that an exit leaves undefined keep what they had, and have garbage otherwise.
+	 * Where the manuals say "may", leave something undefined, or CPUs differ, what this CPU does. With MODEL_MAY=all in
+	 * the environment every machine has all of them, whatever the test asks for.
+	 *
+	 * NMI_WINDOW_IN_STI: the NMI window is open while STI blocks (SDM 26.2).
+	 * STALE_FIELDS: fields of the VMCS and the VMCB that an exit leaves undefined keep what they had, and have garbage
+	 * otherwise.
+	 * UNDEFINED_BITS: undefined bits of fields that an exit defines are 1, and 0 otherwise: bit 12 of IDT-vectoring
+	 * information, "NMI unblocking due to IRET" of a double fault and during the delivery of an event (SDM 28.2.2, 28.2.3),
+	 * all of the information about an event that there is not, what only some string instructions tell; the rest of
+	 * EVENTINJ when its valid bit is cleared.
+	 * BARE_SEGMENTS: after an exit an unusable segment has anything in its base, limit and rights, but for what SDM 28.3.2
+	 * names; a VMCB does not have the accessed, busy and granularity bits, at which VMRUN does not look (APM 15.5.1).
+	 * FAULTS_SET_RF: an exit that is like a fault saves RF = 1, one for an instruction RF = 0 (SDM 28.3.3).
+	 * PENDING_STEP: an exit while MOV SS blocks saves the single step of TF as pending (SDM 28.3.4).
 	 */
 	MODEL_MAY_NMI_WINDOW_IN_STI = 1 << 25,
 	MODEL_MAY_STALE_FIELDS = 1 << 26,
+	MODEL_MAY_UNDEFINED_BITS = 1 << 27,
+	MODEL_MAY_BARE_SEGMENTS = 1 << 28,
+	MODEL_MAY_FAULTS_SET_RF = 1 << 29,
+	MODEL_MAY_PENDING_STEP = 1 << 30,
 };
 #define MODEL_ALL 0x3ffffu
-#define MODEL_VARIANTS (MODEL_MAY_NMI_WINDOW_IN_STI | MODEL_MAY_STALE_FIELDS)
+#define MODEL_VARIANTS                                                                                                   \
+	(MODEL_MAY_NMI_WINDOW_IN_STI | MODEL_MAY_STALE_FIELDS | MODEL_MAY_UNDEFINED_BITS | MODEL_MAY_BARE_SEGMENTS |     \
+	 MODEL_MAY_FAULTS_SET_RF | MODEL_MAY_PENDING_STEP)
+#define MODEL_VARIANT_FIRST 25u
+#define MODEL_VARIANT_COUNT 6u
+
+/* How often a CPU had the choice and did so (`done` 1) or did not, in this process and those that it has forked. */
+uint64_t model_choices(uint32_t variant, uint32_t done);
 
 /* ---- Machines ----------------------------------------------------------------------------------------- */
 

@@ -188,13 +188,33 @@ static bool in_64bit_mode(void)
 
 /* ---- #VMEXIT ------------------------------------------------------------------------------------------------------ */
 
+/* What an exit leaves undefined has poison, or what was there. */
+static uint64_t undefined(uint64_t before)
+{
+	return may(MODEL_MAY_STALE_FIELDS) ? before : POISON;
+}
+
+static bool has_info1(uint64_t code)
+{
+	if (code >= EXIT_EXCEPTION && code < EXIT_EXCEPTION + 32)
+		return 0x27d00u >> (code - EXIT_EXCEPTION) & 1; /* an error code */
+	if (code <= EXIT_WRITE_DR + 15)
+		return has(MODEL_DECODE);
+	return code == EXIT_IOIO || code == EXIT_MSR || code == EXIT_TASK_SWITCH || code == EXIT_NPF;
+}
+
+static bool has_info2(uint64_t code)
+{
+	return code == EXIT_IOIO || code == EXIT_TASK_SWITCH || code == EXIT_NPF || code == EXIT_EXCEPTION + VECTOR_PF;
+}
+
 static bool leave(uint64_t code, uint64_t info1, uint64_t info2)
 {
 	vmcb->exit_code = code;
-	vmcb->exit_info1 = info1;
-	vmcb->exit_info2 = info2;
-	vmcb->exit_int_info = 0;
-	vmcb->next_rip = 0;
+	vmcb->exit_info1 = has_info1(code) ? info1 : undefined(vmcb->exit_info1);
+	vmcb->exit_info2 = has_info2(code) ? info2 : undefined(vmcb->exit_info2);
+	vmcb->exit_int_info = may(MODEL_MAY_UNDEFINED_BITS) ? POISON & ~EVENT_VALID : 0;
+	vmcb->next_rip = has(MODEL_NRIPS) ? 0 : undefined(vmcb->next_rip);
 	vmcb->fetched_bytes = 0;
 	memset(vmcb->instruction_bytes, 0xa5, sizeof(vmcb->instruction_bytes));
 	trace(MODEL_TRACE_EXIT, code, info1);
@@ -296,6 +316,8 @@ static bool port(const struct model_op *op, uint64_t gpr[16])
 		info |= (bytes == 8 ? 4 : bytes == 4 ? 2 : 1) << 7;
 		if (has(MODEL_DECODE))
 			info |= (op->kind == MODEL_OP_IN ? 0 : op->c >> 16 & 7) << 10;
+		else if (may(MODEL_MAY_UNDEFINED_BITS))
+			info |= 7 << 10;
 	}
 	return exit_for(op, EXIT_IOIO, info, in_64bit_mode() ? next : (uint32_t)next);
 }
@@ -425,10 +447,16 @@ static bool mov_from_cr(const struct model_op *op, uint64_t gpr[16])
 	return done(gpr, op);
 }
 
+/* APM 15.8.1: bit 63 is 0, and the others say nothing. */
+static uint64_t not_a_mov(void)
+{
+	return may(MODEL_MAY_UNDEFINED_BITS) ? POISON & ~BIT(63) : 0;
+}
+
 static bool clts(const struct model_op *op, uint64_t gpr[16])
 {
 	if (vmcb->intercept_cr_write & 1)
-		return exit_for(op, EXIT_WRITE_CR, 0, 0);
+		return exit_for(op, EXIT_WRITE_CR, not_a_mov(), 0);
 	vmcb->cr0 &= ~CR0_TS;
 	return done(gpr, op);
 }
@@ -438,7 +466,7 @@ static bool lmsw(const struct model_op *op, uint64_t gpr[16])
 	const uint64_t low = CR0_MP | CR0_EM | CR0_TS;
 
 	if (vmcb->intercept_cr_write & 1)
-		return exit_for(op, EXIT_WRITE_CR, 0, 0);
+		return exit_for(op, EXIT_WRITE_CR, not_a_mov(), 0);
 	if (vmcb->intercept3 & INTERCEPT_CR0_SEL_WRITE)
 		return exit_for(op, EXIT_CR0_SEL_WRITE, 0, 0);
 	vmcb->cr0 = (vmcb->cr0 & ~low) | (op->a & (low | CR0_PE));
@@ -690,6 +718,8 @@ static bool plain(const struct model_op *op, uint64_t gpr[16])
 static bool raw_exit(const struct model_raw_exit *raw)
 {
 	leave(raw->reason, raw->qualification, raw->physical);
+	vmcb->exit_info1 = raw->qualification;
+	vmcb->exit_info2 = raw->physical;
 	vmcb->exit_int_info = raw->vectoring;
 	vmcb->next_rip = raw->linear;
 	vmcb->fetched_bytes = raw->fetched;
@@ -858,7 +888,8 @@ static void run(uint64_t hpa, uint64_t gpr[16])
 		return;
 	}
 	use_translations(hpa);
-	vmcb->event_injection = 0;
+	/* The CPU clears the valid bit. */
+	vmcb->event_injection = event && may(MODEL_MAY_UNDEFINED_BITS) ? event & ~EVENT_VALID : 0;
 	/* Both registers keep what the guest left in them. */
 	cpu->dr6 = vmcb->dr6;
 	cpu->cr2 = vmcb->cr2;
@@ -866,6 +897,19 @@ static void run(uint64_t hpa, uint64_t gpr[16])
 		guest_runs(&view, gpr);
 	cpu->dr6 = vmcb->dr6;
 	cpu->cr2 = vmcb->cr2;
+}
+
+/* VMRUN does not look at these bits, and not every CPU keeps them (APM 15.5.1). */
+static void save_segments(void)
+{
+	static const uint16_t granularity = 0x800;
+	struct vmcb_segment *const segments[] = {&vmcb->es, &vmcb->cs, &vmcb->ss, &vmcb->ds, &cpu->moved[0], &cpu->moved[1]};
+
+	if (!may(MODEL_MAY_BARE_SEGMENTS))
+		return;
+	for (unsigned i = 0; i < ARRAY_SIZE(segments); i++)
+		segments[i]->attributes &= (uint16_t)~(granularity | AR_TYPE_ACCESSED);
+	cpu->moved[3].attributes &= (uint16_t)~AR_TYPE_WRITE; /* busy */
 }
 
 /* Where VMRUN exchanges SPEC_CTRL, the guest has its own; the host's bits are in force too, but do not show. */
@@ -898,6 +942,7 @@ void model_vmrun(uint64_t hpa, uint64_t gpr[16])
 	picture_take(hpa, vmcb);
 	host = save_host();
 	run_with_spec_ctrl(hpa, gpr);
+	save_segments();
 	vmcb_keep(hpa, vmcb);
 	load_host(&host);
 }

@@ -155,12 +155,38 @@ static void load_host(void)
 /* Fields that an exit leaves undefined hold poison, or what an earlier exit left. */
 static void undefine(uint32_t encoding)
 {
-	if (!has(MODEL_MAY_STALE_FIELDS))
+	if (!may(MODEL_MAY_STALE_FIELDS))
 		set_field(encoding, POISON);
+}
+
+/* Bits that an exit leaves undefined. */
+static uint64_t undefined(uint64_t bits)
+{
+	return may(MODEL_MAY_UNDEFINED_BITS) ? bits : 0;
+}
+
+/* 28.3.4: while MOV SS blocks the CPU may record the single step, or not. */
+static void save_pending_debug(void)
+{
+	if (!(field(VMCS_GUEST_INTERRUPTIBILITY) & 2) || !(field(VMCS_GUEST_RFLAGS) & RFLAGS_TF))
+		return;
+	if (may(MODEL_MAY_PENDING_STEP))
+		set_field(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, PENDING_DB_BS);
+}
+
+/* 28.3.3. */
+static void save_rf(bool on)
+{
+	const uint64_t rflags = field(VMCS_GUEST_RFLAGS);
+
+	if (may(MODEL_MAY_FAULTS_SET_RF))
+		set_field(VMCS_GUEST_RFLAGS, on ? rflags | RFLAGS_RF : rflags & ~(uint64_t)RFLAGS_RF);
 }
 
 static void leave(uint32_t reason, uint64_t qualification)
 {
+	if (!(reason & X86VCPU_VMX_REASON_ENTRY_FAILURE))
+		save_pending_debug();
 	set_field(VMCS_EXIT_REASON, reason);
 	set_field(VMCS_EXIT_QUALIFICATION, qualification);
 	undefine(VMCS_EXIT_INSTRUCTION_LENGTH);
@@ -169,7 +195,7 @@ static void leave(uint32_t reason, uint64_t qualification)
 	undefine(VMCS_GUEST_PHYSICAL_ADDRESS);
 	set_field(VMCS_EXIT_INTERRUPTION_INFO, POISON & 0x7fffffff);
 	undefine(VMCS_EXIT_INTERRUPTION_ERROR_CODE);
-	set_field(VMCS_IDT_VECTORING_INFO, 0);
+	set_field(VMCS_IDT_VECTORING_INFO, undefined(POISON & 0x7fffffff));
 	undefine(VMCS_IDT_VECTORING_ERROR_CODE);
 	set_field(VMCS_ENTRY_INTERRUPTION_INFO, field(VMCS_ENTRY_INTERRUPTION_INFO) & ~INFO_VALID);
 	trace(MODEL_TRACE_EXIT, reason, qualification);
@@ -179,15 +205,20 @@ static bool exit_for(uint32_t reason, uint64_t qualification, uint32_t length)
 {
 	leave(reason, qualification);
 	set_field(VMCS_EXIT_INSTRUCTION_LENGTH, length);
+	if (length)
+		save_rf(false);
 	return true;
 }
 
 static bool exit_for_event(uint32_t type, uint32_t vector, bool has_code, uint32_t code, uint64_t qualification)
 {
 	leave(type == 0 ? X86VCPU_VMX_EXIT_EXTERNAL_INTERRUPT : X86VCPU_VMX_EXIT_EXCEPTION_OR_NMI, qualification);
-	set_field(VMCS_EXIT_INTERRUPTION_INFO, INFO_VALID | type << 8 | vector | (has_code ? BIT(11) : 0));
+	set_field(VMCS_EXIT_INTERRUPTION_INFO, INFO_VALID | type << 8 | vector | (has_code ? BIT(11) : 0) |
+						       (type == 3 && vector == VECTOR_DF ? undefined(BIT(12)) : 0));
 	if (has_code)
 		set_field(VMCS_EXIT_INTERRUPTION_ERROR_CODE, code);
+	if (type == 3 && vector == VECTOR_AC)
+		save_rf(true);
 	return true;
 }
 
@@ -289,7 +320,9 @@ static bool port(const struct model_op *op, uint64_t gpr[16])
 	if (op->c & 1) {
 		set_field(VMCS_GUEST_LINEAR_ADDRESS, string_address(op, gpr));
 		set_field(VMCS_EXIT_INSTRUCTION_INFO, (bytes == 8 ? 2 : bytes == 4 ? 1 : 0) << 7 |
-							      (op->kind == MODEL_OP_IN ? 0 : op->c >> 16 & 7) << 15);
+							      (op->kind == MODEL_OP_IN ? undefined(7)
+										       : op->c >> 16 & 7) << 15 |
+							      undefined(0xfffc7c7f));
 	}
 	return true;
 }
@@ -621,6 +654,7 @@ static bool access_faults(const struct model_op *op)
 	const uint64_t blocking = field(VMCS_GUEST_INTERRUPTIBILITY);
 
 	nested_fault(op->a, op->b & 3, op->c, !(op->b & 4));
+	save_rf(true);
 	if (op->b & 8) {
 		set_field(VMCS_EXIT_QUALIFICATION, field(VMCS_EXIT_QUALIFICATION) | BIT(12));
 		set_field(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~UINT64_C(8));
@@ -674,6 +708,16 @@ static bool storm(const struct model_op *op)
 	return exit_for_event(3, vector, vector == VECTOR_AC, 0, op->c);
 }
 
+/* The exit came during the delivery of an event: what it says of IRET and NMIs is undefined (SDM 28.2.2, 28.2.1). */
+static void during_delivery(uint64_t info)
+{
+	set_field(VMCS_IDT_VECTORING_INFO, info | undefined(BIT(12)));
+	if (field(VMCS_EXIT_REASON) == X86VCPU_VMX_EXIT_EPT_VIOLATION)
+		set_field(VMCS_EXIT_QUALIFICATION, field(VMCS_EXIT_QUALIFICATION) | undefined(BIT(12)));
+	else
+		set_field(VMCS_EXIT_INTERRUPTION_INFO, field(VMCS_EXIT_INTERRUPTION_INFO) | undefined(BIT(12)));
+}
+
 /* The guest's own exception, on the way to its handler (SDM 28.2.4). */
 static bool delivery(const struct model_op *op)
 {
@@ -681,7 +725,7 @@ static bool delivery(const struct model_op *op)
 	const bool has_code = vector == 8 || (vector >= 10 && vector <= 14) || vector == VECTOR_AC;
 
 	nested_fault(op->c, 1, 0, true);
-	set_field(VMCS_IDT_VECTORING_INFO, INFO_VALID | 3 << 8 | vector | (has_code ? BIT(11) : 0));
+	during_delivery(INFO_VALID | 3 << 8 | vector | (has_code ? BIT(11) : 0));
 	if (has_code)
 		set_field(VMCS_IDT_VECTORING_ERROR_CODE, op->b);
 	return true;
@@ -856,7 +900,7 @@ static bool window(const uint64_t gpr[16])
 		if (faults(VECTOR_DB, false, 0, pending & (PENDING_DB_BS | 0xf)))
 			return true;
 	}
-	if (controls & CPU_NMI_WINDOW_EXITING && !(blocking & (has(MODEL_MAY_NMI_WINDOW_IN_STI) ? 0xa : 0xb)))
+	if (controls & CPU_NMI_WINDOW_EXITING && !(blocking & (blocking & 1 && may(MODEL_MAY_NMI_WINDOW_IN_STI) ? 0xa : 0xb)))
 		return exit_for(X86VCPU_VMX_EXIT_NMI_WINDOW, 0, 0);
 	if (controls & CPU_INTERRUPT_WINDOW_EXITING && !(blocking & 3) && field(VMCS_GUEST_RFLAGS) & RFLAGS_IF)
 		return exit_for(X86VCPU_VMX_EXIT_INTERRUPT_WINDOW, 0, 0);
@@ -885,7 +929,7 @@ static bool deliver(void)
 	if (model->cut_short) {
 		model->cut_short = false;
 		nested_fault(model->cut_short_at, 1, 0, true);
-		set_field(VMCS_IDT_VECTORING_INFO, info & ~(BIT(12) | 0x7fffe000));
+		during_delivery(info & ~(BIT(12) | 0x7fffe000));
 		set_field(VMCS_IDT_VECTORING_ERROR_CODE, field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));
 		if ((info >> 8 & 7) >= 4)
 			set_field(VMCS_EXIT_INSTRUCTION_LENGTH, field(VMCS_ENTRY_INSTRUCTION_LENGTH));
@@ -895,7 +939,7 @@ static bool deliver(void)
 	if (model->storm == (info & 0xff) && model->storm_left) {
 		model->storm_left--;
 		exit_for_event(3, info & 0xff, info & BIT(11), 0, 0);
-		set_field(VMCS_IDT_VECTORING_INFO, info & ~(BIT(12) | 0x7fffe000));
+		during_delivery(info & ~(BIT(12) | 0x7fffe000));
 		set_field(VMCS_IDT_VECTORING_ERROR_CODE, field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));
 		return true;
 	}
@@ -927,6 +971,22 @@ static void guest(uint64_t gpr[16])
 	if (deliver())
 		return;
 	guest_runs(&view, gpr);
+}
+
+/* 28.3.2: of an unusable segment the selector, SS' DPL and the bases of FS and GS are defined. */
+static void save_segments(void)
+{
+	for (uint32_t i = 0; i < 7; i++) {
+		const uint64_t rights = field(VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * i);
+
+		if (!(rights & AR_UNUSABLE) || i == 1 || !may(MODEL_MAY_BARE_SEGMENTS))
+			continue;
+		set_field(VMCS_GUEST_ES_LIMIT + 2 * i, POISON);
+		set_field(VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * i,
+			  AR_UNUSABLE | (POISON & 0xf0ff & ~(uint64_t)(i == 2 ? AR_DPL : 0)) | (i == 2 ? rights & AR_DPL : 0));
+		if (i != 4 && i != 5)
+			set_field(VMCS_GUEST_ES_BASE + 2 * i, POISON & UINT32_MAX);
+	}
 }
 
 /* 28.3.1: with unrestricted guests the exit stores LMA. */
@@ -988,6 +1048,7 @@ uint32_t model_vmx_entry(uint64_t gpr[16], uint32_t resume)
 	v->launched = true;
 	use_translations(v);
 	guest(gpr);
+	save_segments();
 	save_long_mode();
 	load_host();
 	return 0;

@@ -171,6 +171,7 @@
 #define AR_TYPE 0xfu
 #define AR_TYPE_ACCESSED (1u << 0)
 #define AR_TYPE_WRITE (1u << 1)  /* data: writable; code: readable */
+#define AR_TYPE_BUSY (1u << 1)   /* TSS */
 #define AR_TYPE_EXPAND (1u << 2) /* data: expand-down; code: conforming */
 #define AR_TYPE_CODE (1u << 3)
 #define AR_S (1u << 4) /* code or data */

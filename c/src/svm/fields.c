@@ -22,7 +22,18 @@ static struct vmcb_segment *segment_of(const struct svm_vcpu *v, unsigned index)
 	return (struct vmcb_segment *)((uint8_t *)v->vmcb + segment_offsets[index]);
 }
 
-/* The CPL is a field of its own; SS.DPL need not agree with it (APM 15.5.1). */
+/* The granularity that the limit must have had (SDM 27.3.1.2). */
+static uint32_t fix_granularity(uint32_t access, uint32_t limit)
+{
+	if (limit >> 20)
+		return access | AR_G;
+	return (limit & 0xfff) == 0xfff ? access : access & ~AR_G;
+}
+
+/*
+ * The CPL is a field of its own; SS.DPL need not agree with it. Nor need a VMCB have the accessed, busy and granularity
+ * bits, at which VMRUN does not look (APM 15.5.1); VT-x and x86vcpu_set_state do.
+ */
 static uint64_t read_access(const struct svm_vcpu *v, unsigned index)
 {
 	const struct vmcb_segment *segment = segment_of(v, index);
@@ -30,6 +41,11 @@ static uint64_t read_access(const struct svm_vcpu *v, unsigned index)
 
 	if (!(access & AR_P))
 		access |= AR_UNUSABLE;
+	else if (index == X86VCPU_SEGMENT_TR)
+		access |= AR_TYPE_BUSY;
+	else if (index != X86VCPU_SEGMENT_LDTR)
+		access |= AR_TYPE_ACCESSED;
+	access = fix_granularity(access, segment->limit);
 	if (index == X86VCPU_SEGMENT_SS)
 		access = (access & ~AR_DPL) | (uint32_t)v->vmcb->cpl << AR_DPL_SHIFT;
 	return access;

@@ -93,8 +93,8 @@ static void record_debug(struct vmx_vcpu *v)
 }
 
 /*
- * After MOV SS with TF set, VM entry wants the single step pending while it blocks (SDM 27.3.1.5); the
- * #DB that exited has consumed it.
+ * While STI or MOV SS blocks, VM entry wants the single step of TF pending (SDM 27.3.1.5). It depends on the CPU whether
+ * the exit saves it so (SDM 28.3.4), and a #DB that exits has consumed it.
  */
 static void keep_single_step(struct guest *g)
 {
@@ -120,10 +120,8 @@ static int reflect(struct vmx_vcpu *v, uint32_t info)
 
 	if (event.has_error_code)
 		event.error_code = vmcs_read32(VMCS_EXIT_INTERRUPTION_ERROR_CODE);
-	if (event.vector == VECTOR_DB) {
+	if (event.vector == VECTOR_DB)
 		record_debug(v);
-		keep_single_step(g);
-	}
 	if (event.type == GUEST_EVENT_EXCEPTION) {
 		guest_raise(g, event.vector, event.has_error_code, event.error_code);
 	} else {
@@ -428,6 +426,7 @@ int vmx_handle_exit(struct vmx_vcpu *v)
 		vmx_collect_vectoring(v);
 	else
 		vmx_read_instruction(&v->guest);
+	keep_single_step(&v->guest);
 	result = rule->handle(v);
 	return emul_finish(&v->guest, result, emul_skips(result) ? vmx_instruction_length(v) : 0);
 }

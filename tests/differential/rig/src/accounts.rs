@@ -46,6 +46,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "library: nmi_in_the_shadow_of_sti",
     ),
     elsewhere(
+        "C-160",
+        "a guest that gets into a shadow with TF set has its step pending at once",
+        "variants: single_step_survives_an_exit_in_a_shadow",
+    ),
+    elsewhere(
         "C-101",
         "INIT ends a sequence",
         "save.init_keeps_msrs_and_extended_registers",
