@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A guest's memory for a debugger: `x86vcpu/debug.h`.
+//! A guest's memory for a debugger, and what exits for one: `x86vcpu/debug.h`.
 
 use core::ffi::c_void;
 
@@ -10,6 +10,19 @@ pub const X86VCPU_PRIVILEGE_CPL: u32 = 0;
 pub const X86VCPU_PRIVILEGE_SUPERVISOR: u32 = 1;
 pub const X86VCPU_PRIVILEGE_USER: u32 = 2;
 pub const X86VCPU_PRIVILEGE_DEBUGGER: u32 = 3;
+
+pub const X86VCPU_DEBUG_STEP: u32 = 1;
+pub const X86VCPU_DEBUG_INT3: u32 = 2;
+pub const X86VCPU_DEBUG_DB: u32 = 4;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct x86vcpu_debug_config {
+    pub size: u32,
+    pub flags: u32,
+    pub dr7: u64,
+    pub address: [u64; 4],
+}
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +37,8 @@ pub struct x86vcpu_virtual_access {
 }
 
 unsafe extern "C" {
+    pub fn x86vcpu_set_debug(vcpu: *mut x86vcpu, config: *const x86vcpu_debug_config) -> i32;
+    pub fn x86vcpu_debug_reflect(vcpu: *mut x86vcpu) -> i32;
     pub fn x86vcpu_translate(
         vcpu: *mut x86vcpu,
         linear: u64,

@@ -21,6 +21,7 @@ pub const X86VCPU_EXIT_FAIL_ENTRY: u32 = 13;
 pub const X86VCPU_EXIT_NOTHING: u32 = 14;
 pub const X86VCPU_EXIT_WAIT_FOR_SIPI: u32 = 64;
 pub const X86VCPU_EXIT_FPU_ERROR: u32 = 65;
+pub const X86VCPU_EXIT_DEBUG: u32 = 66;
 pub const X86VCPU_EXIT_UNKNOWN_INSTRUCTION: u32 = 67;
 pub const X86VCPU_INSTRUCTION_BYTES: u32 = 15;
 
@@ -131,6 +132,20 @@ pub struct x86vcpu_fail_entry {
     pub reserved: u32,
 }
 
+pub const X86VCPU_DEBUG_HIT_STEP: u32 = 1;
+pub const X86VCPU_DEBUG_HIT_BREAKPOINT: u32 = 2;
+pub const X86VCPU_DEBUG_HIT_INT3: u32 = 4;
+pub const X86VCPU_DEBUG_HIT_DB: u32 = 8;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct x86vcpu_debug_exit {
+    pub what: u32,
+    pub length: u32,
+    pub rip: u64,
+    pub dr6: u64,
+}
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub union x86vcpu_exit_payload {
@@ -143,6 +158,7 @@ pub union x86vcpu_exit_payload {
     pub interrupt_end: x86vcpu_interrupt_end,
     pub instruction: x86vcpu_instruction,
     pub fail_entry: x86vcpu_fail_entry,
+    pub debug: x86vcpu_debug_exit,
     pub words: [u64; 15],
 }
 

@@ -76,6 +76,17 @@ const struct model_outcome *model_outcome(const struct model *m)
 	return &m->outcome;
 }
 
+void guest_took_with(uint32_t type, uint32_t vector, bool has_error_code, uint32_t error_code, uint64_t rflags)
+{
+	model->saved_rflags = rflags;
+	guest_took(type, vector, has_error_code, error_code);
+}
+
+uint64_t model_saved_rflags(const struct model *m)
+{
+	return m->saved_rflags;
+}
+
 void guest_took(uint32_t type, uint32_t vector, bool has_error_code, uint32_t error_code)
 {
 	struct model_outcome *o = &model->outcome;
@@ -111,6 +122,39 @@ void guest_iret_ends(const struct guest_view *view, uint64_t gpr[16])
 	view->set(gpr, MODEL_SHADOW, 0);
 	model->outcome.native = 1;
 	model->begun = false;
+}
+
+static void store64(uint64_t gpa, uint64_t value)
+{
+	if (gpa + 8 <= MODEL_GUEST_SIZE)
+		memcpy(model->guest + gpa, &value, sizeof(value));
+}
+
+bool guest_moves_flags(const struct guest_view *view, uint64_t gpr[16], const struct model_op *op, uint64_t fmask,
+		       uint64_t lstar)
+{
+	const uint64_t rflags = view->get(gpr, MODEL_RFLAGS), rip = view->get(gpr, MODEL_RIP);
+
+	switch (op->kind) {
+	case MODEL_OP_PUSHF:
+		view->set(gpr, MODEL_RSP, view->get(gpr, MODEL_RSP) - 8);
+		store64(view->get(gpr, MODEL_RSP), rflags & ~RFLAGS_RF);
+		break;
+	case MODEL_OP_POPF:
+		view->set(gpr, MODEL_RFLAGS, op->a | RFLAGS_FIXED);
+		break;
+	case MODEL_OP_SYSCALL:
+		gpr[MODEL_RCX] = rip + op->length;
+		gpr[MODEL_R11] = rflags & ~RFLAGS_RF;
+		view->set(gpr, MODEL_RFLAGS, (rflags & ~fmask & ~RFLAGS_RF) | RFLAGS_FIXED);
+		view->set(gpr, MODEL_RIP, lstar - op->length);
+		return view->get(gpr, MODEL_RFLAGS) & RFLAGS_TF;
+	default:
+		view->set(gpr, MODEL_RFLAGS, (gpr[MODEL_R11] & ~RFLAGS_RF) | RFLAGS_FIXED);
+		view->set(gpr, MODEL_RIP, gpr[MODEL_RCX] - op->length);
+		return view->get(gpr, MODEL_RFLAGS) & RFLAGS_TF;
+	}
+	return rflags & RFLAGS_TF;
 }
 
 uint32_t guest_read32(uint64_t gpa)

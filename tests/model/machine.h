@@ -99,6 +99,7 @@ struct model {
 	bool armed, begun, bad_entry, cut_short;
 	uint32_t storm, storm_left; /* vector, times */
 	uint64_t op_rip;
+	uint64_t saved_rflags; /* of the last event that the guest took */
 	uint32_t faults, op_faults; /* exceptions so far, and before the op */
 	uint64_t cut_short_at;
 	struct model_op op;
@@ -201,9 +202,16 @@ uint32_t guest_is_refused(const struct model_op *op, uint32_t cpl, uint64_t rfla
 void guest_runs(const struct guest_view *view, uint64_t gpr[16]);
 /* What MODEL_OP_IRET meets, and its end. */
 uint64_t guest_iret_meets(void);
+/*
+ * What an instruction does that moves RFLAGS.TF, or 64 bits of RFLAGS, but for RIP. Which of its TF decides about a step:
+ * that of before, but that of after for SYSCALL and SYSRET (SDM Vol. 2, SYSCALL).
+ */
+bool guest_moves_flags(const struct guest_view *view, uint64_t gpr[16], const struct model_op *op, uint64_t fmask,
+		       uint64_t lstar);
 void guest_iret_ends(const struct guest_view *view, uint64_t gpr[16]);
 /* The manuals' rule for an event that VM entry injects. */
 void guest_injected(uint32_t type, uint32_t vector, uint64_t rflags);
+void guest_took_with(uint32_t type, uint32_t vector, bool has_error_code, uint32_t error_code, uint64_t rflags);
 void guest_took(uint32_t type, uint32_t vector, bool has_error_code, uint32_t error_code);
 uint32_t guest_read32(uint64_t gpa);
 bool guest_has_counter(uint64_t number); /* of RDPMC */

@@ -51,6 +51,7 @@ enum model_feature {
 	MODEL_FLUSH_ASID = 1 << 15,
 	MODEL_CLEAN = 1 << 16,
 	MODEL_TSC_DEADLINE = 1 << 17,
+	MODEL_NO_MONITOR_TRAP = 1 << 18, /* VT-x: the monitor trap flag is missing */
 	/* VT-x: the controls of RDTSCP, INVPCID and XSAVES are missing, as under some hypervisors. */
 	MODEL_BARE_CONTROLS = 1 << 19,
 	/*
@@ -202,6 +203,12 @@ enum model_op_kind {
 	MODEL_OP_STORM,     /* exception a, whose delivery raises it again, b times, or until the host has an interrupt */
 	MODEL_OP_DELIVERY,  /* exception a with error code b: its delivery meets a nested fault at c */
 	MODEL_OP_RAW,       /* the exit that model_guest_exits told */
+	MODEL_OP_PUSHF,     /* with a 64-bit operand */
+	MODEL_OP_POPF,      /* a: RFLAGS that it loads */
+	MODEL_OP_SYSCALL,   /* of 64-bit mode: to LSTAR */
+	MODEL_OP_SYSRET,    /* to RCX */
+	MODEL_OP_INT,       /* a: vector; 3: INT3 */
+	MODEL_OP_HIT,       /* a: breakpoint of DR7; an instruction's hits before the instruction, and RF keeps it from that */
 	/*
 	 * a: RIP and b: RFLAGS that it returns to. c: what it meets the first time that it is executed: 0 nothing, below 256 an
 	 * exception, with its error code in bits 63:32, otherwise a nested fault of its stack at c.
@@ -286,6 +293,8 @@ struct model_outcome {
 	uint64_t fields[MODEL_FIELDS];
 };
 const struct model_outcome *model_outcome(const struct model *m);
+/* RFLAGS that the delivery of the last event has saved for its handler. */
+uint64_t model_saved_rflags(const struct model *m);
 
 /* ---- What the CPU is given at a VM entry ---------------------------------------------------------------------- */
 

@@ -52,7 +52,8 @@ static void reset_vmx(struct model *m, struct cpu *c)
 {
 	const uint32_t pin_can = PIN_EXTERNAL_INTERRUPT_EXITING | PIN_NMI_EXITING | PIN_VIRTUAL_NMIS |
 				 (m->features & MODEL_TIMER ? PIN_PREEMPTION_TIMER : 0);
-	const uint32_t cpu_can = UINT32_MAX & ~(BIT(0) | BIT(17) | BIT(18));
+	const uint32_t cpu_can = UINT32_MAX & ~(uint32_t)(BIT(0) | BIT(17) | BIT(18) |
+						(m->features & MODEL_NO_MONITOR_TRAP ? CPU_MONITOR_TRAP_FLAG : 0));
 	const uint32_t exit_can = EXIT_SAVE_DEBUG_CONTROLS | EXIT_HOST_ADDRESS_SPACE_SIZE |
 				  EXIT_ACKNOWLEDGE_INTERRUPT | EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER |
 				  EXIT_LOAD_EFER | (m->features & MODEL_TIMER ? EXIT_SAVE_PREEMPTION_TIMER : 0);

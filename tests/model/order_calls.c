@@ -154,6 +154,9 @@ static int32_t write_virtual(struct fixture *f)
 	return x86vcpu_write_virtual(f->vcpu, 0x3000, X86VCPU_PRIVILEGE_DEBUGGER, &value, sizeof(value), &result);
 }
 
+static int32_t set_debug(struct fixture *f) { return x86vcpu_set_debug(f->vcpu, NULL); }
+static int32_t debug_reflect(struct fixture *f) { return x86vcpu_debug_reflect(f->vcpu); }
+
 /* ---- Copies ------------------------------------------------------------------------------------------------------ */
 
 static int32_t get_msr(struct fixture *f) { return x86vcpu_get_msr(f->vcpu, PAT, &value); }
@@ -307,6 +310,8 @@ const struct order_call order_calls[] = {
 	{"x86vcpu_translate", NULL, translate, ORDER_NOTHING, 0},
 	{"x86vcpu_read_virtual", NULL, read_virtual, ORDER_NOTHING, 0},
 	{"x86vcpu_write_virtual", NULL, write_virtual, ORDER_NOTHING, X86VCPU_ERR_GUEST_FAULT},
+	{"x86vcpu_set_debug", NULL, set_debug, ORDER_NOTHING, 0},
+	{"x86vcpu_debug_reflect", NULL, debug_reflect, ORDER_NOTHING, X86VCPU_ERR_BAD_STATE},
 	{"x86vcpu_get_msr", NULL, get_msr, ORDER_NOTHING, 0},
 	{"x86vcpu_set_msr", NULL, set_msr, ORDER_NOTHING, 0},
 	{"x86vcpu_saved_msr", NULL, saved_msr, ORDER_NOTHING, 0},

@@ -248,7 +248,7 @@ static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t info2
 	if (vmcb->intercept_exceptions >> vector & 1)
 		return leave(EXIT_EXCEPTION + vector, has_code ? code : 0, info2);
 	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
-	guest_took(3, vector, pushes, code);
+	guest_took_with(3, vector, pushes, code, vmcb->rflags);
 	return false;
 }
 
@@ -258,18 +258,23 @@ static bool general_protection(void)
 }
 
 /* An instruction is over; then comes what RFLAGS.TF asked for (APM 13.1.4), with DR6 written (APM 15.12.2). */
-static bool done(uint64_t gpr[16], const struct model_op *op)
+static bool done_with(const struct model_op *op, bool steps)
 {
-	(void)gpr;
 	vmcb->rip += op->length;
 	if (!in_64bit_mode())
 		vmcb->rip = (uint32_t)vmcb->rip;
 	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
 	model->outcome.native = 1;
-	if (!(vmcb->rflags & RFLAGS_TF))
+	if (!steps)
 		return false;
 	vmcb->dr6 |= PENDING_DB_BS;
 	return faults(VECTOR_DB, false, 0, 0);
+}
+
+static bool done(uint64_t gpr[16], const struct model_op *op)
+{
+	(void)gpr;
+	return done_with(op, vmcb->rflags & RFLAGS_TF);
 }
 
 static uint64_t edx_eax(const uint64_t gpr[16])
@@ -585,6 +590,39 @@ static bool iret(const struct model_op *op, uint64_t gpr[16])
 	return faults(VECTOR_DB, false, 0, 0);
 }
 
+static bool moves_flags(const struct model_op *op, uint64_t gpr[16])
+{
+	return done_with(op, guest_moves_flags(&view, gpr, op, msr_value(X86VCPU_MSR_IA32_FMASK),
+					       msr_value(X86VCPU_MSR_IA32_LSTAR)));
+}
+
+/* The intercept of #BP comes with RIP at INT3 (APM 15.12.4). */
+static bool software_interrupt(const struct model_op *op)
+{
+	if (op->a == VECTOR_BP && vmcb->intercept_exceptions >> VECTOR_BP & 1)
+		return exit_for(op, EXIT_EXCEPTION + VECTOR_BP, 0, 0);
+	vmcb->rip += op->length;
+	guest_took_with(op->a == VECTOR_BP ? 3 : 4, (uint32_t)op->a, false, 0, vmcb->rflags);
+	model->outcome.native = 1;
+	return false;
+}
+
+/* See vmx_guest.c. */
+static bool hit(const struct model_op *op, uint64_t gpr[16])
+{
+	const uint64_t enabled = vmcb->dr7 >> 2 * op->a & 3;
+	const bool instruction = !(vmcb->dr7 >> (16 + 4 * op->a) & 3);
+
+	if (!enabled || (instruction && vmcb->rflags & RFLAGS_RF)) {
+		vmcb->rflags &= ~RFLAGS_RF;
+		return done(gpr, op);
+	}
+	if (!instruction)
+		vmcb->rip += op->length;
+	vmcb->dr6 |= BIT(op->a);
+	return faults(VECTOR_DB, false, 0, 0);
+}
+
 static bool xgetbv(const struct model_op *op, uint64_t gpr[16])
 {
 	if (!(vmcb->cr4 & CR4_OSXSAVE))
@@ -669,6 +707,12 @@ static bool other(const struct model_op *op, uint64_t gpr[16])
 		return delivery(op);
 	case MODEL_OP_IRET:
 		return iret(op, gpr);
+	case MODEL_OP_PUSHF ... MODEL_OP_SYSRET:
+		return moves_flags(op, gpr);
+	case MODEL_OP_INT:
+		return software_interrupt(op);
+	case MODEL_OP_HIT:
+		return hit(op, gpr);
 	case MODEL_OP_REFUSED:
 		return refused(op, gpr);
 	case MODEL_OP_UD2:
@@ -811,7 +855,7 @@ static bool deliver(uint64_t event)
 	vmcb->interrupt_shadow &= ~INTERRUPT_SHADOW;
 	guest_injected(event >> EVENT_TYPE_SHIFT & 7, event & 0xff, vmcb->rflags);
 	vmcb->rflags &= ~RFLAGS_RF; /* pushed, and cleared (APM 8.9.3) */
-	guest_took(event >> EVENT_TYPE_SHIFT & 7, event & 0xff, has_code, (uint32_t)(event >> 32));
+	guest_took_with(event >> EVENT_TYPE_SHIFT & 7, event & 0xff, has_code, (uint32_t)(event >> 32), vmcb->rflags);
 	return false;
 }
 

@@ -231,8 +231,18 @@ static void stop(uint32_t vector)
 
 static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t qualification);
 
+/* The monitor trap flag's exit comes before the #DB, which stays pending (SDM 26.5.2). */
+static bool ends(bool steps)
+{
+	if (!(field(VMCS_CPU_CONTROLS) & CPU_MONITOR_TRAP_FLAG))
+		return steps && faults(VECTOR_DB, false, 0, PENDING_DB_BS);
+	if (steps)
+		set_field(VMCS_GUEST_PENDING_DEBUG_EXCEPTIONS, PENDING_DB_BS);
+	return exit_for(X86VCPU_VMX_EXIT_MONITOR_TRAP_FLAG, 0, 0);
+}
+
 /* An instruction is over; then comes what RFLAGS.TF asked for (SDM 6.9). */
-static bool done(uint64_t gpr[16], const struct model_op *op)
+static bool done_with(uint64_t gpr[16], const struct model_op *op, bool steps)
 {
 	uint64_t rip = get(gpr, MODEL_RIP) + op->length;
 
@@ -241,7 +251,12 @@ static bool done(uint64_t gpr[16], const struct model_op *op)
 	set(gpr, MODEL_RIP, rip);
 	set(gpr, MODEL_SHADOW, 0);
 	model->outcome.native = 1;
-	return field(VMCS_GUEST_RFLAGS) & RFLAGS_TF && faults(VECTOR_DB, false, 0, PENDING_DB_BS);
+	return ends(steps);
+}
+
+static bool done(uint64_t gpr[16], const struct model_op *op)
+{
+	return done_with(gpr, op, field(VMCS_GUEST_RFLAGS) & RFLAGS_TF);
 }
 
 static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t qualification)
@@ -253,8 +268,8 @@ static bool faults(uint32_t vector, bool has_code, uint32_t code, uint64_t quali
 	set_field(VMCS_GUEST_INTERRUPTIBILITY, field(VMCS_GUEST_INTERRUPTIBILITY) & ~UINT64_C(3));
 	if (vector == VECTOR_DB)
 		cpu->dr6 |= qualification & PENDING_DB_BS;
-	guest_took(3, vector, pushes, code);
-	return false;
+	guest_took_with(3, vector, pushes, code, field(VMCS_GUEST_RFLAGS));
+	return field(VMCS_CPU_CONTROLS) & CPU_MONITOR_TRAP_FLAG && exit_for(X86VCPU_VMX_EXIT_MONITOR_TRAP_FLAG, 0, 0);
 }
 
 static bool general_protection(void)
@@ -747,7 +762,42 @@ static bool iret(const struct model_op *op, uint64_t gpr[16])
 		return faults(meets & 0xff, true, (uint32_t)(meets >> 32), 0);
 	guest_iret_ends(&view, gpr);
 	(void)op;
-	return steps && faults(VECTOR_DB, false, 0, PENDING_DB_BS);
+	return ends(steps);
+}
+
+static bool moves_flags(const struct model_op *op, uint64_t gpr[16])
+{
+	return done_with(gpr, op, guest_moves_flags(&view, gpr, op, msr_value(X86VCPU_MSR_IA32_FMASK),
+						    msr_value(X86VCPU_MSR_IA32_LSTAR)));
+}
+
+/* INT n has no exit; INT3 raises #BP (SDM 6.4.4). */
+static bool software_interrupt(const struct model_op *op)
+{
+	if (op->a == VECTOR_BP && field(VMCS_EXCEPTION_BITMAP) >> VECTOR_BP & 1) {
+		exit_for_event(6, VECTOR_BP, false, 0, 0);
+		set_field(VMCS_EXIT_INSTRUCTION_LENGTH, op->length);
+		return true;
+	}
+	set_field(VMCS_GUEST_RIP, field(VMCS_GUEST_RIP) + op->length);
+	guest_took_with(op->a == VECTOR_BP ? 6 : 4, (uint32_t)op->a, false, 0, field(VMCS_GUEST_RFLAGS));
+	model->outcome.native = 1;
+	return field(VMCS_CPU_CONTROLS) & CPU_MONITOR_TRAP_FLAG && exit_for(X86VCPU_VMX_EXIT_MONITOR_TRAP_FLAG, 0, 0);
+}
+
+/* SDM 18.2, 18.3.1.1: an instruction's breakpoint before it, unless RF is set; a datum's after it. */
+static bool hit(const struct model_op *op, uint64_t gpr[16])
+{
+	const uint64_t dr7 = field(VMCS_GUEST_DR7), enabled = dr7 >> 2 * op->a & 3;
+	const bool instruction = !(dr7 >> (16 + 4 * op->a) & 3);
+
+	if (!enabled || (instruction && field(VMCS_GUEST_RFLAGS) & RFLAGS_RF)) {
+		set_field(VMCS_GUEST_RFLAGS, field(VMCS_GUEST_RFLAGS) & ~RFLAGS_RF);
+		return done(gpr, op);
+	}
+	if (!instruction)
+		set(gpr, MODEL_RIP, get(gpr, MODEL_RIP) + op->length);
+	return faults(VECTOR_DB, false, 0, BIT(op->a));
 }
 
 static bool host_nmi(uint64_t gpr[16], const struct model_op *op)
@@ -883,6 +933,12 @@ static bool exits(const struct model_op *op, uint64_t gpr[16])
 		return delivery(op);
 	case MODEL_OP_IRET:
 		return iret(op, gpr);
+	case MODEL_OP_PUSHF ... MODEL_OP_SYSRET:
+		return moves_flags(op, gpr);
+	case MODEL_OP_INT:
+		return software_interrupt(op);
+	case MODEL_OP_HIT:
+		return hit(op, gpr);
 	default:
 		return controlled(op, gpr);
 	}
@@ -952,7 +1008,9 @@ static bool deliver(void)
 		set_field(VMCS_GUEST_RIP, field(VMCS_GUEST_RIP) + field(VMCS_ENTRY_INSTRUCTION_LENGTH));
 	guest_injected(info >> 8 & 7, info & 0xff, field(VMCS_GUEST_RFLAGS));
 	set_field(VMCS_GUEST_RFLAGS, field(VMCS_GUEST_RFLAGS) & ~RFLAGS_RF); /* pushed, and cleared */
-	guest_took(info >> 8 & 7, info & 0xff, info & BIT(11), (uint32_t)field(VMCS_ENTRY_EXCEPTION_ERROR_CODE));
+	guest_took_with(info >> 8 & 7, info & 0xff, info & BIT(11), (uint32_t)field(VMCS_ENTRY_EXCEPTION_ERROR_CODE),
+			field(VMCS_GUEST_RFLAGS));
+	/* An event clears TF in the handler (SDM 6.12.1.3); this guest returns immediately. */
 	return false;
 }
 
@@ -966,9 +1024,22 @@ static void entry_fails_with_exit(uint32_t reason)
 	set_field(VMCS_ENTRY_INTERRUPTION_INFO, info);
 }
 
+/* After an event went in, before an instruction (SDM 26.5.1, 26.5.2). */
+static bool exits_at_once(bool injected)
+{
+	if (injected && field(VMCS_CPU_CONTROLS) & CPU_MONITOR_TRAP_FLAG)
+		return exit_for(X86VCPU_VMX_EXIT_MONITOR_TRAP_FLAG, 0, 0);
+	if (!(field(VMCS_PIN_CONTROLS) & PIN_PREEMPTION_TIMER) || field(VMCS_PREEMPTION_TIMER))
+		return false;
+	leave(X86VCPU_VMX_EXIT_PREEMPTION_TIMER, 0);
+	return true;
+}
+
 static void guest(uint64_t gpr[16])
 {
-	if (deliver())
+	const bool injects = field(VMCS_ENTRY_INTERRUPTION_INFO) & INFO_VALID;
+
+	if (deliver() || exits_at_once(injects))
 		return;
 	guest_runs(&view, gpr);
 }

@@ -83,13 +83,14 @@ START_TEST(kind_has_its_number_and_name)
 	ck_assert_str_eq(x86vcpu_exit_name((uint32_t)_i), kinds[_i].name);
 	ck_assert_str_eq(x86vcpu_exit_name(X86VCPU_EXIT_WAIT_FOR_SIPI), "WAIT_FOR_SIPI");
 	ck_assert_str_eq(x86vcpu_exit_name(X86VCPU_EXIT_FPU_ERROR), "FPU_ERROR");
+	ck_assert_str_eq(x86vcpu_exit_name(X86VCPU_EXIT_DEBUG), "DEBUG");
 	ck_assert_str_eq(x86vcpu_exit_name(X86VCPU_EXIT_UNKNOWN_INSTRUCTION), "UNKNOWN_INSTRUCTION");
 }
 END_TEST
 
 START_TEST(other_kinds_are_unknown)
 {
-	static const uint32_t values[] = {15, 16, 63, 66, 67, 255, 256, 0x7fffffff, 0x80000000, UINT32_MAX};
+	static const uint32_t values[] = {15, 16, 63, 67, 68, 255, 256, 0x7fffffff, 0x80000000, UINT32_MAX};
 
 	ck_assert_str_eq(x86vcpu_exit_name(values[_i]), "UNKNOWN");
 }

@@ -8,6 +8,7 @@
 #include "fake_cpu.h"
 
 #include "vmx/capability.c"
+#include "vmx/debug.c"
 #include "vmx/events.c"
 #include "vmx/explain.c"
 #include "vmx/exits.c"
@@ -426,7 +427,7 @@ START_TEST(instruction_is_refused_or_skipped)
 END_TEST
 
 /* V-08: reasons without a meaning, now or in this library. Task switches among them: V-07b. */
-static const uint32_t unknown[] = {4, 5, 6, 9, 14, 16, 35, 37, 38, 42, 44, 45, 46, 51, 56, 58, 61, 62, 63,
+static const uint32_t unknown[] = {4, 5, 6, 9, 14, 16, 35, 38, 42, 44, 45, 46, 51, 56, 58, 61, 62, 63,
 				   66, 71, 80, 81, 255, 0x7fff, 0xffff};
 
 START_TEST(unknown_exit_is_an_error)

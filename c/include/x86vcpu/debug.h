@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a debugger of a guest needs: its memory by linear address.
+ * What a debugger of a guest needs: its memory by linear address, and exits for its exceptions, breakpoints and steps.
+ * docs/debugging.md has an example.
  *
  * All of it: the vCPU bound here, between two runs. An exit that is open stays open.
  */
@@ -73,6 +74,57 @@ int32_t x86vcpu_read_virtual(struct x86vcpu *vcpu, uint64_t linear, uint32_t pri
 			     struct x86vcpu_virtual_access *result);
 int32_t x86vcpu_write_virtual(struct x86vcpu *vcpu, uint64_t linear, uint32_t privilege, const void *data, uint64_t len,
 			      struct x86vcpu_virtual_access *result);
+
+/* ---- Exits -------------------------------------------------------------------------------------------- */
+
+/* Each instruction of the guest ends with an exit, those that the library emulates too. */
+#define X86VCPU_DEBUG_STEP (UINT32_C(1) << 0)
+/* INT3 exits before the guest takes its #BP. */
+#define X86VCPU_DEBUG_INT3 (UINT32_C(1) << 1)
+/* #DB that is the guest's own exits before the guest takes it. */
+#define X86VCPU_DEBUG_DB (UINT32_C(1) << 2)
+
+struct x86vcpu_debug_config {
+	uint32_t size;  /* sizeof(struct x86vcpu_debug_config) */
+	uint32_t flags; /* X86VCPU_DEBUG_* */
+	/*
+	 * Breakpoints of the VMM, beside the guest's: linear addresses, and DR7 with those that are on (SDM 18.2.4): L and G,
+	 * R/W (not 2) and LEN of each; other bits are 0, or 1 where DR7 always has it. 0: none.
+	 */
+	uint64_t dr7;
+	uint64_t address[4];
+};
+
+/*
+ * What run exits for, from the next run on, with kind DEBUG (struct x86vcpu_debug_exit); NULL ends debugging, and so does
+ * x86vcpu_setup. x86vcpu_debug_reflect gives the guest what was its own.
+ *
+ * STEP: while it is set the guest takes no interrupt and no NMI; they stay pending. A step ends after the instruction, or
+ * at the first instruction of the handler of an exception or INT n; on SVM, which cannot stop there, after the IRET that
+ * ends the handler. MOV SS and POP SS end together with the instruction after them. HLT ends, and then run returns HALT.
+ * An exit for the VMM comes first: the next run, once it is answered, returns DEBUG. The library steps by the monitor trap
+ * flag (SDM 26.5.2), or by RFLAGS.TF, which the guest does not find in its flags or in what PUSHF, SYSCALL, INT n and
+ * exceptions save. A step by RFLAGS.TF of an instruction that switches tasks stores it in the TSS (SDM 8.2.1).
+ *
+ * Breakpoints: while the VMM has one on, the CPU's debug registers are the VMM's. The guest reads and writes its own values,
+ * and its breakpoints hit nothing. After an exit for an instruction breakpoint the guest continues past it.
+ *
+ * 0
+ * INVALID_INPUT  vcpu is NULL, flags, dr7
+ * ABI_MISMATCH   config->size
+ * BAD_STATE      not bound here
+ * UNSUPPORTED    dr7: an emulator without breakpoints in a guest; STEP: VT-x with neither monitor trap flag nor preemption
+ *                timer
+ */
+int32_t x86vcpu_set_debug(struct x86vcpu *vcpu, const struct x86vcpu_debug_config *config);
+
+/*
+ * Gives the guest the exception of the DEBUG exit that run returned last: #BP of INT3 or #DB. RIP of an INT3 advances with
+ * it. Without this call the exception does not happen, and INT3 is executed again.
+ * 0; INVALID_INPUT; BAD_STATE: not bound here, or the last exit had no exception of the guest, or x86vcpu_set_state has set
+ * RIP since.
+ */
+int32_t x86vcpu_debug_reflect(struct x86vcpu *vcpu);
 
 #ifdef __cplusplus
 }

@@ -31,6 +31,7 @@ enum x86vcpu_exit_kind {
 	X86VCPU_EXIT_NOTHING = 14,           /* the host had an interrupt or NMI, or x86vcpu_request_exit was called */
 	X86VCPU_EXIT_WAIT_FOR_SIPI = 64,     /* the vCPU waits for a start-up IPI; run again when notified */
 	X86VCPU_EXIT_FPU_ERROR = 65,         /* FERR#: raise IRQ 13; see X86VCPU_SETUP_FPU_ERROR_EXITS */
+	X86VCPU_EXIT_DEBUG = 66,             /* u.debug: what x86vcpu_set_debug asked for */
 	X86VCPU_EXIT_UNKNOWN_INSTRUCTION = 67, /* u.instruction; execute it and x86vcpu_skip_instruction, or end the guest */
 };
 
@@ -151,6 +152,19 @@ struct x86vcpu_fail_entry {
 	uint32_t reserved;
 };
 
+/* Bits of debug.what. */
+#define X86VCPU_DEBUG_HIT_STEP (UINT32_C(1) << 0)       /* an instruction has ended */
+#define X86VCPU_DEBUG_HIT_BREAKPOINT (UINT32_C(1) << 1) /* breakpoints of the VMM: bits 3:0 of dr6 */
+#define X86VCPU_DEBUG_HIT_INT3 (UINT32_C(1) << 2)       /* RIP is at an INT3, which has not been executed */
+#define X86VCPU_DEBUG_HIT_DB (UINT32_C(1) << 3)         /* a #DB of the guest's, which it has not taken */
+
+struct x86vcpu_debug_exit {
+	uint32_t what; /* X86VCPU_DEBUG_HIT_* */
+	uint32_t length; /* HIT_INT3: of the instruction in bytes */
+	uint64_t rip;
+	uint64_t dr6;  /* conditions, bits 3:0, 13 and 14 as in DR6 (SDM 18.2.3); with HIT_DB also those of the guest's */
+};
+
 /* 128 bytes; what `kind` does not name is zero. */
 struct x86vcpu_exit {
 	uint32_t kind; /* enum x86vcpu_exit_kind */
@@ -165,6 +179,7 @@ struct x86vcpu_exit {
 		struct x86vcpu_interrupt_end interrupt_end;
 		struct x86vcpu_instruction instruction;
 		struct x86vcpu_fail_entry fail_entry;
+		struct x86vcpu_debug_exit debug;
 		uint64_t words[15];
 	} u;
 };

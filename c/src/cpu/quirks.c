@@ -48,6 +48,9 @@ static const struct quirk {
 	{is_qemu_tcg, "QEMU TCG 7.2", QUIRK_INTERRUPT_TWICE}, /* guest tier: "a shell on a terminal" */
 	{is_qemu_tcg, "QEMU TCG 7.2", QUIRK_XSETBV_UNSEEN},   /* xcr.good_values */
 	{is_bochs, "Bochs 2.7", QUIRK_CR2_NOT_LOADED},        /* event.guest_page_fault_leaves_the_hosts_cr2 */
+	{is_qemu_tcg, "QEMU TCG 7.2", QUIRK_NO_BREAKPOINTS},  /* debug.written_datum_exits */
+	{is_qemu_tcg, "QEMU TCG 7.2", QUIRK_INT3_IS_INTN},    /* debug.int3_exits_and_is_given_back */
+	{is_bochs, "Bochs 2.7", QUIRK_NO_BREAKPOINTS},        /* debug.written_datum_exits */
 	{is_bochs, "Bochs 2.7", QUIRK_STEP_LEAKS},            /* event.second_nmi_comes_after_the_iret */
 };
 

@@ -11,8 +11,12 @@
 #define QUIRK_INTERRUPT_TWICE (1u << 1)
 /* VMRUN does not load CR2 from the VMCB. */
 #define QUIRK_CR2_NOT_LOADED (1u << 2)
-/* The #DB of a guest's single step is raised again in the host after its #VMEXIT. */
+/* The #DB of a guest's single step is raised again in the host after its #VMEXIT, and the VMCB's DR6 does not have it. */
 #define QUIRK_STEP_LEAKS (1u << 3)
+/* A breakpoint of DR7 that VMRUN loads hits nothing, or the VMCB's DR6 does not say which. */
+#define QUIRK_NO_BREAKPOINTS (1u << 4)
+/* INT3 is intercepted as INT n, and not as the exception #BP. */
+#define QUIRK_INT3_IS_INTN (1u << 5)
 
 /* XSETBV is not intercepted. */
 #define QUIRK_XSETBV_UNSEEN (1u << 4)

@@ -62,6 +62,8 @@ struct backend {
 	void (*load)(struct guest *g);
 	/* Gives the host back what g->context.loaded says that the CPU holds of the guest between two runs. */
 	void (*unload)(struct guest *g);
+	/* Whether guest.debug can be had of this CPU, to which the guest is bound: 0 or UNSUPPORTED. */
+	int32_t (*set_debug)(struct guest *g);
 	int32_t (*run)(struct guest *g); /* fills *g->exit, unless it fails */
 	/* After a run: the host takes the interrupt that ended it. Other vCPUs may run on this CPU meanwhile. */
 	void (*serve_host)(struct guest *g);

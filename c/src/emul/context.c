@@ -438,15 +438,17 @@ void context_load_drs(struct guest *g)
 		insn_write_dr7(DR7_RESET);
 	insn_read_drs(g->context.host_dr);
 	g->context.host_dr6 = insn_read_dr6();
-	insn_write_drs(g->dr);
-	insn_write_dr6(g->dr6);
+	insn_write_drs(g->debug.owns_drs ? g->debug.address : g->dr);
+	insn_write_dr6(g->debug.owns_drs ? DR6_RESET : g->dr6);
 	g->drs_loaded = true;
 }
 
 void context_store_drs(struct guest *g)
 {
-	insn_read_drs(g->dr);
-	g->dr6 = insn_read_dr6();
+	if (!g->debug.owns_drs) {
+		insn_read_drs(g->dr);
+		g->dr6 = insn_read_dr6();
+	}
 	insn_write_drs(g->context.host_dr);
 	insn_write_dr6(g->context.host_dr6);
 	g->drs_loaded = false;

@@ -40,6 +40,7 @@ enum decode_kind {
 	DECODE_INS,
 	DECODE_OUTS,
 	DECODE_MOV_CR, /* `reg` is the control register, `rm` the general one */
+	DECODE_MOV_DR, /* the same of a debug register */
 	DECODE_LMSW,
 	DECODE_SMSW,
 	DECODE_ALU,     /* ADD to CMP, TEST, NOT, NEG, INC, DEC with r/m: alu.h */

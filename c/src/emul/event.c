@@ -316,7 +316,7 @@ static struct guest_event take_interrupt(struct guest *g)
 
 static struct guest_event take_asynchronous(struct guest *g)
 {
-	if (debug_trap_pending(g))
+	if (debug_trap_pending(g) || guest_steps(g))
 		return (struct guest_event){.valid = false};
 	if (nmi_pending(g) && nmis_open(g)) {
 		__atomic_store_n(&g->events.nmi, 0, __ATOMIC_RELEASE);
@@ -404,8 +404,8 @@ struct guest_event guest_next_event(struct guest *g, struct guest_window *window
 	}
 	if (event.valid)
 		resume_after_fault(g, &event);
-	window->nmi = nmi_pending(g);
-	window->interrupt = interrupt_waits(g);
+	window->nmi = nmi_pending(g) && !guest_steps(g);
+	window->interrupt = interrupt_waits(g) && !guest_steps(g);
 	window->task_priority = (uint8_t)lapic_held_by_tpr(g);
 	/* The 8259A had no vector after all: with the pin high a window would exit at once, again and again. */
 	declined = !event.valid && window->interrupt && interrupts_open(g) && !debug_trap_pending(g);

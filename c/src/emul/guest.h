@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "x86vcpu/apic.h"
+#include "x86vcpu/debug.h"
 #include "x86vcpu/exit.h"
 #include "x86vcpu/host.h"
 #include "x86vcpu/regs.h"
@@ -222,6 +223,35 @@ struct guest_context {
 	uint64_t host_dr[4], host_dr6;
 };
 
+/* How the instruction of a step by RFLAGS.TF treats that flag (emul/debug.c). */
+enum guest_step_kind {
+	GUEST_STEP_PLAIN = 0,
+	GUEST_STEP_STORES,   /* PUSHF */
+	GUEST_STEP_LOADS,    /* POPF, IRET */
+	GUEST_STEP_SYSCALL,
+	GUEST_STEP_SYSRET,
+};
+
+/* What the VMM asked for with x86vcpu_set_debug, and what came of it. */
+struct guest_debug {
+	uint32_t flags; /* X86VCPU_DEBUG_* */
+	bool by_flag;   /* the CPU steps by RFLAGS.TF */
+	uint64_t dr7;   /* with its breakpoints; 0: none */
+	uint64_t address[4];
+
+	bool owns_drs;      /* during a run: the CPU's debug registers are the VMM's, */
+	uint64_t guest_dr7; /* and this is the guest's DR7 */
+	bool stepping;      /* the entry under way has RFLAGS.TF set for the VMM, */
+	bool own_flag;      /* and the guest has set it too; */
+	bool r11_flag;      /* it is set in the guest's R11 */
+	bool delivering;    /* an event went in where a step was due: it ends in the handler or after it */
+	uint8_t kind;       /* enum guest_step_kind */
+
+	uint32_t due; /* X86VCPU_DEBUG_HIT_*: the next exit */
+	uint64_t conditions; /* its DR6 */
+	struct guest_event event; /* the guest's own, of the last exit, for x86vcpu_debug_reflect */
+};
+
 struct guest {
 	struct x86vcpu_regs regs; /* first, and */
 	uint64_t switch_word;     /* second, the backend's own use, and */
@@ -263,6 +293,7 @@ struct guest {
 	bool drs_loaded;    /* they are in the CPU: during a run, once the guest has used them */
 	bool drs_armed;     /* DR7 has breakpoints on: they must be loaded at every run */
 
+	struct guest_debug debug;
 	struct guest_context context;
 	struct guest_events events;
 	struct lapic lapic;
@@ -414,6 +445,11 @@ static inline bool guest_in_64bit_mode(struct guest *g)
 bool guest_in_protected_mode(struct guest *g); /* CR0.PE */
 /* `rip` cut to what the mode has: 64 bits in 64-bit mode, else 32. */
 uint64_t guest_wrap_ip(struct guest *g, uint64_t rip);
+/* Whether the VMM wants an exit after each instruction. */
+static inline bool guest_steps(const struct guest *g)
+{
+	return g->debug.flags & X86VCPU_DEBUG_STEP;
+}
 /*
  * The end of an instruction whose RIP is set already, or that stays (REP): STI and MOV SS blocking end, RFLAGS.RF
  * clears, and TF makes a single-step trap pending (SDM 26.3.2, Vol. 2 STI).
@@ -443,7 +479,7 @@ static inline void guest_skip(struct guest *g, unsigned length)
 		rip = guest_wrap_ip(g, rip);
 	g->field[G_RIP] = rip;
 	g->dirty |= GUEST_BIT(G_RIP);
-	if (g->field[G_BLOCKING] & shadow || g->field[G_RFLAGS] & (RFLAGS_RF | RFLAGS_TF))
+	if (g->field[G_BLOCKING] & shadow || g->field[G_RFLAGS] & (RFLAGS_RF | RFLAGS_TF) || guest_steps(g))
 		guest_end_instruction(g);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the CPU's modes mean for an instruction, and how an emulated instruction ends. */
-#include "emul/guest.h"
+#include "emul/debug.h"
 
 /*
  * SS.DPL holds the CPL in every mode with protection, also with SS unusable, and 3 in virtual-8086
@@ -49,6 +49,8 @@ void guest_end_instruction(struct guest *g)
 		guest_set(g, G_RFLAGS, rflags & ~RFLAGS_RF);
 	if (rflags & RFLAGS_TF)
 		guest_set(g, G_PENDING_DB, guest_get(g, G_PENDING_DB) | PENDING_DB_BS);
+	if (guest_steps(g))
+		debug_step_ended(g);
 }
 
 void guest_end_iteration(struct guest *g)

@@ -2,9 +2,10 @@
 /* Injection, windows, and events whose delivery an exit cut short (APM 15.20, 15.21, 15.7.2). */
 #include "cpu/quirks.h"
 #include "cpu/x86.h"
+#include "emul/debug.h"
 #include "svm/svm.h"
 
-static void set_intercept3(struct svm_vcpu *v, uint32_t bits, bool on)
+void svm_intercept(struct svm_vcpu *v, uint32_t bits, bool on)
 {
 	const uint32_t value = on ? v->vmcb->intercept3 | bits : v->vmcb->intercept3 & ~bits;
 
@@ -30,7 +31,7 @@ static void set_virtual_interrupt(struct svm_vcpu *v, uint64_t request)
 
 static void set_interrupt_window(struct svm_vcpu *v, bool open)
 {
-	set_intercept3(v, INTERCEPT_VINTR, open);
+	svm_intercept(v, INTERCEPT_VINTR, open);
 	if (open != !!(v->vmcb->virtual_interrupt & V_IRQ))
 		set_virtual_interrupt(v, open ? VIRTUAL_REQUEST : 0);
 }
@@ -69,6 +70,12 @@ static bool window_helps_nmi(struct svm_vcpu *v)
 	if (!v->nmi_blocked)
 		return true;
 	return v->iret_seen && !(guest_get(&v->guest, G_RFLAGS) & RFLAGS_IF);
+}
+
+/* A step for the debugger ends with the IRET of the handler whose event goes in, or has gone in. */
+static bool awaits_iret(const struct svm_vcpu *v)
+{
+	return debug_steps_by_flag(&v->guest) && (v->injecting.valid || v->guest.debug.delivering);
 }
 
 /*
@@ -158,7 +165,7 @@ static void inject_by_virq(struct svm_vcpu *v, bool more)
 	v->injecting_by_virq = true;
 	set_virtual_interrupt(v, VIRTUAL_REQUEST | (uint64_t)v->injecting.vector << V_INTR_VECTOR_SHIFT);
 	if (more)
-		set_intercept3(v, INTERCEPT_IRET, true);
+		svm_intercept(v, INTERCEPT_IRET, true);
 }
 
 /* After an exit. V_IRQ is still set if the CPU has not delivered the interrupt, or not completely (APM 15.21.4). */
@@ -198,7 +205,7 @@ void svm_inject(struct svm_vcpu *v)
 	/* The event's handler runs first, and ends with an IRET of its own. */
 	if (v->injecting.valid)
 		v->iret_seen = false;
-	set_intercept3(v, INTERCEPT_IRET, v->nmi_blocked ? !v->iret_seen : window.nmi);
+	svm_intercept(v, INTERCEPT_IRET, v->nmi_blocked ? !v->iret_seen : window.nmi || awaits_iret(v));
 	set_interrupt_window(v, !by_virq && !v->shadow_kept &&
 				(window.interrupt || (window.nmi && window_helps_nmi(v))));
 	if (by_virq)

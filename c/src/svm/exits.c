@@ -7,6 +7,7 @@
 #include "cpu/quirks.h"
 #include "cpu/x86.h"
 #include "emul/cr.h"
+#include "emul/debug.h"
 #include "emul/decode.h"
 #include "emul/finish.h"
 #include "emul/hypercall.h"
@@ -106,10 +107,50 @@ static int unsupported(struct svm_vcpu *v)
 
 /* ---- Exceptions and interrupts -------------------------------------------------------------------------- */
 
+/* Those conditions of a #DB that are the guest's, which the guest finds in its DR6. */
+static uint64_t take_conditions(struct svm_vcpu *v)
+{
+	struct guest *g = &v->guest;
+	struct vmcb *vmcb = v->vmcb;
+	uint64_t conditions = vmcb->dr6 & DEBUG_CONDITIONS;
+
+	if (!g->debug.owns_drs)
+		return conditions;
+	conditions = debug_take_conditions(g, conditions);
+	g->dr6 = (g->dr6 & ~DEBUG_BREAKPOINTS) | conditions;
+	vmcb->dr6 = DR6_RESET;
+	vmcb->clean &= ~(uint32_t)CLEAN_DEBUG_REGISTERS;
+	return conditions;
+}
+
 /* #DB and #AC go back in; see vmx/exits.c for why they exit. The CPU has set DR6 (APM 15.12.2). */
 static int reflect_debug(struct svm_vcpu *v)
 {
-	guest_raise(&v->guest, VECTOR_DB, false, 0);
+	static const struct guest_event event = {.valid = true, .type = GUEST_EVENT_EXCEPTION, .vector = VECTOR_DB};
+	struct guest *g = &v->guest;
+	const uint64_t conditions = take_conditions(v);
+
+	if (!conditions && g->debug.due & X86VCPU_DEBUG_HIT_BREAKPOINT)
+		return EMUL_RESUME;
+	if (!debug_takes_exception(g, &event, conditions))
+		guest_raise(g, VECTOR_DB, false, 0);
+	return EMUL_RESUME;
+}
+
+/* #BP and #OF exit for the debugger: INT3 and INTO, whose RIP is still there (APM 15.12.4). */
+static int reflect_software(struct svm_vcpu *v)
+{
+	struct guest_event event = {
+		.valid = true,
+		.type = GUEST_EVENT_SOFTWARE_EXCEPTION,
+		.vector = (uint8_t)(v->vmcb->exit_code - X86VCPU_SVM_EXIT_EXCEPTION),
+	};
+
+	event.length = v->has_next_rip ? distance(v, v->vmcb->next_rip) : 0;
+	if (!event.length)
+		event.length = 1;
+	if (event.vector != VECTOR_BP || !debug_takes_exception(&v->guest, &event, 0))
+		guest_reinject(&v->guest, event);
 	return EMUL_RESUME;
 }
 
@@ -180,6 +221,19 @@ static int hlt(struct svm_vcpu *v)
 static int vmmcall(struct svm_vcpu *v)
 {
 	return emul_hypercall(&v->guest);
+}
+
+/* QUIRK_INT3_IS_INTN: whatever else it is goes in as it would have been delivered. */
+static int int_n(struct svm_vcpu *v)
+{
+	struct guest *g = &v->guest;
+	struct guest_event event = {.valid = true};
+
+	if (!debug_decode_int(g, &event))
+		return EMUL_UD;
+	if (event.vector != VECTOR_BP || !debug_takes_exception(g, &event, 0))
+		guest_reinject(g, event);
+	return EMUL_RESUME;
 }
 
 static int xsetbv(struct svm_vcpu *v)
@@ -316,9 +370,25 @@ static int cr_read(struct svm_vcpu *v)
 	return result;
 }
 
-/* No emulation: the guest gets its debug registers and executes the instruction again. */
+/* MOV DR while the CPU's debug registers are the VMM's. */
+static int mov_dr(struct svm_vcpu *v)
+{
+	const unsigned code = (unsigned)v->vmcb->exit_code - X86VCPU_SVM_EXIT_DR0_READ;
+	struct decode instruction;
+	const int result = decode(v, &instruction);
+
+	if (result != EMUL_NEXT)
+		return result;
+	if (instruction.kind != DECODE_MOV_DR || instruction.reg != (code & 15) || code & 8)
+		return EMUL_UD;
+	return debug_mov_dr(&v->guest, code & 7, instruction.rm, code < 16);
+}
+
+/* The guest gets its debug registers and executes the instruction again, unless the CPU's are the VMM's. */
 static int dr_access(struct svm_vcpu *v)
 {
+	if (v->guest.debug.owns_drs)
+		return mov_dr(v);
 	if (!v->guest.drs_loaded)
 		svm_use_debug_registers(v);
 	return EMUL_RESUME;
@@ -393,12 +463,19 @@ static const struct exit_rule rules[] = {
 	CODE(CR0_WRITE + 8) = {.handle = cr_write},
 	[X86VCPU_SVM_EXIT_DR0_READ ... X86VCPU_SVM_EXIT_DR15_WRITE] = {.handle = dr_access},
 	CODE(EXCEPTION + VECTOR_DB) = {.handle = reflect_debug},
-	CODE(EXCEPTION + VECTOR_UD) = {.handle = svm_reflect_fault_of_iret},
-	CODE(EXCEPTION + VECTOR_TS) = {.handle = svm_reflect_fault_of_iret},
-	CODE(EXCEPTION + VECTOR_NP) = {.handle = svm_reflect_fault_of_iret},
-	CODE(EXCEPTION + VECTOR_SS) = {.handle = svm_reflect_fault_of_iret},
-	CODE(EXCEPTION + VECTOR_GP) = {.handle = svm_reflect_fault_of_iret},
-	CODE(EXCEPTION + VECTOR_PF) = {.handle = svm_reflect_fault_of_iret},
+	CODE(EXCEPTION + VECTOR_DE) = {.handle = svm_reflect_fault},
+	CODE(EXCEPTION + VECTOR_BP) = {.handle = reflect_software},
+	CODE(EXCEPTION + VECTOR_OF) = {.handle = reflect_software},
+	CODE(EXCEPTION + VECTOR_BR) = {.handle = svm_reflect_fault},
+	CODE(EXCEPTION + VECTOR_NM) = {.handle = svm_reflect_fault},
+	CODE(EXCEPTION + VECTOR_MF) = {.handle = svm_reflect_fault},
+	CODE(EXCEPTION + VECTOR_XM) = {.handle = svm_reflect_fault},
+	CODE(EXCEPTION + VECTOR_UD) = {.handle = svm_reflect_fault},
+	CODE(EXCEPTION + VECTOR_TS) = {.handle = svm_reflect_fault},
+	CODE(EXCEPTION + VECTOR_NP) = {.handle = svm_reflect_fault},
+	CODE(EXCEPTION + VECTOR_SS) = {.handle = svm_reflect_fault},
+	CODE(EXCEPTION + VECTOR_GP) = {.handle = svm_reflect_fault},
+	CODE(EXCEPTION + VECTOR_PF) = {.handle = svm_reflect_fault},
 	CODE(EXCEPTION + VECTOR_AC) = {.handle = reflect_alignment},
 	CODE(EXCEPTION + VECTOR_MC) = {.handle = machine_check},
 	CODE(INTR) = {.handle = physical_interrupt},
@@ -410,6 +487,7 @@ static const struct exit_rule rules[] = {
 	CODE(CPUID) = {.handle = cpuid, .length = true},
 	CODE(RSM) = {.handle = refuse_ud},
 	CODE(IRET) = {.handle = iret},
+	CODE(INTN) = {.handle = int_n},
 	CODE(INVD) = {.handle = skip, .length = true}, /* never the host's dirty lines */
 	CODE(PAUSE) = {.handle = skip, .length = true},
 	CODE(HLT) = {.handle = hlt, .length = true},

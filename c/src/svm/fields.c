@@ -2,6 +2,7 @@
 /* Between the guest's cached fields and the VMCB. */
 #include "cpu/insn.h"
 #include "cpu/x86.h"
+#include "emul/debug.h"
 #include "svm/svm.h"
 
 /* ---- Segments: the VMCB packs access rights into 12 bits and has no "unusable" (APM 15.5.1) ------- */
@@ -252,7 +253,14 @@ static void write_pending_debug(struct svm_vcpu *v, uint64_t value)
 	if (!(value & (PENDING_DB_BS | PENDING_DB_ENABLED)))
 		return;
 	/* Its bits 3:0 and 14 are DR6's (SDM 25.4.2). */
-	v->vmcb->dr6 |= value & (DR6_BS | 0xf);
+	if (v->guest.debug.owns_drs) {
+		value = debug_take_conditions(&v->guest, value & (DR6_BS | 0xf));
+		v->guest.dr6 |= value;
+		if (!value)
+			return;
+	} else {
+		v->vmcb->dr6 |= value & (DR6_BS | 0xf);
+	}
 	v->vmcb->clean &= ~(uint32_t)CLEAN_DEBUG_REGISTERS;
 	guest_raise(&v->guest, VECTOR_DB, false, 0);
 }

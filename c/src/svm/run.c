@@ -4,6 +4,7 @@
 #include "cpu/quirks.h"
 #include "cpu/switch.h"
 #include "cpu/x86.h"
+#include "emul/debug.h"
 #include "emul/finish.h"
 #include "emul/host_mode.h"
 #include "emul/log.h"
@@ -124,6 +125,8 @@ static void enter(struct svm_vcpu *v)
 	struct vmcb *vmcb = v->vmcb;
 
 	write_dirty(v);
+	if (debug_steps_by_flag(g))
+		debug_look_at_instruction(g);
 	/* After it: a single step that is due has become an event. With a window open too: see vmx/run.c. */
 	if (guest_attention(g) || vmcb->virtual_interrupt & V_IRQ) {
 		svm_inject(v);
@@ -135,8 +138,8 @@ static void enter(struct svm_vcpu *v)
 	vmcb->rax = g->regs.rax;
 	write_cr2(v);
 	write_tpr(v);
-	if (v->iret_seen)
-		svm_begin_iret(v);
+	if (v->iret_seen || debug_steps_by_flag(g))
+		svm_begin_step(v);
 	if (v->quirks & QUIRK_SHADOW_LOST) {
 		v->in_shadow = vmcb->interrupt_shadow & INTERRUPT_SHADOW;
 		v->shadow_rip = vmcb->rip;
@@ -186,6 +189,8 @@ static int loop(struct svm_vcpu *v)
 		result = is_failure(v->vmcb->exit_code) ? entry_failed(v) : svm_handle_exit(v);
 		if (v->guest.events.shutdown && result >= 0)
 			return emul_report(&v->guest, X86VCPU_EXIT_SYSTEM_DOWN);
+		if (result == EMUL_RESUME && v->guest.debug.due)
+			return debug_report(&v->guest);
 		/* A guest whose exits are all handled here must end too. */
 		if (result == EMUL_RESUME && slice_over(&v->guest, insn_rdtsc()))
 			return slice_report(&v->guest);
@@ -235,6 +240,28 @@ static int32_t update_host_cr4(struct svm_vcpu *v, uint64_t cr4)
 	return X86VCPU_OK;
 }
 
+/* The VMCB has DR6, and what exits; MOV DR does while the debug registers are the VMM's. */
+static void begin_debug(struct svm_vcpu *v)
+{
+	struct guest *g = &v->guest;
+	const uint32_t exceptions = svm_exceptions(g);
+	uint64_t dr6;
+
+	debug_begin_run(g);
+	if (g->debug.owns_drs)
+		context_load_drs(g);
+	dr6 = g->debug.owns_drs ? DR6_RESET : g->dr6;
+	if (v->vmcb->dr6 != dr6) {
+		v->vmcb->dr6 = dr6;
+		v->vmcb->clean &= ~(uint32_t)CLEAN_DEBUG_REGISTERS;
+	}
+	svm_intercept(v, INTERCEPT_INTN, v->quirks & QUIRK_INT3_IS_INTN && exceptions >> VECTOR_BP & 1);
+	if (v->vmcb->intercept_exceptions != exceptions) {
+		v->vmcb->intercept_exceptions = exceptions;
+		v->vmcb->clean &= ~(uint32_t)CLEAN_INTERCEPTS;
+	}
+}
+
 /* VMRUN loads the guest's DR6 and DR7; #VMEXIT leaves the former and clears the latter (APM 15.6). */
 static void begin(struct svm_vcpu *v)
 {
@@ -245,11 +272,8 @@ static void begin(struct svm_vcpu *v)
 	insn_vmsave(v->host_hpa);
 	if (!g->context.loaded)
 		context_load(g);
-	if (v->vmcb->dr6 != g->dr6) {
-		v->vmcb->dr6 = g->dr6;
-		v->vmcb->clean &= ~(uint32_t)CLEAN_DEBUG_REGISTERS;
-	}
-	if (g->drs_armed)
+	begin_debug(v);
+	if (g->drs_armed && !g->debug.owns_drs)
 		svm_use_debug_registers(v);
 	/* The VMM may have changed RIP since. */
 	if (v->iret_seen) {
@@ -271,7 +295,9 @@ static void end(struct svm_vcpu *v)
 	}
 	if (!g->context.keep)
 		context_store(g);
-	g->dr6 = v->vmcb->dr6;
+	if (!g->debug.owns_drs)
+		g->dr6 = v->vmcb->dr6;
+	debug_end_run(g);
 	insn_write_dr6(v->host_dr6);
 	if (v->host_dr7 != DR7_RESET)
 		insn_write_dr7(v->host_dr7);
@@ -310,6 +336,12 @@ void svm_serve_host(struct guest *g)
 	v->interrupted = false;
 	if (interrupted)
 		g->host->service_pending_interrupt(g->ctx);
+}
+
+int32_t svm_set_debug(struct guest *g)
+{
+	g->debug.by_flag = true;
+	return g->debug.dr7 && svm_of(g)->quirks & QUIRK_NO_BREAKPOINTS ? X86VCPU_ERR_UNSUPPORTED : X86VCPU_OK;
 }
 
 int32_t svm_bind(struct guest *g, struct backend_cpu *cpu)

@@ -154,6 +154,7 @@ int32_t svm_setup(struct guest *g, const struct backend_setup *setup)
 	v->nmi_blocked = false;
 	v->iret_seen = false;
 	v->stepping = false;
+	v->debug_step = false;
 	v->reads_cr0 = false;
 	g->valid = 0;
 	g->dirty = 0;
@@ -216,6 +217,7 @@ const struct backend svm_backend = {
 	.unbind = svm_unbind,
 	.load = load,
 	.unload = context_store,
+	.set_debug = svm_set_debug,
 	.run = svm_run,
 	.serve_host = svm_serve_host,
 	.explain = svm_explain,

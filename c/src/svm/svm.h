@@ -38,6 +38,7 @@ struct svm_vcpu {
 	bool iret_seen;          /* RIP is at that IRET: the next entry executes it */
 	bool stepping;           /* that entry was with TF set */
 	bool step_tf;            /* the guest's own */
+	bool debug_step;         /* the VMM wants it */
 	uint64_t step_dr6;       /* conditions in the guest's DR6 */
 	uint64_t iret_rip;       /* of an IRET that cannot be stepped */
 	bool in_shadow;          /* the last entry was into an interrupt shadow, */
@@ -92,6 +93,7 @@ void svm_write_dirty(struct svm_vcpu *v);
 
 /* events.c */
 uint64_t svm_event_info(const struct guest_event *event); /* as EVENTINJ has it (APM 15.20) */
+void svm_intercept(struct svm_vcpu *v, uint32_t bits, bool on); /* of enum svm_intercept3 */
 void svm_inject(struct svm_vcpu *v);
 /* After an exit, with QUIRK_SHADOW_LOST: restores a shadow that VMRUN did not load. */
 void svm_keep_shadow(struct svm_vcpu *v);
@@ -105,11 +107,13 @@ void svm_injection_failed(struct svm_vcpu *v);
 #define SVM_EXCEPTIONS_OF_IRET \
 	(1u << VECTOR_UD | 1u << VECTOR_TS | 1u << VECTOR_NP | 1u << VECTOR_SS | 1u << VECTOR_GP | 1u << VECTOR_PF)
 void svm_iret(struct svm_vcpu *v); /* it exited, and has not been executed */
-void svm_begin_iret(struct svm_vcpu *v); /* last before an entry that executes it */
+/* Last before an entry that executes it, or one instruction for the VMM's debugger. */
+void svm_begin_step(struct svm_vcpu *v);
+uint32_t svm_exceptions(const struct guest *g); /* that exit, but for those of a step */
 /* First after that entry if it was a step. True: the exit shows the end of the step and nothing else. */
 bool svm_end_step(struct svm_vcpu *v);
 void svm_watch_iret(struct svm_vcpu *v); /* after any exit: where there was no step */
-int svm_reflect_fault_of_iret(struct svm_vcpu *v);
+int svm_reflect_fault(struct svm_vcpu *v);
 
 /* exits.c */
 int svm_handle_exit(struct svm_vcpu *v);
@@ -119,6 +123,7 @@ bool svm_explain(struct guest *g, struct entry_check *check);
 const char *svm_entry_check_name(uint32_t id);
 
 /* run.c */
+int32_t svm_set_debug(struct guest *g);
 int32_t svm_bind(struct guest *g, struct backend_cpu *cpu);
 void svm_unbind(struct guest *g);
 int32_t svm_run(struct guest *g);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Guest memory by linear address, for debuggers. */
+/* For debuggers of a guest: memory by linear address, and what exits. */
 #include "x86vcpu/debug.h"
 
 #include "cpu/libc.h"
+#include "emul/debug.h"
 #include "emul/paging.h"
 #include "vcpu/vcpu.h"
 
@@ -158,4 +159,88 @@ int32_t x86vcpu_write_virtual(struct x86vcpu *vcpu, uint64_t linear, uint32_t pr
 		vcpu_release(vcpu);
 	}
 	return status;
+}
+
+/* ---- Exits ---------------------------------------------------------------------------------------------- */
+
+#define DEBUG_FLAGS (X86VCPU_DEBUG_STEP | X86VCPU_DEBUG_INT3 | X86VCPU_DEBUG_DB)
+
+/* R/W 2 is an I/O port, and an instruction has LEN 0 (SDM 18.2.4). */
+static bool breakpoint_ok(uint64_t dr7, unsigned n)
+{
+	const unsigned kind = dr7 >> (16 + 4 * n) & 3, length = dr7 >> (18 + 4 * n) & 3;
+
+	if (!(dr7 >> 2 * n & 3))
+		return true;
+	return kind != 2 && (kind || !length);
+}
+
+static bool config_ok(const struct x86vcpu_debug_config *config)
+{
+	if (config->flags & ~DEBUG_FLAGS ||
+	    config->dr7 & ~((DR7_WRITABLE & ~DR7_GD) | DR7_RESET))
+		return false;
+	for (unsigned n = 0; n < 4; n++)
+		if (!breakpoint_ok(config->dr7, n))
+			return false;
+	return true;
+}
+
+static void take_config(struct guest_debug *debug, const struct x86vcpu_debug_config *config)
+{
+	const bool breakpoints = config->dr7 & DR7_ENABLES;
+
+	debug->flags = config->flags;
+	debug->dr7 = breakpoints ? config->dr7 : 0;
+	for (unsigned n = 0; n < 4; n++)
+		debug->address[n] = breakpoints ? config->address[n] : 0;
+}
+
+int32_t x86vcpu_set_debug(struct x86vcpu *vcpu, const struct x86vcpu_debug_config *config)
+{
+	static const struct x86vcpu_debug_config none = {.size = sizeof(none)};
+	struct guest_debug old;
+	int32_t status;
+
+	if (!config)
+		config = &none;
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (config->size != sizeof(*config))
+		return X86VCPU_ERR_ABI_MISMATCH;
+	if (!config_ok(config))
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_enter_here(vcpu))
+		return X86VCPU_ERR_BAD_STATE;
+	old = vcpu->guest->debug;
+	take_config(&vcpu->guest->debug, config);
+	status = vcpu->backend->set_debug(vcpu->guest);
+	if (status) {
+		vcpu->guest->debug = old;
+		return status;
+	}
+	if (!guest_steps(vcpu->guest)) {
+		vcpu->guest->debug.due &= ~X86VCPU_DEBUG_HIT_STEP;
+		vcpu->guest->debug.delivering = false;
+	}
+	/* Interrupts may have waited for the end of stepping. */
+	guest_look_again(vcpu->guest);
+	return X86VCPU_OK;
+}
+
+int32_t x86vcpu_debug_reflect(struct x86vcpu *vcpu)
+{
+	struct guest_event *event;
+
+	if (!vcpu)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (vcpu_enter_here(vcpu) || !vcpu->guest->debug.event.valid)
+		return X86VCPU_ERR_BAD_STATE;
+	event = &vcpu->guest->debug.event;
+	if (event->type == GUEST_EVENT_EXCEPTION)
+		guest_raise(vcpu->guest, event->vector, event->has_error_code, event->error_code);
+	else
+		guest_reinject(vcpu->guest, *event);
+	event->valid = false;
+	return X86VCPU_OK;
 }

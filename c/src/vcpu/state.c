@@ -2,6 +2,7 @@
 /* Guest state for the VMM: registers one by one, and all of it by component. */
 #include "cpu/x86.h"
 #include "emul/cr.h"
+#include "emul/debug.h"
 #include "emul/log.h"
 #include "emul/mmio.h"
 #include "vcpu/check.h"
@@ -220,6 +221,7 @@ static void write_state(struct guest *g, uint64_t mask, const struct x86vcpu_sta
 		put(g, G_PENDING_DB, 0);
 		g->events.halted = false;
 		guest_drop_open_exit(g);
+		debug_forget(g);
 	}
 	if (mask & X86VCPU_STATE_SEGMENTS)
 		write_segments(g, state);

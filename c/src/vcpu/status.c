@@ -57,6 +57,8 @@ const char *x86vcpu_exit_name(uint32_t kind)
 		return "WAIT_FOR_SIPI";
 	if (kind == X86VCPU_EXIT_FPU_ERROR)
 		return "FPU_ERROR";
+	if (kind == X86VCPU_EXIT_DEBUG)
+		return "DEBUG";
 	if (kind == X86VCPU_EXIT_UNKNOWN_INSTRUCTION)
 		return "UNKNOWN_INSTRUCTION";
 	return kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "UNKNOWN";

@@ -9,6 +9,7 @@
 #include "cpu/insn.h"
 #include "cpu/libc.h"
 #include "cpu/x86.h"
+#include "emul/debug.h"
 #include "emul/host_mode.h"
 #include "emul/mmio.h"
 #include "emul/pio.h"
@@ -359,6 +360,7 @@ static int32_t setup_here(struct x86vcpu *vcpu, struct x86vcpu_percpu *percpu, c
 	copy_config(vcpu, config);
 	build_cpuid(vcpu, config->flags);
 	guest_drop_open_exit(vcpu->guest);
+	vcpu->guest->debug = (struct guest_debug){.flags = 0};
 	vcpu->guest->events = (struct guest_events){.waits_for_sipi = config->start};
 	setup = (struct backend_setup){
 		.entry = vcpu->entry,
@@ -535,7 +537,7 @@ static bool is_ordinary(const struct guest *g)
 	const struct guest_events *events = &g->events;
 
 	return !((unsigned)g->open | guest_signalled(g) | guest_emulation_is_under_way(g) | events->shutdown |
-		 events->waits_for_sipi | events->halted);
+		 events->waits_for_sipi | events->halted | g->debug.due);
 }
 
 /* Everything that decides whether the guest is entered at all. *enter: it is. */
@@ -547,8 +549,10 @@ static int32_t prepare(struct guest *g, bool *enter)
 	emul_report(g, X86VCPU_EXIT_NOTHING);
 	if (g->events.shutdown)
 		return X86VCPU_ERR_BAD_STATE;
-	if (initialised)
+	if (initialised) {
 		guest_drop_open_exit(g);
+		debug_forget(g);
+	}
 	if (g->open)
 		close_open(g);
 	if (guest_emulation_is_under_way(g)) {
@@ -559,6 +563,10 @@ static int32_t prepare(struct guest *g, bool *enter)
 	}
 	if (guest_must_leave(g))
 		return X86VCPU_OK;
+	if (g->debug.due) {
+		debug_report(g);
+		return X86VCPU_OK;
+	}
 	if (g->events.waits_for_sipi) {
 		guest_look(g);
 		return report(g, X86VCPU_EXIT_WAIT_FOR_SIPI);

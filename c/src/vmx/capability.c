@@ -129,6 +129,8 @@ int32_t vmx_read_capability(const struct x86vcpu_host_ops *host, void *ctx,
 		status = X86VCPU_ERR_UNSUPPORTED;
 	if (!has_secondary_controls(capability->basic))
 		return lacks(&log, "secondary processor-based controls (EPT, unrestricted guest)");
+	capability->monitor_trap_flag = insn_rdmsr(vmx_control_msr(VMX_CONTROL_CPU, capability->basic)) >> 32 &
+					CPU_MONITOR_TRAP_FLAG;
 	for (unsigned kind = 0; kind < VMX_CONTROL_KINDS; kind++)
 		if (choose(&log, kind, capability))
 			status = X86VCPU_ERR_UNSUPPORTED;

@@ -8,7 +8,7 @@
 #define INFO_ERROR_CODE (1u << 11)
 #define INFO_TYPE_SHIFT 8
 
-static void set_cpu_controls(struct vmx_vcpu *v, uint32_t bits, bool on)
+void vmx_set_cpu_controls(struct vmx_vcpu *v, uint32_t bits, bool on)
 {
 	const uint32_t value = on ? v->cpu | bits : v->cpu & ~bits;
 
@@ -20,13 +20,13 @@ static void set_cpu_controls(struct vmx_vcpu *v, uint32_t bits, bool on)
 
 void vmx_close_interrupt_window(struct vmx_vcpu *v)
 {
-	set_cpu_controls(v, CPU_INTERRUPT_WINDOW_EXITING, false);
+	vmx_set_cpu_controls(v, CPU_INTERRUPT_WINDOW_EXITING, false);
 	guest_look_again(&v->guest);
 }
 
 void vmx_close_nmi_window(struct vmx_vcpu *v)
 {
-	set_cpu_controls(v, CPU_NMI_WINDOW_EXITING, false);
+	vmx_set_cpu_controls(v, CPU_NMI_WINDOW_EXITING, false);
 	guest_look_again(&v->guest);
 }
 
@@ -66,8 +66,8 @@ void vmx_inject(struct vmx_vcpu *v)
 	v->injecting = guest_next_event(&v->guest, &window);
 	if (v->injecting.valid)
 		write_event(&v->injecting);
-	set_cpu_controls(v, CPU_INTERRUPT_WINDOW_EXITING, window.interrupt);
-	set_cpu_controls(v, CPU_NMI_WINDOW_EXITING, window.nmi);
+	vmx_set_cpu_controls(v, CPU_INTERRUPT_WINDOW_EXITING, window.interrupt);
+	vmx_set_cpu_controls(v, CPU_NMI_WINDOW_EXITING, window.nmi);
 	set_tpr_threshold(v, window.task_priority);
 	v->waiting = v->tpr_threshold || v->cpu & (CPU_INTERRUPT_WINDOW_EXITING | CPU_NMI_WINDOW_EXITING);
 }

@@ -6,6 +6,7 @@
 #include "cpu/insn.h"
 #include "cpu/x86.h"
 #include "emul/cr.h"
+#include "emul/debug.h"
 #include "emul/finish.h"
 #include "emul/hypercall.h"
 #include "emul/log.h"
@@ -79,15 +80,17 @@ static void reblock_nmis(struct vmx_vcpu *v)
  * The CPU has put the cause of a #DB into the exit qualification instead of DR6, and left DR7.GD on
  * (SDM 28.1, 17.2.3): both must be as the guest's handler expects them.
  */
-static void record_debug(struct vmx_vcpu *v)
+static void record_debug(struct vmx_vcpu *v, uint64_t cause)
 {
 	struct guest *g = &v->guest;
-	const uint64_t cause = vmcs_readn(VMCS_EXIT_QUALIFICATION);
-	const uint64_t conditions = DR6_B0 | DR6_B1 | DR6_B2 | DR6_B3 | DR6_BD | DR6_BS;
 
+	if (g->debug.owns_drs) {
+		g->dr6 = (g->dr6 & ~DEBUG_BREAKPOINTS) | cause;
+		return;
+	}
 	if (!g->drs_loaded)
 		vmx_use_debug_registers(v);
-	insn_write_dr6((insn_read_dr6() & ~(conditions & 15)) | (cause & conditions));
+	insn_write_dr6((insn_read_dr6() & ~DEBUG_BREAKPOINTS) | cause);
 	if (cause & DR6_BD)
 		guest_update(g, G_DR7, guest_get(g, G_DR7) & ~(uint64_t)DR7_GD);
 }
@@ -103,6 +106,17 @@ static void keep_single_step(struct guest *g)
 		guest_set(g, G_PENDING_DB, guest_get(g, G_PENDING_DB) | PENDING_DB_BS);
 }
 
+/* Of a #DB: those conditions that are the guest's. */
+static uint64_t take_conditions(struct vmx_vcpu *v)
+{
+	struct guest *g = &v->guest;
+	uint64_t cause = vmcs_readn(VMCS_EXIT_QUALIFICATION) & DEBUG_CONDITIONS;
+
+	if (v->stepped && !g->debug.own_flag)
+		cause &= ~DR6_BS;
+	return debug_take_conditions(g, cause);
+}
+
 /*
  * #DB and #AC exit because their delivery can fault for ever without leaving the guest
  * (CVE-2015-5307, CVE-2015-8104). They go back in, except where an event's own delivery raised them:
@@ -111,6 +125,7 @@ static void keep_single_step(struct guest *g)
 static int reflect(struct vmx_vcpu *v, uint32_t info)
 {
 	struct guest *g = &v->guest;
+	uint64_t conditions = 0;
 	struct guest_event event = {
 		.valid = true,
 		.vector = INFO_VECTOR(info),
@@ -120,13 +135,22 @@ static int reflect(struct vmx_vcpu *v, uint32_t info)
 
 	if (event.has_error_code)
 		event.error_code = vmcs_read32(VMCS_EXIT_INTERRUPTION_ERROR_CODE);
-	if (event.vector == VECTOR_DB)
-		record_debug(v);
-	if (event.type == GUEST_EVENT_EXCEPTION) {
+	if (event.vector == VECTOR_DB) {
+		conditions = take_conditions(v);
+		if (!conditions && g->debug.due)
+			return EMUL_RESUME;
+		record_debug(v, conditions);
+	}
+	if (event.type != GUEST_EVENT_EXCEPTION)
+		event.length = vmx_instruction_length(v);
+	if ((event.vector == VECTOR_DB || event.vector == VECTOR_BP) && debug_takes_exception(g, &event, conditions))
+		return EMUL_RESUME;
+	if (event.vector == VECTOR_PF) {
+		guest_raise_page_fault(g, vmcs_readn(VMCS_EXIT_QUALIFICATION), event.error_code);
+	} else if (event.type == GUEST_EVENT_EXCEPTION) {
 		guest_raise(g, event.vector, event.has_error_code, event.error_code);
 	} else {
 		/* INT1, INT3, INTO: a trap that must know its length. */
-		event.length = vmx_instruction_length(v);
 		guest_reinject(g, event);
 	}
 	return EMUL_RESUME;
@@ -154,7 +178,7 @@ static int exception_or_nmi(struct vmx_vcpu *v)
 		insn_raise_machine_check();
 		return host_event(v);
 	}
-	if (INFO_VECTOR(info) == VECTOR_MF)
+	if (INFO_VECTOR(info) == VECTOR_MF && v->watches_x87)
 		return emul_fpu_error(&v->guest);
 	if (INFO_VECTOR(info) == VECTOR_AC && !is_alignment_check(&v->guest) && vmx_suspend_split_lock_detection(v))
 		return EMUL_RESUME;
@@ -198,7 +222,16 @@ static int triple_fault(struct vmx_vcpu *v)
 
 static int preemption_timer(struct vmx_vcpu *v)
 {
-	return slice_report(&v->guest);
+	if (!v->guest.debug.delivering)
+		return slice_report(&v->guest);
+	debug_step_ended(&v->guest);
+	return EMUL_RESUME;
+}
+
+static int monitor_trap_flag(struct vmx_vcpu *v)
+{
+	debug_step_ended(&v->guest);
+	return EMUL_RESUME;
 }
 
 /* ---- Instructions ------------------------------------------------------------------------------------ */
@@ -247,9 +280,16 @@ static int cr_access(struct vmx_vcpu *v)
 	}
 }
 
-/* No emulation: the guest gets its debug registers and executes the instruction again. */
+/* The guest gets its debug registers and executes the instruction again, unless the CPU's are the VMM's. */
 static int dr_access(struct vmx_vcpu *v)
 {
+	struct x86vcpu_vmx_dr_access access;
+
+	if (v->guest.debug.owns_drs) {
+		if (x86vcpu_vmx_decode_dr_access(vmcs_readn(VMCS_EXIT_QUALIFICATION), &access))
+			return X86VCPU_ERR_INVALID_DATA;
+		return debug_mov_dr(&v->guest, access.number, access.gpr, access.read);
+	}
 	if (!v->guest.drs_loaded)
 		vmx_use_debug_registers(v);
 	return EMUL_RESUME;
@@ -380,6 +420,7 @@ static const struct exit_rule rules[] = {
 	[X86VCPU_VMX_EXIT_RDMSR] = {.handle = rdmsr},
 	[X86VCPU_VMX_EXIT_WRMSR] = {.handle = wrmsr},
 	[X86VCPU_VMX_EXIT_MWAIT] = {.handle = refuse_ud},
+	[X86VCPU_VMX_EXIT_MONITOR_TRAP_FLAG] = {.handle = monitor_trap_flag},
 	[X86VCPU_VMX_EXIT_MONITOR] = {.handle = refuse_ud},
 	[X86VCPU_VMX_EXIT_PAUSE] = {.handle = skip},
 	[X86VCPU_VMX_EXIT_TPR_BELOW_THRESHOLD] = {.handle = tpr_below_threshold},
@@ -426,6 +467,9 @@ int vmx_handle_exit(struct vmx_vcpu *v)
 		vmx_collect_vectoring(v);
 	else
 		vmx_read_instruction(&v->guest);
+	v->stepped = v->guest.debug.stepping;
+	if (v->stepped)
+		vmx_end_step(v);
 	keep_single_step(&v->guest);
 	result = rule->handle(v);
 	return emul_finish(&v->guest, result, emul_skips(result) ? vmx_instruction_length(v) : 0);

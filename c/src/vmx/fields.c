@@ -81,9 +81,10 @@ void vmx_read_mode(struct guest *g)
 }
 
 /* With the guest's NE clear an x87 error is no exception but FERR#; the CPU, whose NE is 1, raises #MF. */
-static void watch_x87_errors(uint64_t cr0)
+static void watch_x87_errors(struct vmx_vcpu *v, uint64_t cr0)
 {
-	vmcs_write32(VMCS_EXCEPTION_BITMAP, cr0 & CR0_NE ? VMX_EXCEPTIONS : VMX_EXCEPTIONS | 1u << VECTOR_MF);
+	v->watches_x87 = !(cr0 & CR0_NE);
+	vmx_write_exceptions(v);
 }
 
 /*
@@ -136,7 +137,7 @@ static void write_field(struct vmx_vcpu *v, enum guest_field field)
 	case G_CR0:
 		write_cr0(value);
 		if (v->guest.fpu_error_exits)
-			watch_x87_errors(value);
+			watch_x87_errors(v, value);
 		break;
 	case G_CR4:
 		write_cr4(v, value);

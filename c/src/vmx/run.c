@@ -3,6 +3,7 @@
 #include "cpu/insn.h"
 #include "cpu/switch.h"
 #include "cpu/x86.h"
+#include "emul/debug.h"
 #include "emul/finish.h"
 #include "emul/slice.h"
 #include "vmx/offsets.h"
@@ -77,9 +78,15 @@ static uint32_t enter(struct vmx_vcpu *v, uint32_t attention)
 	struct guest *g = &v->guest;
 	uint32_t entry;
 
+	if (debug_steps_by_flag(g)) {
+		debug_look_at_instruction(g);
+		attention = guest_attention(g);
+	}
 	/* With a window open too: the exit may have been one after which the event can go in at once. */
 	if (attention | v->waiting)
 		vmx_inject(v);
+	if (debug_steps_by_flag(g))
+		vmx_begin_step(v);
 	write_dirty(v);
 	if (g->flush)
 		flush(v);
@@ -99,6 +106,8 @@ static int entry_failed(struct vmx_vcpu *v, uint64_t reason, uint64_t qualificat
 		.qualification = qualification,
 		.instruction_error = error,
 	};
+	if (v->guest.debug.stepping)
+		vmx_end_step(v);
 	vmx_injection_failed(v);
 	return EMUL_EXIT;
 }
@@ -139,6 +148,8 @@ static int loop(struct vmx_vcpu *v)
 			emul_report(&v->guest, X86VCPU_EXIT_SYSTEM_DOWN);
 			return EMUL_EXIT;
 		}
+		if (result == EMUL_RESUME && v->guest.debug.due)
+			return debug_report(&v->guest);
 		if (result == EMUL_RESUME && slice_over(&v->guest, insn_rdtsc()))
 			return slice_report(&v->guest);
 	} while (result == EMUL_RESUME);
@@ -170,7 +181,9 @@ static void load_context(struct vmx_vcpu *v)
 		vmx_load(v);
 	v->restore.dr7 = insn_read_dr7();
 	/* Breakpoints that are on must be in the CPU; otherwise the first MOV DR brings them. */
-	if (v->guest.drs_armed)
+	if (v->guest.debug.owns_drs)
+		context_load_drs(&v->guest); /* MOV DR exits still */
+	else if (v->guest.drs_armed)
 		vmx_use_debug_registers(v);
 }
 
@@ -195,6 +208,7 @@ int32_t vmx_run(struct guest *g)
 	/* While PKRU is the guest's it must not decide what the host reaches of user pages (SDM 4.6.2). */
 	if (v->host.cr4 & CR4_PKE)
 		insn_write_cr4(v->host.cr4 & ~CR4_PKE);
+	vmx_begin_debug(v);
 	load_context(v);
 	mitigation_begin(g, &g->mitigation);
 	if (v->exit_point != vmx_exit_point)
@@ -202,6 +216,7 @@ int32_t vmx_run(struct guest *g)
 	result = loop(v);
 	mitigation_end(g, &g->mitigation);
 	vmx_store_context(v);
+	vmx_end_debug(v);
 	if (v->host.cr4 & CR4_PKE)
 		insn_write_cr4(v->host.cr4);
 	return result < 0 ? result : X86VCPU_OK;

@@ -69,7 +69,9 @@ static void write_execution_controls(struct vmx_vcpu *v)
 	vmcs_write32(VMCS_CPU2_CONTROLS, v->cpu2);
 	vmcs_write32(VMCS_EXIT_CONTROLS, v->exit);
 	vmcs_write32(VMCS_ENTRY_CONTROLS, v->entry);
-	vmcs_write32(VMCS_EXCEPTION_BITMAP, VMX_EXCEPTIONS);
+	v->watches_x87 = false;
+	v->exceptions = VMX_EXCEPTIONS;
+	vmcs_write32(VMCS_EXCEPTION_BITMAP, v->exceptions);
 	vmcs_write32(VMCS_PAGE_FAULT_ERROR_CODE_MASK, 0);
 	vmcs_write32(VMCS_PAGE_FAULT_ERROR_CODE_MATCH, 0);
 	vmcs_write32(VMCS_CR3_TARGET_COUNT, 0);
@@ -171,6 +173,7 @@ int32_t vmx_setup(struct guest *g, const struct backend_setup *setup)
 	take_controls(v, &capability, setup);
 	choose_masks(v);
 	v->has_timer = v->pin & PIN_PREEMPTION_TIMER;
+	v->has_monitor_trap_flag = capability.monitor_trap_flag;
 	v->timer_shift = (uint8_t)vmx_misc_timer_shift(capability.misc);
 	slice_configure(g, setup->time_slice_ns);
 	/* Bitmap A has ports 0 to 0x7fff, B the others (SDM 25.6.4). */
@@ -221,6 +224,7 @@ const struct backend vmx_backend = {
 	.unbind = vmx_unbind,
 	.load = load,
 	.unload = vmx_unload,
+	.set_debug = vmx_set_debug,
 	.run = vmx_run,
 	.serve_host = vmx_serve_host,
 	.explain = vmx_explain,

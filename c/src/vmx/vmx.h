@@ -36,7 +36,7 @@ struct vmx_restore {
 /* So much of a GDT is copied to reload TR from. */
 #define VMX_GDT_ENTRIES 64u
 
-/* What exits always; fields.c adds #MF. */
+/* What exits always; fields.c adds #MF, and debug.c what the VMM debugs. */
 #define VMX_EXCEPTIONS (1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC)
 
 struct vmx_vcpu {
@@ -49,13 +49,16 @@ struct vmx_vcpu {
 
 	/* Control words as the VMCS holds them. */
 	uint32_t pin, cpu, cpu2, exit, entry;
+	uint32_t exceptions; /* the exception bitmap */
+	bool watches_x87;    /* #MF is FERR# */
 	uint64_t cr0_mask, cr4_mask; /* guest/host masks: bits that the host owns */
 	uint64_t cr4_host;           /* bits of CR4 that are the host's while the guest runs */
 
-	bool has_timer;
+	bool has_timer, has_monitor_trap_flag;
 	uint8_t timer_shift; /* it counts this bit of the TSC (SDM 26.5.1) */
 
 	uint32_t reason;       /* of the exit under way, with bit 31 */
+	bool stepped;          /* its entry was a step by RFLAGS.TF */
 	unsigned length;       /* bytes to skip; 0: ask the VMCS */
 	uint8_t tpr_threshold; /* as the VMCS holds it */
 	bool waiting;          /* an event waits for a window or for the TPR */
@@ -86,6 +89,7 @@ extern const struct backend vmx_backend;
 struct vmx_capability {
 	uint64_t basic, misc, ept_vpid;
 	uint32_t controls[VMX_CONTROL_KINDS]; /* the words for the VMCS */
+	bool monitor_trap_flag;
 };
 /*
  * Reads the capability MSRs of the executing CPU. 0, or UNSUPPORTED with a log line for each thing
@@ -129,7 +133,17 @@ void vmx_use_debug_registers(struct vmx_vcpu *v);
 /* For the rest of the run. False: it is off already, or this CPU has none. */
 bool vmx_suspend_split_lock_detection(struct vmx_vcpu *v);
 
+/* debug.c: what the VMM debugs */
+void vmx_write_exceptions(struct vmx_vcpu *v);
+int32_t vmx_set_debug(struct guest *g);
+void vmx_begin_debug(struct vmx_vcpu *v); /* a run, before and after the guest's context is loaded */
+void vmx_end_debug(struct vmx_vcpu *v);
+/* Around an entry that is to be a step by RFLAGS.TF. */
+void vmx_begin_step(struct vmx_vcpu *v);
+void vmx_end_step(struct vmx_vcpu *v);
+
 /* events.c */
+void vmx_set_cpu_controls(struct vmx_vcpu *v, uint32_t bits, bool on);
 uint32_t vmx_event_info(const struct guest_event *event); /* as VM entry takes it (SDM 25.8.3) */
 void vmx_inject(struct vmx_vcpu *v);
 void vmx_injection_failed(struct vmx_vcpu *v);
