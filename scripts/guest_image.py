@@ -10,6 +10,7 @@ import struct
 USAGE_ERROR = 2
 MIB = 1 << 20
 PAGE = 4096
+MACHINE_MEMORY_MAX = 2048 * MIB  # of Bochs
 
 
 class Failure(Exception):
@@ -35,18 +36,35 @@ class BadImage(Exception):
     pass
 
 
-def read_file(path):
-    """The content of a file that is to be put into the guest."""
+def open_file(path):
+    """A file that is to be put into the guest, and its size."""
     try:
-        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Failure(USAGE_ERROR, f"{path}: not a regular file")
-            data = file.read()
+        file = open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK))
     except OSError as error:
         raise Failure(USAGE_ERROR, f"{path}: {error.strerror}") from None
-    if not data:
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise Failure(USAGE_ERROR, f"{path}: not a regular file")
+    if not status.st_size:
         raise Failure(USAGE_ERROR, f"{path}: the file is empty")
-    return data
+    return file, status.st_size
+
+
+def file_size(path):
+    file, size = open_file(path)
+    file.close()
+    return size
+
+
+def read_file(path):
+    file, size = open_file(path)
+    with file:
+        if size > MACHINE_MEMORY_MAX:
+            raise Failure(USAGE_ERROR, f"{path}: larger than the machine's memory can be")
+        try:
+            return file.read(size)
+        except OSError as error:
+            raise Failure(USAGE_ERROR, f"{path}: {error.strerror}") from None
 
 
 def get(data, offset, form):
@@ -80,7 +98,7 @@ def need_memory(end, memory):
         raise BadImage(f"needs --mem {-(-end // MIB)}")
 
 
-def check_linux(data, memory, command_line, files):
+def check_linux(data, memory, command_line, sizes):
     if len(data) < 0x268:
         raise BadImage("the bzImage is cut short")
     if get(data, 0x206, "H") < 0x20C or not get(data, 0x236, "H") & 1:
@@ -89,7 +107,7 @@ def check_linux(data, memory, command_line, files):
     if payload <= 0 or payload + 15 < get(data, 0x1F4, "I") * 16:
         raise BadImage("the bzImage is cut short")
     end = max(get(data, 0x258, "Q"), MIB) + max(get(data, 0x260, "I"), payload)
-    need_memory(end + sum(-(-len(content) // PAGE) * PAGE for _, content in files), memory)
+    need_memory(end + sum(-(-size // PAGE) * PAGE for size in sizes), memory)
     if len(command_line) > get(data, 0x238, "I"):
         raise BadImage(f"this kernel takes a command line of at most {get(data, 0x238, 'I')} bytes")
 
@@ -119,7 +137,7 @@ def header_segment(data, header):
     yield offset, load, in_file, max(in_file, bss_end - load if bss_end else 0)
 
 
-def check_multiboot(data, memory, command_line, files):
+def check_multiboot(data, memory, command_line, sizes):
     header = find_multiboot_header(data)
     flags = get(data, header + 4, "I")
     if flags & 0xFFF8:
@@ -131,8 +149,8 @@ def check_multiboot(data, memory, command_line, files):
         if address + in_memory > 0x90000 and address < MIB:
             raise BadImage(f"the kernel loads to {address:#x}, where there is no room")
         end = max(end, address + in_memory)
-    for _, content in files:
-        end = -(-end // PAGE) * PAGE + len(content)
+    for size in sizes:
+        end = -(-end // PAGE) * PAGE + size
     need_memory(end, memory)
     if len(command_line) > 0x8000:
         raise BadImage("the command line is too long")
@@ -151,6 +169,7 @@ def check_rom(data, *_):
         raise BadImage("there is no code at the reset vector, 16 bytes before the ROM's end")
 
 
+# Each takes the image, the guest's memory, the command line, and the sizes of the other files.
 CHECKS = {LINUX: check_linux, MULTIBOOT: check_multiboot, REAL_MODE: check_real_mode, ROM: check_rom}
 
 
@@ -170,7 +189,15 @@ JOB_MAX_FILES = 32
 JOB_TRACE, JOB_TESTDEV, JOB_INPUT, JOB_LA57 = 1, 2, 4, 8
 JOB_HEADER = "<QIIQQQIIIIQ"
 JOB_FILE = "<QQQQ"
-MACHINE_MEMORY_MAX = 2048 * MIB  # of Bochs
+
+
+def machine_memory(block, memory):
+    """The RAM that a machine needs for a block of that size and the guest's memory, each in bytes."""
+    # The VMM puts the guest's memory after the block, at a multiple of 2 MiB.
+    needed = -(-(JOB_ADDRESS + block + memory + 2 * MIB) // (4 * MIB)) * 4 * MIB
+    if needed > MACHINE_MEMORY_MAX:
+        raise Failure(USAGE_ERROR, "images and guest memory together are more than the machine can have")
+    return needed
 
 
 def pack_job(job):
@@ -184,10 +211,7 @@ def pack_job(job):
         table += struct.pack(JOB_FILE, header_size + len(body), len(data), text_at, len(text))
         body += data
     total = header_size + len(body)
-    # The VMM puts the guest's memory behind the block, at a multiple of 2 MiB.
-    host_memory = -(-(JOB_ADDRESS + total + job.memory + 2 * MIB) // (4 * MIB)) * 4 * MIB
-    if host_memory > MACHINE_MEMORY_MAX:
-        raise Failure(USAGE_ERROR, "images and guest memory together are more than the machine can have")
+    host_memory = machine_memory(total, job.memory)
     header = struct.pack(
         JOB_HEADER, JOB_MAGIC, JOB_VERSION, job.kind, total, job.memory, host_memory,
         JOB_TRACE * job.trace | JOB_TESTDEV * job.testdev | JOB_INPUT * job.input | JOB_LA57 * job.la57,

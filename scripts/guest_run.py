@@ -20,7 +20,7 @@ import time
 sys.dont_write_bytecode = True
 from guest_image import (  # noqa: E402 (next to this script)
     CHECKS, DEFAULT_MEMORY, KIND_NAMES, LINUX, MIB, MULTIBOOT, USAGE_ERROR,
-    BadImage, Failure, Job, kind_of, pack_job, read_file,
+    BadImage, Failure, Job, file_size, kind_of, machine_memory, pack_job, read_file,
 )
 from guest_machine import DEFAULT_MACHINE, MACHINES, Files  # noqa: E402
 from guest_terminal import HELP as KEYS_HELP, Keys, Left, Line, is_ours, message, raw  # noqa: E402
@@ -162,13 +162,17 @@ def refuse_options(args, kind):
 
 def make_job(args, path, command_line, shell_disk, has_input):
     data = read_file(path)
+    paths = args.module + ([args.initrd] if args.initrd else [])
     try:
         kind = kind_of(path, data)
         refuse_options(args, kind)
-        files = [(os.path.basename(name), read_file(name)) for name in args.module + [args.initrd][: bool(args.initrd)]]
-        files += [("a shell", shell_disk)] if shell_disk else []
         memory = (args.mem or DEFAULT_MEMORY[kind]) * MIB
-        CHECKS[kind](data, memory, command_line, files)
+        # Files that cannot fit are refused before they are read.
+        sizes = [file_size(name) for name in paths] + ([len(shell_disk)] if shell_disk else [])
+        CHECKS[kind](data, memory, command_line, sizes)
+        machine_memory(len(data) + sum(sizes), memory)
+        files = [(os.path.basename(name), read_file(name)) for name in paths]
+        files += [("a shell", shell_disk)] if shell_disk else []
     except BadImage as error:
         raise Failure(USAGE_ERROR, f"{path}: {error}") from None
     return Job(

@@ -10,6 +10,8 @@ DOUBLINGS = 8
 
 PROMPT = b"guest:/# "
 
+# Process 1 begins as this script. With a shell to type into it becomes busybox' init, which gives the shell a
+# SIGINT that is not ignored and does what poweroff, halt and reboot ask.
 INIT = """\
 #!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -19,20 +21,26 @@ mount -t devtmpfs devtmpfs /dev
 mkdir /dev/pts
 mount -t devpts devpts /dev/pts
 hostname guest
-export PATH=/bin HOME=/ PS1='guest:\\w# '
-# busybox' poweroff, halt and reboot ask process 1, which is this script.
-trap 'exec busybox poweroff -f' USR1 USR2
-trap 'exec busybox reboot -f' TERM
 if [ "$run" ]; then
-	sh "/$run" || exec busybox reboot -f
-else
-	[ -z "$COLUMNS" ] || stty -F /dev/console cols "$COLUMNS" rows "$LINES"
-	unset COLUMNS LINES
-	echo
-	echo "Linux $(uname -r) with busybox; 'poweroff' or Ctrl-D ends it"
-	setsid cttyhack sh &
-	wait $!
+	PATH=/bin HOME=/root sh "/$run" || exec busybox reboot -f
+	exec busybox poweroff -f
 fi
+exec busybox init
+"""
+
+INITTAB = "::once:/bin/busybox cttyhack /session\n"
+
+# Only errors of the kernel interrupt what is typed.
+SESSION = """\
+#!/bin/busybox sh
+export PATH=/bin HOME=/root PS1='guest:\\w# '
+trap : INT QUIT
+dmesg -n 4
+[ -z "$COLUMNS" ] || stty cols "$COLUMNS" rows "$LINES"
+unset COLUMNS LINES
+echo
+echo "Linux $(uname -r) with busybox; 'poweroff' or Ctrl-D ends it"
+sh
 exec busybox poweroff -f
 """
 
@@ -70,7 +78,7 @@ def entry(name, mode, data=b"", device=(0, 0)):
 
 def archive(busybox, init, files=()):
     """A RAM disk with busybox, the script /init, and (name, mode, content) of other files."""
-    parts = [entry(folder, 0o40755) for folder in ("bin", "dev", "proc", "sys", "tmp")]
+    parts = [entry(folder, 0o40755) for folder in ("bin", "dev", "etc", "proc", "root", "sys", "tmp")]
     parts += [
         entry("dev/console", 0o20600, device=(5, 1)),
         entry("bin/busybox", 0o100755, busybox),
@@ -83,7 +91,10 @@ def archive(busybox, init, files=()):
 
 def initrd(busybox):
     demo = DEMO.format(doublings="x " * DOUBLINGS, sum=file_sum())
-    files = [("demo", 0o100755, demo.encode()), ("block", 0o100644, block())]
+    files = [
+        ("demo", 0o100755, demo.encode()), ("block", 0o100644, block()),
+        ("etc/inittab", 0o100644, INITTAB.encode()), ("session", 0o100755, SESSION.encode()),
+    ]
     return archive(busybox, INIT, files)
 
 
