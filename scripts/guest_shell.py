@@ -39,9 +39,28 @@ dmesg -n 4
 [ -z "$COLUMNS" ] || stty cols "$COLUMNS" rows "$LINES"
 unset COLUMNS LINES
 echo
-echo "Linux $(uname -r) with busybox; 'poweroff' or Ctrl-D ends it"
+echo "Linux $(uname -r) with busybox; 'poweroff' or Ctrl-D ends it, 'resize' follows the window"
 sh
 exec busybox poweroff -f
+"""
+
+# A serial line does not carry the terminal's size: this asks the terminal where its last column and row are (CPR of
+# ECMA-48).
+RESIZE = """\
+#!/bin/busybox sh
+before=$(stty -g)
+stty raw -echo min 0 time 20
+printf '\\0337\\033[999;999H\\033[6n\\0338'
+size=$(dd bs=32 count=1 2>/dev/null)
+stty "$before"
+rows=${size#*[} rows=${rows%%;*} cols=${size#*;} cols=${cols%%R*}
+case "$rows$cols" in
+'' | *[!0-9]*)
+	echo "resize: the terminal does not tell its size" >&2
+	exit 1
+	;;
+esac
+stty rows "$rows" cols "$cols"
 """
 
 DEMO = """\
@@ -94,6 +113,7 @@ def initrd(busybox):
     files = [
         ("demo", 0o100755, demo.encode()), ("block", 0o100644, block()),
         ("etc/inittab", 0o100644, INITTAB.encode()), ("session", 0o100755, SESSION.encode()),
+        ("bin/resize", 0o100755, RESIZE.encode()),
     ]
     return archive(busybox, INIT, files)
 
