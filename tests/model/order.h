@@ -64,6 +64,7 @@ enum order_effect {
 	ORDER_ASKS_TO_LEAVE,
 	ORDER_SETS_RIP,  /* to ORDER_TARGET */
 	ORDER_KEEPS_RIP, /* sets RIP to what it is */
+	ORDER_SKIPS,     /* the same, where no exit is open */
 	ORDER_RESETS,
 	ORDER_INIT,
 	ORDER_STARTUP,

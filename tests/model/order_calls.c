@@ -115,6 +115,21 @@ static int32_t set_rip(struct fixture *f) { return set_component(f, X86VCPU_STAT
 static int32_t set_same_rip(struct fixture *f) { return set_component(f, X86VCPU_STATE_RIP, 0); }
 static int32_t set_all(struct fixture *f) { return set_component(f, X86VCPU_STATE_ALL, ORDER_TARGET); }
 
+/* Over a byte, and back. */
+static int32_t skip(struct fixture *f)
+{
+	struct x86vcpu_state before = {.size = sizeof(before)}, after = before;
+	int32_t status = x86vcpu_get_state(f->vcpu, X86VCPU_STATE_ALL, &before);
+
+	if (!status)
+		status = x86vcpu_skip_instruction(f->vcpu, 1);
+	if (status)
+		return status;
+	ck_assert_int_eq(x86vcpu_get_state(f->vcpu, X86VCPU_STATE_ALL, &after), X86VCPU_OK);
+	ck_assert_uint_eq(after.rip, before.rip + 1);
+	return set_component(f, X86VCPU_STATE_RIP, before.rip);
+}
+
 static int32_t format_state(struct fixture *f)
 {
 	char text[512];
@@ -305,6 +320,7 @@ const struct order_call order_calls[] = {
 	{"x86vcpu_set_state", "another RIP", set_rip, ORDER_SETS_RIP, 0},
 	{"x86vcpu_set_state", "the same RIP", set_same_rip, ORDER_KEEPS_RIP, 0},
 	{"x86vcpu_set_state", "all", set_all, ORDER_SETS_RIP, 0},
+	{"x86vcpu_skip_instruction", "and back", skip, ORDER_SKIPS, 0},
 	{"x86vcpu_format_state", NULL, format_state, ORDER_NOTHING, 0},
 	{"x86vcpu_explain_entry_failure", NULL, explain, ORDER_NOTHING, 0},
 	{"x86vcpu_translate", NULL, translate, ORDER_NOTHING, 0},

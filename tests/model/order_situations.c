@@ -227,6 +227,7 @@ int32_t order_status(const struct order_situation *s, const struct order_call *c
 		break;
 	case ORDER_WRITES_EVENTS:
 	case ORDER_WRITES_NMI:
+	case ORDER_SKIPS:
 		allowed = !s->open;
 		break;
 	default:
@@ -297,6 +298,7 @@ struct order_outcome order_expected(const struct order_situation *s, const struc
 			o.kind = X86VCPU_EXIT_NOTHING;
 		break;
 	case ORDER_KEEPS_RIP:
+	case ORDER_SKIPS:
 		goes_to(&o, s->rip);
 		break;
 	case ORDER_RESETS:

@@ -561,8 +561,9 @@ Suite *debug_suite(void)
 	tcase_add_loop_test(tc, step_in_a_shadow, 0, WAYS);
 	tcase_add_loop_test(tc, int3_exits, 0, WAYS);
 	tcase_add_loop_test(tc, debug_exceptions_exit, 0, WAYS);
-	tcase_add_loop_test(tc, breakpoints_exit, 0, WAYS);
-	tcase_add_loop_test(tc, guest_keeps_its_debug_registers, 0, WAYS);
+	/* A CPU without decode assists is taken for Bochs, which has no breakpoints (c/src/cpu/quirks.c). */
+	tcase_add_loop_test(tc, breakpoints_exit, 0, SVM_BARE);
+	tcase_add_loop_test(tc, guest_keeps_its_debug_registers, 0, SVM_BARE);
 	tcase_add_loop_test(tc, arguments, 0, WAYS);
 	suite_add_tcase(suite, tc);
 	return suite;

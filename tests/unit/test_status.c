@@ -90,7 +90,7 @@ END_TEST
 
 START_TEST(other_kinds_are_unknown)
 {
-	static const uint32_t values[] = {15, 16, 63, 67, 68, 255, 256, 0x7fffffff, 0x80000000, UINT32_MAX};
+	static const uint32_t values[] = {15, 16, 63, 68, 69, 255, 256, 0x7fffffff, 0x80000000, UINT32_MAX};
 
 	ck_assert_str_eq(x86vcpu_exit_name(values[_i]), "UNKNOWN");
 }

@@ -242,10 +242,27 @@ START_TEST(access_rights_are_packed)
 {
 	machine_start_protected(0);
 	vcpu.vmcb->ds.attributes = packed[_i].attributes;
+	vcpu.vmcb->ds.limit = packed[_i].access & 0x8000 ? UINT32_MAX : 0xffff;
 	ck_assert_uint_eq(svm_read_guest_field(&vcpu.guest, G_ACCESS + X86VCPU_SEGMENT_DS), packed[_i].access);
 	guest_set(&vcpu.guest, G_ACCESS + X86VCPU_SEGMENT_ES, packed[_i].access);
 	machine_run(NULL, 0);
 	ck_assert_uint_eq(vcpu.vmcb->es.attributes, packed[_i].attributes);
+}
+END_TEST
+
+/* A VMCB need not have the accessed, busy and granularity bits, at which VMRUN does not look. */
+START_TEST(missing_bits_of_access_rights_are_known)
+{
+	machine_start_protected(0);
+	vcpu.vmcb->ds.attributes = 0x092;
+	vcpu.vmcb->ds.limit = UINT32_MAX;
+	vcpu.vmcb->es.attributes = 0x892;
+	vcpu.vmcb->es.limit = 0x12345;
+	vcpu.vmcb->tr.attributes = 0x089;
+	vcpu.vmcb->tr.limit = 0x67;
+	ck_assert_uint_eq(svm_read_guest_field(&vcpu.guest, G_ACCESS + X86VCPU_SEGMENT_DS), 0x8093);
+	ck_assert_uint_eq(svm_read_guest_field(&vcpu.guest, G_ACCESS + X86VCPU_SEGMENT_ES), 0x0093);
+	ck_assert_uint_eq(svm_read_guest_field(&vcpu.guest, G_ACCESS + X86VCPU_SEGMENT_TR), 0x008b);
 }
 END_TEST
 
@@ -588,6 +605,7 @@ static TCase *registers_case(void)
 	tcase_add_test(tcase, debug_registers_are_loaded_under_no_breakpoints);
 	tcase_add_test(tcase, efer_svme_is_not_shown);
 	tcase_add_loop_test(tcase, access_rights_are_packed, 0, COUNT(packed));
+	tcase_add_test(tcase, missing_bits_of_access_rights_are_known);
 	tcase_add_test(tcase, unusable_is_not_present);
 	tcase_add_test(tcase, cpl_is_dpl_of_ss);
 	return tcase;

@@ -17,9 +17,8 @@
 #define QUIRK_NO_BREAKPOINTS (1u << 4)
 /* INT3 is intercepted as INT n, and not as the exception #BP. */
 #define QUIRK_INT3_IS_INTN (1u << 5)
-
 /* XSETBV is not intercepted. */
-#define QUIRK_XSETBV_UNSEEN (1u << 4)
+#define QUIRK_XSETBV_UNSEEN (1u << 6)
 
 /* Returns the QUIRK_ bits of the executing CPU, which has SVM. */
 uint32_t quirks_detect(void);
