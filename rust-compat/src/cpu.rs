@@ -22,6 +22,9 @@ struct Cpu {
     running: AtomicU32,
     /// Calls into the host in which it may take interrupts or inject them, and timers that expire.
     muted: AtomicU32,
+    /// The vector that VT-x has acknowledged for the VMM to handle, plus 1; or 0.
+    #[cfg(x86_vcpu_0_6)]
+    acknowledged: AtomicU32,
     next: *mut Cpu,
 }
 
@@ -147,6 +150,8 @@ fn find_or_add(apic_id: u32) -> &'static Cpu {
         enabled: AtomicBool::new(false),
         running: AtomicU32::new(0),
         muted: AtomicU32::new(0),
+        #[cfg(x86_vcpu_0_6)]
+        acknowledged: AtomicU32::new(0),
         next: ptr::null_mut(),
     }));
     push(&CPUS, new, |entry, next| entry.next = next);
@@ -249,6 +254,21 @@ impl Drop for Section {
 pub(crate) fn a_guest_acts() -> bool {
     here()
         .is_some_and(|cpu| cpu.running.load(Ordering::Relaxed) != 0 && cpu.muted.load(Ordering::Relaxed) == 0)
+}
+
+/// The interrupt is the VMM's to handle.
+#[cfg(x86_vcpu_0_6)]
+pub(crate) fn acknowledge(vector: u32) {
+    if let Some(cpu) = here() {
+        cpu.acknowledged.store(vector + 1, Ordering::Relaxed);
+    }
+}
+
+/// The interrupt that ended the run here, once.
+#[cfg(x86_vcpu_0_6)]
+pub(crate) fn take_acknowledged() -> Option<u8> {
+    let vector = here()?.acknowledged.swap(0, Ordering::Relaxed).checked_sub(1)?;
+    u8::try_from(vector).ok()
 }
 
 #[cfg(test)]

@@ -81,6 +81,13 @@ pub enum X86VmExit {
         /// What the guest wrote.
         value: u64,
     },
+    /// An interrupt of the host's ended the run, and VT-x has acknowledged it: the VMM runs its handler and signals the end of
+    /// interrupt.
+    #[cfg(x86_vcpu_0_6)]
+    ExternalInterrupt {
+        /// Its vector.
+        vector: u8,
+    },
     /// The nested tables refused an access.
     NestedPageFault {
         /// The address.

@@ -34,12 +34,19 @@ pub trait X86HostOps: X86VlapicHostOps {
     /// How many ticks of the TSC pass in `nanos` nanoseconds.
     fn nanos_to_ticks(nanos: u64) -> u64;
 
+    /// An interrupt is pending that SVM did not acknowledge: handles it. What it returns is not used. Called from
+    /// `run`, IRQs off, which they are again on return.
+    #[cfg(x86_vcpu_0_6)]
+    fn poll_host_interrupt() -> Option<u8>;
+
     /// An interrupt is pending that SVM did not acknowledge: enables IRQs for a moment, so that it is taken, and
     /// disables them again. Called from `run`, IRQs off.
+    #[cfg(not(x86_vcpu_0_6))]
     fn service_pending_host_interrupt();
 
     /// VT-x acknowledged interrupt `vector`: runs its handler and signals the end of interrupt. Called from `run`,
     /// IRQs off, which they are again on return.
+    #[cfg(not(x86_vcpu_0_6))]
     fn dispatch_acknowledged_host_interrupt(vector: u8);
 }
 

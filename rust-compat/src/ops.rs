@@ -141,11 +141,17 @@ unsafe extern "C" fn nanos_to_ticks<H: X86HostOps>(_: *mut c_void, nanos: u64) -
 
 unsafe extern "C" fn dispatch_external_interrupt<H: X86HostOps>(_: *mut c_void, vector: u32) {
     let _host = Section::of_the_host();
+    #[cfg(x86_vcpu_0_6)]
+    cpu::acknowledge(vector);
+    #[cfg(not(x86_vcpu_0_6))]
     H::dispatch_acknowledged_host_interrupt(vector as u8);
 }
 
 unsafe extern "C" fn service_pending_interrupt<H: X86HostOps>(_: *mut c_void) {
     let _host = Section::of_the_host();
+    #[cfg(x86_vcpu_0_6)]
+    H::poll_host_interrupt();
+    #[cfg(not(x86_vcpu_0_6))]
     H::service_pending_host_interrupt();
 }
 

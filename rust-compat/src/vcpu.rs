@@ -198,6 +198,10 @@ impl<H: X86HostOps> X86Vcpu<H> {
             )
         };
         drop(acts);
+        #[cfg(x86_vcpu_0_6)]
+        if let Some(vector) = crate::cpu::take_acknowledged() {
+            return Ok(X86VmExit::ExternalInterrupt { vector });
+        }
         #[cfg(feature = "tracing")]
         {
             self.regs_at_exit = self.regs();

@@ -135,9 +135,16 @@ macro_rules! hosts {
                     if p.as_usize() < 0x1000 { Ok(p.as_usize() as u8) } else { Err(X86VcpuError::BadState) }
                 }
                 fn nanos_to_ticks(nanos: u64) -> u64 { nanos * 3 }
+                #[cfg(not(x86_vcpu_0_6))]
                 fn service_pending_host_interrupt() { host(|state| state.serviced += 1) }
+                #[cfg(not(x86_vcpu_0_6))]
                 fn dispatch_acknowledged_host_interrupt(vector: u8) {
                     host(|state| state.dispatched.push(vector));
+                }
+                #[cfg(x86_vcpu_0_6)]
+                fn poll_host_interrupt() -> Option<u8> {
+                    host(|state| state.serviced += 1);
+                    None
                 }
             }
         )*

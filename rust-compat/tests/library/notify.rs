@@ -149,3 +149,17 @@ fn the_executing_cpu_has_one_number() {
         assert_eq!(number, topology.edx);
     }
 }
+
+/// In the API of 0.6 the VMM handles what VT-x has acknowledged, whatever else the run would say.
+#[cfg(x86_vcpu_0_6)]
+#[test]
+fn an_interrupt_of_the_host_goes_to_the_vmm() {
+    let mut bench = bench();
+    let _cpu = enabled();
+    let dispatch = ops(&bench).0.dispatch_external_interrupt.unwrap();
+    *ACT.lock().unwrap() = Some(Box::new(move || unsafe { dispatch(std::ptr::null_mut(), 0xec) }));
+    let found = bench.exits(exit(ffi::X86VCPU_EXIT_NOTHING, |_| {}));
+    assert_eq!(text(found), "ExternalInterrupt { vector: 236 }");
+    let found = bench.exits(exit(ffi::X86VCPU_EXIT_NOTHING, |_| {}));
+    assert_eq!(text(found), "Nothing");
+}

@@ -37,7 +37,8 @@ fn operations_reach_the_host() {
     }
     host(|state| {
         assert_eq!(state.freed, [(0x5000, 1), (0x2000, 2)]);
-        assert_eq!((&state.dispatched[..], state.serviced), (&[0xec][..], 1));
+        let dispatched: &[u8] = if cfg!(x86_vcpu_0_6) { &[] } else { &[0xec] };
+        assert_eq!((&state.dispatched[..], state.serviced), (dispatched, 1));
         assert_eq!(state.sent, [(3, 2, 0xfd)]);
     });
 }
