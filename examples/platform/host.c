@@ -9,8 +9,8 @@
 #define CALIBRATION_MS 1u
 
 int32_t (*platform_read_guest)(uint64_t gpa, void *buf, uint64_t len);
-void (*platform_notify)(uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu);
-int32_t (*platform_acknowledge_interrupt)(uint64_t vm_id, uint32_t vcpu_id);
+void (*platform_notify)(void *machine, void *vcpu, uint32_t cpu);
+int32_t (*platform_acknowledge_interrupt)(void *machine, void *vcpu);
 uint32_t platform_log_level = 2;
 uint64_t platform_dispatched[256];
 
@@ -44,9 +44,10 @@ static void *phys_to_virt(void *ctx, uint64_t hpa)
 	return (void *)(uintptr_t)hpa;
 }
 
-static int32_t read_guest(void *ctx, uint64_t gpa, void *buf, uint64_t len)
+static int32_t read_guest(void *ctx, void *machine, uint64_t gpa, void *buf, uint64_t len)
 {
 	(void)ctx;
+	(void)machine;
 	return platform_read_guest ? platform_read_guest(gpa, buf, len) : X86VCPU_ERR_INVALID_DATA;
 }
 
@@ -158,19 +159,19 @@ static int32_t timer_cancel(void *ctx, const struct x86vcpu_timer *timer)
 	return platform_timer_cancel(timer);
 }
 
-static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+static void notify(void *ctx, void *machine, void *vcpu, uint32_t cpu)
 {
 	(void)ctx;
 	if (platform_notify)
-		platform_notify(vm_id, vcpu_id, cpu);
+		platform_notify(machine, vcpu, cpu);
 	else if (cpu != X86VCPU_NO_CPU)
 		cpu_kick(cpu, false);
 }
 
-static int32_t acknowledge_interrupt(void *ctx, uint64_t vm_id, uint32_t vcpu_id)
+static int32_t acknowledge_interrupt(void *ctx, void *machine, void *vcpu)
 {
 	(void)ctx;
-	return platform_acknowledge_interrupt ? platform_acknowledge_interrupt(vm_id, vcpu_id) : -1;
+	return platform_acknowledge_interrupt ? platform_acknowledge_interrupt(machine, vcpu) : -1;
 }
 
 const struct x86vcpu_host_ops platform_host_ops = {

@@ -113,9 +113,9 @@ uint64_t platform_tsc_khz(void);          /* measured against the PIT at the fir
 uint64_t platform_time_ns(void);          /* of the TSC, which the CPUs have in common */
 
 /* What ops.notify calls instead of kicking `cpu` when there is one. Any context. */
-extern void (*platform_notify)(uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu);
+extern void (*platform_notify)(void *machine, void *vcpu, uint32_t cpu);
 /* What ops.acknowledge_interrupt calls; without it there is no 8259A: -1. */
-extern int32_t (*platform_acknowledge_interrupt)(uint64_t vm_id, uint32_t vcpu_id);
+extern int32_t (*platform_acknowledge_interrupt)(void *machine, void *vcpu);
 
 /*
  * The timers of ops.timer_start. They expire on the CPU that started them, in hard interrupt context,

@@ -6,7 +6,6 @@
 #define PIC_CASCADE 2
 #define INPUT_PERIOD_NS 1000000
 
-static struct vm *wired; /* for the 8259As' acknowledge: there is one machine */
 
 /* ---- Lines ---------------------------------------------------------------------------------------- */
 
@@ -49,19 +48,18 @@ static bool send_message(void *arg, uint64_t entry)
 	uint64_t accepted = 0;
 
 	/* What software wrote may be no message: it goes nowhere then. */
-	x86vcpu_deliver_message(vm->vcpu[0].handle, &message, &accepted);
+	x86vcpu_machine_deliver_message(vm->machine, &message, &accepted);
 	return accepted != 0;
 }
 
 /* Called from run: a vCPU takes the interrupt that the 8259As ask it for. */
-static int32_t acknowledge(uint64_t vm_id, uint32_t vcpu_id)
+static int32_t acknowledge(void *machine, void *vcpu)
 {
-	struct vm *vm = wired;
+	struct vm *vm = machine;
 	const uint64_t flags = spin_lock(&vm->lock);
 	int32_t vector = -1;
 
-	(void)vm_id;
-	(void)vcpu_id;
+	(void)vcpu;
 	if (pic_output(&vm->pic))
 		vector = pic_acknowledge(&vm->pic);
 	pic_changed(vm);
@@ -139,7 +137,6 @@ void devices_reset(struct vm *vm)
 	vm->testdev = (struct testdev){ 0 };
 	if (vm->job->flags & JOB_INPUT)
 		input_init();
-	wired = vm;
 	platform_acknowledge_interrupt = acknowledge;
 }
 

@@ -25,6 +25,13 @@ void require(int32_t status, const char *call)
 
 /* ---- vCPUs ---------------------------------------------------------------------------------------- */
 
+static void create_machine(struct vm *vm)
+{
+	const struct x86vcpu_machine_config config = { .size = sizeof(config), .vm_id = VM_ID, .opaque = vm };
+
+	require(x86vcpu_machine_create(&platform_host_ops, NULL, &config, &vm->machine), "x86vcpu_machine_create");
+}
+
 /*
  * In its reset state. No port or MSR is passed through or kept back. This kernel has neither vector registers in
  * use nor user mode, so the guest's may stay in the CPU.
@@ -32,7 +39,7 @@ void require(int32_t status, const char *call)
 static void create_vcpu(struct vm *vm, unsigned id, uint64_t entry)
 {
 	struct vcpu *vcpu = &vm->vcpu[id];
-	const struct x86vcpu_create_config create = { .size = sizeof(create), .vcpu_id = id, .vm_id = VM_ID };
+	const struct x86vcpu_create_config create = { .size = sizeof(create), .vcpu_id = id, .opaque = vcpu };
 	const struct x86vcpu_nested_paging paging = { .root_hpa = vm->nested.root_hpa, .levels = vm->nested.levels };
 	struct x86vcpu_setup_config setup = {
 		.size = sizeof(setup),
@@ -43,7 +50,7 @@ static void create_vcpu(struct vm *vm, unsigned id, uint64_t entry)
 
 	*vcpu = (struct vcpu){ .vm = vm, .id = id, .host = id % vm->hosts, .timer = NEVER };
 	memory_describe(vm, &setup);
-	require(x86vcpu_create(&platform_host_ops, NULL, &create, &vcpu->handle), "x86vcpu_create");
+	require(x86vcpu_create(vm->machine, &create, &vcpu->handle), "x86vcpu_create");
 	require(x86vcpu_set_entry(vcpu->handle, entry), "x86vcpu_set_entry");
 	require(x86vcpu_set_nested_page_table(vcpu->handle, &paging), "x86vcpu_set_nested_page_table");
 	require(x86vcpu_setup(vcpu->handle, &setup), "x86vcpu_setup");
@@ -138,7 +145,8 @@ void machine_run(struct vm *vm, const struct loader *loader, uint64_t entry)
 {
 	const char *wrong;
 
-	schedule_init(vm);
+	schedule_init();
+	create_machine(vm);
 	for (unsigned i = 0; i < vm->vcpus; i++)
 		create_vcpu(vm, i, entry);
 	devices_reset(vm);
@@ -157,4 +165,5 @@ void machine_run(struct vm *vm, const struct loader *loader, uint64_t entry)
 	platform_nmi_stop();
 	for (unsigned i = 0; i < vm->vcpus; i++)
 		require(x86vcpu_destroy(vm->vcpu[i].handle), "x86vcpu_destroy");
+	require(x86vcpu_machine_destroy(vm->machine), "x86vcpu_machine_destroy");
 }

@@ -5,23 +5,19 @@
  */
 #include "vmm.h"
 
-static struct vm *scheduled; /* for platform_notify: there is one machine */
-
 /* The library has something for a vCPU. Any context; the flag is what counts, the interrupt only hurries. */
-static void notify(uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+static void notify(void *machine, void *vcpu, uint32_t cpu)
 {
-	struct vm *vm = scheduled;
-	struct vcpu *vcpu = &vm->vcpu[vcpu_id % JOB_MAX_VCPUS];
+	struct vm *vm = machine;
+	struct vcpu *notified = vcpu;
 
-	(void)vm_id;
-	__atomic_store_n(&vcpu->notified, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&notified->notified, 1, __ATOMIC_SEQ_CST);
 	__atomic_add_fetch(&vm->wakeups, 1, __ATOMIC_SEQ_CST);
-	cpu_kick(cpu == X86VCPU_NO_CPU ? vcpu->host : cpu, false);
+	cpu_kick(cpu == X86VCPU_NO_CPU ? notified->host : cpu, false);
 }
 
-void schedule_init(struct vm *vm)
+void schedule_init(void)
 {
-	scheduled = vm;
 	platform_notify = notify;
 }
 

@@ -55,6 +55,7 @@ struct vcpu {
 
 struct vm {
 	const struct job *job;
+	struct x86vcpu_machine *machine;
 	struct vcpu vcpu[JOB_MAX_VCPUS];
 	unsigned vcpus, hosts;
 	struct x86vcpu_nested_tables nested;
@@ -128,7 +129,7 @@ void require(int32_t status, const char *call);
 /* Runs the vCPUs of the executing CPU, one after the other, until somebody has called vm_end. */
 void vm_run_cpu(struct vm *vm);
 /* Has platform_notify wake the vCPUs of this machine. */
-void schedule_init(struct vm *vm);
+void schedule_init(void);
 
 /* ---- exits.c -------------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events and the local APIC: `x86vcpu/apic.h`.
 
+use crate::machine::x86vcpu_machine;
 use crate::vcpu::x86vcpu;
 
 // enum x86vcpu_run_state
@@ -56,8 +57,8 @@ unsafe extern "C" {
     pub fn x86vcpu_has_pending_event(vcpu: *const x86vcpu) -> i32;
     pub fn x86vcpu_request_exit(vcpu: *mut x86vcpu) -> i32;
     pub fn x86vcpu_run_state(vcpu: *const x86vcpu, state: *mut u32, cpu: *mut u32) -> i32;
-    pub fn x86vcpu_deliver_message(
-        vcpu: *mut x86vcpu,
+    pub fn x86vcpu_machine_deliver_message(
+        machine: *mut x86vcpu_machine,
         message: *const x86vcpu_message,
         accepted: *mut u64,
     ) -> i32;

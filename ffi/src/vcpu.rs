@@ -5,7 +5,7 @@ use core::ffi::{c_char, c_void};
 use core::marker::{PhantomData, PhantomPinned};
 
 use crate::exit::{x86vcpu_exit, x86vcpu_port_io_string};
-use crate::host::x86vcpu_host_ops;
+use crate::machine::x86vcpu_machine;
 use crate::regs::x86vcpu_regs;
 
 #[repr(C)]
@@ -19,7 +19,7 @@ pub struct x86vcpu {
 pub struct x86vcpu_create_config {
     pub size: u32,
     pub vcpu_id: u32,
-    pub vm_id: u64,
+    pub opaque: *mut c_void,
 }
 
 #[repr(C)]
@@ -162,8 +162,7 @@ pub struct x86vcpu_state {
 
 unsafe extern "C" {
     pub fn x86vcpu_create(
-        ops: *const x86vcpu_host_ops,
-        ctx: *mut c_void,
+        machine: *mut x86vcpu_machine,
         config: *const x86vcpu_create_config,
         out: *mut *mut x86vcpu,
     ) -> i32;
@@ -188,7 +187,12 @@ unsafe extern "C" {
     pub fn x86vcpu_flush_nested(vcpu: *mut x86vcpu) -> i32;
     pub fn x86vcpu_get_state(vcpu: *mut x86vcpu, mask: u64, state: *mut x86vcpu_state) -> i32;
     pub fn x86vcpu_set_state(vcpu: *mut x86vcpu, mask: u64, state: *const x86vcpu_state) -> i32;
-    pub fn x86vcpu_explain_entry_failure(vcpu: *mut x86vcpu, check: *mut u32, text: *mut c_char, len: u64) -> i32;
+    pub fn x86vcpu_explain_entry_failure(
+        vcpu: *mut x86vcpu,
+        check: *mut u32,
+        text: *mut c_char,
+        len: u64,
+    ) -> i32;
     pub fn x86vcpu_entry_check_name(check: u32) -> *const c_char;
     pub fn x86vcpu_format_state(vcpu: *mut x86vcpu, text: *mut c_char, len: u64) -> u64;
 }

@@ -14,6 +14,7 @@ mod cpu;
 mod doorbell;
 mod exit;
 pub mod host;
+mod machine;
 mod ops;
 mod percpu;
 mod pic;

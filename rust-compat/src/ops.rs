@@ -36,8 +36,7 @@ fn find(mut table: *mut Table, host: TypeId) -> Option<&'static ffi::x86vcpu_hos
     None
 }
 
-/// The host operations of `H`: always at one address, by which the C library knows that vCPUs are of one
-/// machine. (The address of a constant would differ between the crates that use it.)
+/// The host operations of `H`, always at one address. (The address of a constant would differ between the crates that use it.)
 pub(crate) fn table<H: X86HostOps>() -> &'static ffi::x86vcpu_host_ops {
     let host = TypeId::of::<H>();
     let mut head = TABLES.load(Ordering::Acquire);
@@ -124,7 +123,13 @@ unsafe extern "C" fn phys_to_virt<H: X86HostOps>(_: *mut c_void, addr: u64) -> *
     <H as X86HostOps>::phys_to_virt(hpa(addr)).as_mut_ptr()
 }
 
-unsafe extern "C" fn read_guest<H: X86HostOps>(_: *mut c_void, gpa: u64, buf: *mut c_void, len: u64) -> i32 {
+unsafe extern "C" fn read_guest<H: X86HostOps>(
+    _: *mut c_void,
+    _: *mut c_void,
+    gpa: u64,
+    buf: *mut c_void,
+    len: u64,
+) -> i32 {
     for offset in 0..len as usize {
         match H::read_guest_u8(X86GuestPhysAddr::from_usize(gpa as usize) + offset) {
             // SAFETY: the library gives `len` bytes at `buf`.
@@ -161,11 +166,16 @@ unsafe extern "C" fn time_ns<H: X86HostOps>(_: *mut c_void) -> u64 {
 
 /// Hosts wake and interrupt vCPUs themselves where they inject and where their timers expire. What is left is what
 /// another vCPU's guest sends that is no interrupt: an NMI, INIT or start-up IPI.
-unsafe extern "C" fn notify<H: X86HostOps>(_: *mut c_void, vm_id: u64, vcpu_id: u32, _cpu: u32) {
+unsafe extern "C" fn notify<H: X86HostOps>(
+    _: *mut c_void,
+    machine: *mut c_void,
+    vcpu: *mut c_void,
+    _cpu: u32,
+) {
     if !cpu::a_guest_acts() {
         return;
     }
-    let (vm_id, vcpu_id) = (vm_id as usize, vcpu_id as usize);
+    let (vm_id, vcpu_id) = (machine.addr(), vcpu.addr());
     let Some(bell) = Doorbell::find(address::<H>(), vm_id, vcpu_id) else {
         return;
     };
@@ -179,9 +189,15 @@ unsafe extern "C" fn notify<H: X86HostOps>(_: *mut c_void, vm_id: u64, vcpu_id: 
     });
 }
 
-unsafe extern "C" fn send_interrupt<H: X86HostOps>(_: *mut c_void, vm_id: u64, vcpu_id: u32, vector: u32) {
+unsafe extern "C" fn send_interrupt<H: X86HostOps>(
+    _: *mut c_void,
+    machine: *mut c_void,
+    vcpu: *mut c_void,
+    vector: u32,
+) {
+    let (vm_id, vcpu_id) = (machine.addr(), vcpu.addr());
     let _host = Section::of_the_host();
-    let sent = <H as X86VlapicHostOps>::inject_interrupt(vm_id as usize, vcpu_id as usize, vector as u8);
+    let sent = <H as X86VlapicHostOps>::inject_interrupt(vm_id, vcpu_id, vector as u8);
     if let Err(error) = sent {
         log::warn!("interrupt {vector:#x} to vCPU {vcpu_id} of machine {vm_id} is lost: {error:?}");
     }

@@ -66,10 +66,9 @@ impl<H: X86HostOps> X86PerCpuState<H> {
         validate_this_cpu()?;
         let cpu_id = u32::try_from(cpu_id).map_err(|_| X86VcpuError::InvalidInput)?;
         let mut percpu = ptr::null_mut();
-        // SAFETY: the table lives for ever.
-        check(unsafe {
-            ffi::x86vcpu_percpu_create(ops::table::<H>(), ptr::null_mut(), cpu_id, &mut percpu)
-        })?;
+        let table = ops::table::<H>();
+        // SAFETY: the library copies the table.
+        check(unsafe { ffi::x86vcpu_percpu_create(table, ptr::null_mut(), cpu_id, &mut percpu) })?;
         let handle = Handle(NonNull::new(percpu).ok_or(X86VcpuError::NoMemory)?);
         Ok(Self {
             handle,

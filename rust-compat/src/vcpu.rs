@@ -4,7 +4,7 @@
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use x86_vcpu_sys as ffi;
@@ -12,6 +12,7 @@ use x86_vcpu_sys as ffi;
 use crate::answer::{Open, RSP, Write, later};
 use crate::cpu::Section;
 use crate::doorbell::{self, Doorbell};
+use crate::machine::Machine;
 use crate::pic::Injected;
 use crate::runtime::selected;
 use crate::status::check;
@@ -45,7 +46,7 @@ pub struct X86Vcpu<H: X86HostOps> {
 /// RFLAGS at reset: the bit that is always set.
 const FLAGS_AT_RESET: u64 = 2;
 
-struct Handle(NonNull<ffi::x86vcpu>, &'static Doorbell);
+struct Handle(NonNull<ffi::x86vcpu>, &'static Doorbell, ManuallyDrop<Machine>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -54,7 +55,7 @@ impl Drop for Handle {
         // SAFETY: ours, and gone when destroy answers 0.
         unsafe {
             if ffi::x86vcpu_destroy(vcpu) == ffi::X86VCPU_OK {
-                return;
+                return ManuallyDrop::drop(&mut self.2);
             }
             log::warn!("a vCPU is dropped while it is bound: unbinding it");
             let status = ffi::x86vcpu_unbind(vcpu);
@@ -63,7 +64,9 @@ impl Drop for Handle {
                     "cannot unbind it here ({:?}): its memory stays in use",
                     check(status)
                 );
+                return;
             }
+            ManuallyDrop::drop(&mut self.2);
         }
     }
 }
@@ -99,14 +102,19 @@ impl<H: X86HostOps> X86Vcpu<H> {
         let config = ffi::x86vcpu_create_config {
             size: size_of::<ffi::x86vcpu_create_config>() as u32,
             vcpu_id: u32::try_from(vcpu_id).map_err(|_| X86VcpuError::InvalidInput)?,
-            vm_id: vm_id as u64,
+            opaque: ptr::without_provenance_mut(vcpu_id),
         };
+        let machine = Machine::join::<H>(vm_id)?;
         let mut vcpu = ptr::null_mut();
-        // SAFETY: the table lives for ever, the configuration for the call.
-        check(unsafe { ffi::x86vcpu_create(ops::table::<H>(), ptr::null_mut(), &config, &mut vcpu) })?;
+        // SAFETY: the machine lives as long as its vCPUs, the configuration for the call.
+        check(unsafe { ffi::x86vcpu_create(machine.raw(), &config, &mut vcpu) })?;
         let vcpu = NonNull::new(vcpu).ok_or(X86VcpuError::NoMemory)?;
         Ok(Self {
-            handle: UnsafeCell::new(Handle(vcpu, Doorbell::take(ops::address::<H>(), vm_id, vcpu_id))),
+            handle: UnsafeCell::new(Handle(
+                vcpu,
+                Doorbell::take(ops::address::<H>(), vm_id, vcpu_id),
+                ManuallyDrop::new(machine),
+            )),
             _not_unwind_safe: PhantomData,
             _host: PhantomData,
             entry: None,

@@ -43,8 +43,8 @@ int memcmp(const void *a, const void *b, unsigned long n)
 }
 
 /* The library has a function of this name for itself, between two of its files: each keeps to its own. */
-int32_t check_host_ops(const struct x86vcpu_host_ops *ops);
-int32_t check_host_ops(const struct x86vcpu_host_ops *ops)
+int32_t host_ops_copy_in(const struct x86vcpu_host_ops *ops);
+int32_t host_ops_copy_in(const struct x86vcpu_host_ops *ops)
 {
 	return ops ? 77 : 78;
 }
@@ -54,7 +54,7 @@ static int names_stay_apart(void)
 	const struct x86vcpu_create_config config = {.size = sizeof(config)};
 	struct x86vcpu *vcpu;
 
-	return x86vcpu_create(0, 0, &config, &vcpu) == X86VCPU_ERR_INVALID_INPUT && check_host_ops(0) == 78;
+	return x86vcpu_create(0, &config, &vcpu) == X86VCPU_ERR_INVALID_INPUT && host_ops_copy_in(0) == 78;
 }
 
 /* Never called: what it names must be in the archive, and all that those need. */
@@ -62,12 +62,14 @@ int32_t life(const struct x86vcpu_host_ops *ops, struct x86vcpu_percpu *percpu, 
 int32_t life(const struct x86vcpu_host_ops *ops, struct x86vcpu_percpu *percpu, struct x86vcpu *vcpu)
 {
 	const struct x86vcpu_create_config config = {.size = sizeof(config)};
+	const struct x86vcpu_machine_config machine_config = {.size = sizeof(machine_config)};
+	struct x86vcpu_machine *machine;
 	struct x86vcpu_exit exit;
 
 	return x86vcpu_percpu_create(ops, 0, 0, &percpu) | x86vcpu_percpu_enable(percpu) |
-	       x86vcpu_create(ops, 0, &config, &vcpu) | x86vcpu_setup(vcpu, 0) | x86vcpu_bind(vcpu) |
+	       x86vcpu_machine_create(ops, 0, &machine_config, &machine) | x86vcpu_create(machine, &config, &vcpu) | x86vcpu_setup(vcpu, 0) | x86vcpu_bind(vcpu) |
 	       x86vcpu_run(vcpu, &exit) | x86vcpu_complete_read(vcpu, 0) | x86vcpu_inject_nmi(vcpu) |
-	       x86vcpu_unbind(vcpu) | x86vcpu_destroy(vcpu) | x86vcpu_percpu_disable(percpu);
+	       x86vcpu_unbind(vcpu) | x86vcpu_destroy(vcpu) | x86vcpu_machine_destroy(machine) | x86vcpu_percpu_disable(percpu);
 }
 
 static int answers_are_right(void)

@@ -71,31 +71,58 @@ static void break_ops(struct input *in, struct x86vcpu_host_ops *ops)
 	slots[in_8(in) % count] = NULL;
 }
 
+static int32_t create_machine(struct abi *a, uint8_t how)
+{
+	struct world *w = a->w;
+	struct x86vcpu_host_ops broken = w->ops;
+	struct x86vcpu_machine_config config = {.size = sizeof(config)};
+	struct x86vcpu_machine *out = NULL;
+	int32_t status;
+
+	if (how & 4)
+		config.size = in_8(w->in) % sizeof(config);
+	if (how & 8)
+		config.flags = (uint32_t)in_value(w->in);
+	if (how & 16)
+		break_ops(w->in, &broken);
+	status = x86vcpu_machine_create(&broken, w, how & 2 ? NULL : &config, how & 1 ? NULL : &out);
+	fuzz_check(!status == !!out, "machine_create answers %d", status);
+	fuzz_check(!x86vcpu_machine_destroy(out), "machine_destroy");
+	return status;
+}
+
+static int32_t destroy_machine(struct abi *a, uint8_t how)
+{
+	struct x86vcpu_machine **machine = &a->w->machine[how % WORLD_VMS];
+	const int32_t status = x86vcpu_machine_destroy(*machine);
+
+	if (!status)
+		*machine = NULL;
+	return status;
+}
+
 int32_t abi_create(struct abi *a, uint8_t how)
 {
-	static struct x86vcpu_host_ops broken;
 	struct world *w = a->w;
 	const uint32_t n = in_8(w->in) % WORLD_VCPUS;
-	struct x86vcpu_create_config config = {.size = sizeof(config), .vcpu_id = n, .vm_id = 1};
+	struct x86vcpu_create_config config = {.size = sizeof(config), .vcpu_id = n, .opaque = (void *)(uintptr_t)n};
+	struct x86vcpu_machine *machine;
 	struct x86vcpu *out = NULL;
 	int32_t status;
 
-	if (how & 1)
-		config.vm_id = 1 + in_8(w->in) % WORLD_VMS;
+	if (how & 8)
+		return how & 0x80 ? destroy_machine(a, how) : create_machine(a, how);
+	machine = world_machine(w, how & 1 ? in_8(w->in) % WORLD_VMS : 0);
 	if (how & 2)
 		config.vcpu_id = (uint32_t)in_value(w->in);
 	if (how & 4)
-		config.size = (uint32_t)in_value(w->in);
-	broken = w->ops;
-	if (how & 8)
-		break_ops(w->in, &broken);
+		config.size = (uint32_t)in_value(w->in) % sizeof(config);
 	if (w->vcpu[n])
-		return x86vcpu_create(&w->ops, w, &config, NULL);
-	/* A table that is not refused must live on. */
-	status = x86vcpu_create(how & 8 ? &broken : &w->ops, w, how & 16 ? NULL : &config, &out);
+		return x86vcpu_create(machine, &config, NULL);
+	status = x86vcpu_create(machine, how & 16 ? NULL : &config, &out);
 	fuzz_check(!status == !!out, "create answers %d", status);
 	/* A host op may have made one meanwhile. */
-	if (!status && (how & 8 || w->vcpu[n]))
+	if (!status && (w->vcpu[n]))
 		world_check_status(x86vcpu_destroy(out), "destroy");
 	else if (!status)
 		w->vcpu[n] = out;

@@ -215,7 +215,8 @@ static int32_t inject(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 static int32_t deliver(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 {
 	struct input *in = a->w->in;
-	struct x86vcpu_message message = {.size = sizeof(message) + (how & 4 ? 4 : 0)};
+	struct x86vcpu_message message = {.size = sizeof(message) - (how & 4 ? 4 : 0)};
+	struct x86vcpu_machine *machine = vcpu ? a->w->machine[how >> 4 & 1] : NULL;
 	uint64_t accepted = 0;
 	int32_t status;
 
@@ -224,7 +225,7 @@ static int32_t deliver(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 	message.delivery = in_8(in) % 9;
 	message.vector = in_8(in);
 	message.level = in_8(in) % 3;
-	status = x86vcpu_deliver_message(vcpu, how & 8 ? NULL : &message, how & 1 ? NULL : &accepted);
+	status = x86vcpu_machine_deliver_message(machine, how & 8 ? NULL : &message, how & 1 ? NULL : &accepted);
 	fuzz_check(!status || !accepted, "a message that is refused is accepted");
 	for (uint32_t id = 0; id < 64; id++)
 		fuzz_check(!(accepted >> id & 1) || id < 64, "accepted by %u", id);
@@ -357,7 +358,21 @@ static int32_t explain(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 	return status;
 }
 
-static int32_t virtual_memory(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
+static int32_t debugging(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
+{
+	struct x86vcpu_debug_config config = {.size = sizeof(config) - (how & 8), .flags = in_8(a->w->in) & 0xf};
+
+	if (!(how & 1))
+		return how & 2 ? x86vcpu_debug_reflect(vcpu) : x86vcpu_skip_instruction(vcpu, how >> 2 & 0x1f);
+	if (how & 2) {
+		config.dr7 = in_value(a->w->in);
+		for (unsigned i = 0; i < 4; i++)
+			config.address[i] = in_value(a->w->in);
+	}
+	return x86vcpu_set_debug(vcpu, how & 4 ? NULL : &config);
+}
+
+static int32_t access_virtual(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 {
 	struct x86vcpu_virtual_access result = {.size = sizeof(result) - (how & 0x40 ? 8 : 0)};
 	const uint64_t linear = in_value(a->w->in), length = how & 0x20 ? in_16(a->w->in) : in_8(a->w->in);
@@ -375,6 +390,13 @@ static int32_t virtual_memory(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
 		   (unsigned long long)result.done, (unsigned long long)length);
 	free(data);
 	return status;
+}
+
+static int32_t virtual_memory(struct abi *a, struct x86vcpu *vcpu, uint8_t how)
+{
+	if ((how & 0x83) == 0x80)
+		return debugging(a, vcpu, in_8(a->w->in));
+	return access_virtual(a, vcpu, how);
 }
 
 static int32_t mitigations(struct abi *a, uint8_t how)

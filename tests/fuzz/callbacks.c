@@ -83,7 +83,7 @@ static void use_apic(struct world *w)
 	world_use(w, 0);
 	enable_apic(w, 0);
 	world_pass(w, 1000);
-	world_check_status(x86vcpu_deliver_message(w->vcpu[0], &message, &accepted), "deliver_message");
+	world_check_status(x86vcpu_machine_deliver_message(w->machine[0], &message, &accepted), "deliver_message");
 	/* Through the interrupt command register to the other one. */
 	model_guest_sets(w->m, MODEL_RBX, 0xfee00300);
 	model_guest_sets(w->m, MODEL_RAX, 0xc0000 | 0x41);

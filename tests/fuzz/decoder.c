@@ -105,9 +105,10 @@ static uint64_t read_field(struct guest *g, enum guest_field field)
 	return f.hardware[field];
 }
 
-static int32_t read_guest(void *ctx, uint64_t gpa, void *buf, uint64_t len)
+static int32_t read_guest(void *ctx, void *machine, uint64_t gpa, void *buf, uint64_t len)
 {
 	(void)ctx;
+	(void)machine;
 	fuzz_check(len >= 1 && (gpa & 0xfff) + len <= 0x1000, "read_guest(%llx, %llu)", (unsigned long long)gpa,
 		   (unsigned long long)len);
 	f.reads++;

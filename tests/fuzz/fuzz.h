@@ -73,7 +73,7 @@ void fuzz_tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define WORLD_TIMERS 8u
 #define WORLD_SENT 8u
 #define WORLD_SAVED 96u /* MSRs that x86vcpu_saved_msr names, at most */
-#define WORLD_VMS 3u /* vm_id: 1 to this */
+#define WORLD_VMS 3u /* machines */
 #define WORLD_MMIO UINT64_C(0xd0000000)
 #define WORLD_MMIO_SIZE UINT64_C(0x1800)
 #define WORLD_CODE UINT64_C(0x1000)
@@ -151,6 +151,7 @@ struct world {
 	bool nonsense; /* an exit has told of an event that there is none: an entry may fail for it */
 	struct x86vcpu_host_ops ops;
 	struct x86vcpu_percpu *percpu[MODEL_CPUS];
+	struct x86vcpu_machine *machine[WORLD_VMS];
 	struct x86vcpu *vcpu[WORLD_VCPUS];
 	uint32_t home[WORLD_VCPUS]; /* the CPU that it is bound to; MODEL_CPUS: none */
 	struct x86vcpu_exit exit[WORLD_VCPUS];
@@ -178,6 +179,8 @@ struct world {
 
 /* A machine without a vCPU. `flags`: enum world_flag. */
 struct world *world_begin(struct input *in, enum model_backend backend, uint32_t features, uint32_t flags);
+/* Machine `n`, which is created when it is first asked for. NULL: there is no memory. */
+struct x86vcpu_machine *world_machine(struct world *w, unsigned n);
 
 /* False: the CPU cannot do it. */
 bool world_enable(struct world *w, uint32_t cpu);

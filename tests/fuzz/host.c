@@ -166,10 +166,11 @@ static void *phys_to_virt(void *ctx, uint64_t hpa)
 
 /* ---- The other required ones --------------------------------------------------------------------------- */
 
-static int32_t read_guest(void *ctx, uint64_t gpa, void *buf, uint64_t len)
+static int32_t read_guest(void *ctx, void *machine, uint64_t gpa, void *buf, uint64_t len)
 {
 	struct world *w = ctx;
 
+	(void)machine;
 	fuzz_check(len >= 1 && len <= 4096 && (gpa & 0xfff) + len <= 4096, "read_guest(%llx, %llu)",
 		   (unsigned long long)gpa, (unsigned long long)len);
 	fuzz_check(!is_in_region(w, gpa), "read_guest(%llx), which a region has", (unsigned long long)gpa);
@@ -311,38 +312,45 @@ void world_pass(struct world *w, uint64_t nanoseconds)
 
 /* ---- Events -------------------------------------------------------------------------------------------- */
 
-static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+/* What world_machine and abi_create gave. */
+static void check_opaque(const void *machine, const void *vcpu)
+{
+	fuzz_check((uintptr_t)machine - 1 < WORLD_VMS && (uintptr_t)vcpu < 64, "a host operation for %p, %p", machine, vcpu);
+}
+
+static void notify(void *ctx, void *machine, void *vcpu, uint32_t cpu)
 {
 	struct world *w = ctx;
 
-	fuzz_check(vm_id <= WORLD_VMS && vcpu_id < 64, "notify of vCPU %u", vcpu_id);
+	check_opaque(machine, vcpu);
 	fuzz_check(cpu == X86VCPU_NO_CPU || ((w->running || w->depth) && cpu == w->cpu), "notify of CPU %u", cpu);
 	host_turns(w, WORLD_NOTIFY, 0);
 }
 
-static void send_interrupt(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t vector)
+static void send_interrupt(void *ctx, void *machine, void *vcpu, uint32_t vector)
 {
 	struct world *w = ctx;
 
-	fuzz_check(vm_id <= WORLD_VMS && vcpu_id < 64 && vector >= 16 && vector < 256, "send_interrupt(%u, %x)", vcpu_id,
-		   vector);
+	check_opaque(machine, vcpu);
+	fuzz_check(vector >= 16 && vector < 256, "send_interrupt(%x)", vector);
 	host_turns(w, WORLD_SEND, 0);
 	if (w->sent_count < WORLD_SENT)
-		w->sent[w->sent_count++] = vcpu_id << 8 | vector;
+		w->sent[w->sent_count++] = (uint32_t)(uintptr_t)vcpu << 8 | vector;
 }
 
-static int32_t acknowledge(void *ctx, uint64_t vm_id, uint32_t vcpu_id)
+static int32_t acknowledge(void *ctx, void *machine, void *vcpu)
 {
 	struct world *w = ctx;
 	const enum world_malice malice = host_turns(w, WORLD_ACKNOWLEDGE, 0);
 	const uint8_t how = in_8(w->in);
+	const uintptr_t n = (uintptr_t)vcpu;
 
-	(void)vm_id;
+	check_opaque(machine, vcpu);
 	if (malice == WORLD_FAILS)
 		return -1 - how;
 	/* The model's guest takes one interrupt after the other: nothing clears its IF. */
-	if ((how & 1 || (!(how & 2) && ++w->acknowledged > 4)) && vcpu_id < WORLD_VCPUS && w->vcpu[vcpu_id])
-		world_check_status(x86vcpu_set_lint(w->vcpu[vcpu_id], 0, 0), "set_lint");
+	if ((how & 1 || (!(how & 2) && ++w->acknowledged > 4)) && n < WORLD_VCPUS && w->vcpu[n])
+		world_check_status(x86vcpu_set_lint(w->vcpu[n], 0, 0), "set_lint");
 	return malice == WORLD_ANSWERS ? (int32_t)in_32(w->in) : how & 2 ? -1 : how;
 }
 

@@ -130,7 +130,7 @@ static void deliver(struct machine *m)
 	message.destination = how & 0x80 ? (uint32_t)in_value(in) : 1u << (how & 7) >> 1;
 	message.vector = in_8(in);
 	message.level = in_8(in) & 1;
-	status = x86vcpu_deliver_message(current(m), &message, &accepted);
+	status = x86vcpu_machine_deliver_message(m->w->machine[0], &message, &accepted);
 	world_check_status(status, "deliver_message");
 	fuzz_check(!(accepted >> m->count), "accepted by %llx of %u", (unsigned long long)accepted, m->count);
 	fuzz_check(!status || !accepted, "refused, and accepted by %llx", (unsigned long long)accepted);

@@ -104,15 +104,34 @@ static int32_t set_up(struct world *w, uint32_t n)
 	return x86vcpu_setup(vcpu, &config);
 }
 
+struct x86vcpu_machine *world_machine(struct world *w, unsigned n)
+{
+	const struct x86vcpu_machine_config config = {
+		.size = sizeof(config), .vm_id = n, .opaque = (void *)(uintptr_t)(n + 1)};
+	struct x86vcpu_machine *machine;
+	int32_t status;
+
+	if (!w->machine[n]) {
+		status = x86vcpu_machine_create(&w->ops, w, &config, &machine);
+		fuzz_check(!status == !!machine && (!status || status == X86VCPU_ERR_NO_MEMORY), "machine_create answers %d", status);
+		/* A host op may have made it meanwhile. */
+		if (w->machine[n])
+			world_check_status(x86vcpu_machine_destroy(machine), "machine_destroy");
+		else
+			w->machine[n] = machine;
+	}
+	return w->machine[n];
+}
+
 bool world_add(struct world *w, uint32_t n, uint32_t cpu)
 {
-	const struct x86vcpu_create_config config = {.size = sizeof(config), .vcpu_id = n, .vm_id = 1};
+	const struct x86vcpu_create_config config = {.size = sizeof(config), .vcpu_id = n, .opaque = (void *)(uintptr_t)n};
 	struct x86vcpu *vcpu;
 	int32_t status;
 
 	if (!world_enable(w, cpu))
 		return false;
-	status = x86vcpu_create(&w->ops, w, &config, &vcpu);
+	status = x86vcpu_create(world_machine(w, 0), &config, &vcpu);
 	/* A host op may have made it meanwhile. */
 	if (w->vcpu[n]) {
 		world_check_status(x86vcpu_destroy(vcpu), "destroy");
@@ -155,6 +174,8 @@ void world_end(struct world *w)
 	w->hostility.times = 0;
 	for (uint32_t n = 0; n < WORLD_VCPUS; n++)
 		remove_vcpu(w, n);
+	for (uint32_t n = 0; n < WORLD_VMS; n++)
+		fuzz_check(!x86vcpu_machine_destroy(w->machine[n]), "destroy of machine %u", n);
 	for (uint32_t n = 0; n < MODEL_CPUS; n++)
 		remove_percpu(w, n);
 	for (unsigned i = 0; i < WORLD_TIMERS; i++)
@@ -290,6 +311,8 @@ static size_t exit_bytes(uint32_t kind)
 		return sizeof(struct x86vcpu_instruction);
 	case X86VCPU_EXIT_FAIL_ENTRY:
 		return sizeof(struct x86vcpu_fail_entry);
+	case X86VCPU_EXIT_DEBUG:
+		return sizeof(struct x86vcpu_debug_exit);
 	default:
 		return 0;
 	}
@@ -320,8 +343,8 @@ static void check_exit(const struct world *w, const struct x86vcpu_exit *exit)
 	const size_t used = exit_bytes(exit->kind);
 	const uint8_t *bytes = (const uint8_t *)&exit->u;
 
-	fuzz_check(exit->kind <= X86VCPU_EXIT_NOTHING || exit->kind == X86VCPU_EXIT_WAIT_FOR_SIPI ||
-			   exit->kind == X86VCPU_EXIT_UNKNOWN_INSTRUCTION, "kind %u", exit->kind);
+	fuzz_check(exit->kind <= X86VCPU_EXIT_NOTHING || (exit->kind >= X86VCPU_EXIT_WAIT_FOR_SIPI &&
+			   exit->kind <= X86VCPU_EXIT_UNKNOWN_INSTRUCTION), "kind %u", exit->kind);
 	fuzz_check(!exit->reserved, "exit.reserved");
 	for (size_t i = used; i < sizeof(exit->u); i++)
 		fuzz_check(!bytes[i], "%s: byte %zu is not zero", x86vcpu_exit_name(exit->kind), i);

@@ -230,11 +230,11 @@ static void first_state(const struct guest *g, struct x86vcpu_state *s)
 
 /* ---- Life ---------------------------------------------------------------------------------------------- */
 
-static void create(struct guest *g, uint32_t id, uint64_t vm_id)
+static void create(struct guest *g, uint32_t id)
 {
-	const struct x86vcpu_create_config config = { .size = sizeof(config), .vcpu_id = id, .vm_id = vm_id };
+	const struct x86vcpu_create_config config = { .size = sizeof(config), .vcpu_id = id, .opaque = g };
 
-	CHECK_OK(x86vcpu_create(&platform_host_ops, NULL, &config, &g->vcpu));
+	CHECK_OK(x86vcpu_create(g->machine, &config, &g->vcpu));
 	g->id = id;
 	g->memory[0] = (struct x86vcpu_memory_region){ .gpa = 0, .hva = g->ram, .size = GUEST_MEMORY };
 	g->mmio[0] = (struct x86vcpu_mmio_range){ .base = GUEST_MMIO, .size = GUEST_MMIO_SIZE };
@@ -247,6 +247,7 @@ static void create(struct guest *g, uint32_t id, uint64_t vm_id)
 
 void guest_init(struct guest *g, uint32_t id)
 {
+	const struct x86vcpu_machine_config config = { .size = sizeof(config), .vm_id = 1, .opaque = g };
 	uint32_t format, levels;
 
 	memset(g, 0, sizeof(*g));
@@ -261,15 +262,17 @@ void guest_init(struct guest *g, uint32_t id)
 	CHECK_OK(x86vcpu_nested_map(&g->tables, 0, (uint64_t)g->ram, GUEST_MEMORY,
 				    X86VCPU_NESTED_READ | X86VCPU_NESTED_WRITE | X86VCPU_NESTED_EXECUTE,
 				    X86VCPU_MEMORY_WB));
-	create(g, id, (uintptr_t)g);
+	CHECK_OK(x86vcpu_machine_create(&platform_host_ops, NULL, &config, &g->machine));
+	create(g, id);
 }
 
 void guest_init_other(struct guest *g, const struct guest *first, uint32_t id)
 {
 	memset(g, 0, sizeof(*g));
+	g->machine = first->machine;
 	g->ram = first->ram;
 	g->tables = first->tables;
-	create(g, id, (uintptr_t)first);
+	create(g, id);
 }
 
 void guest_set_gate(struct guest *g, unsigned vector, uint64_t rip)
@@ -320,6 +323,7 @@ void guest_destroy(struct guest *g)
 {
 	CHECK_OK(x86vcpu_unbind(g->vcpu));
 	CHECK_OK(x86vcpu_destroy(g->vcpu));
+	CHECK_OK(x86vcpu_machine_destroy(g->machine));
 	x86vcpu_nested_destroy(&g->tables);
 	frame_free((uint64_t)g->ram, GUEST_MEMORY / 4096);
 }

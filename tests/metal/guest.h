@@ -84,6 +84,7 @@ struct guest_trap {
 };
 
 struct guest {
+	struct x86vcpu_machine *machine;
 	struct x86vcpu *vcpu;
 	uint32_t id;
 	enum guest_mode mode;

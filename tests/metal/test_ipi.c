@@ -137,13 +137,14 @@ static struct {
 	bool by_nmi;
 } host;
 
-static void notify(uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+static void notify(void *machine, void *vcpu, uint32_t cpu)
 {
-	CHECK_EQ(vm_id, (uintptr_t)&vcpus[0]);
-	CHECK(vcpu_id < 2);
+	const struct guest *notified = vcpu;
+
+	CHECK(machine == &vcpus[0] && (notified == &vcpus[0] || notified == &vcpus[1]));
 	if (cpu == X86VCPU_NO_CPU) {
-		__atomic_store_n(&host.woken[vcpu_id], 1, __ATOMIC_SEQ_CST);
-		cpu_kick(vcpu_id, false); /* which waits there, if it has a CPU to itself */
+		__atomic_store_n(&host.woken[notified->id], 1, __ATOMIC_SEQ_CST);
+		cpu_kick(notified->id, false); /* which waits there, if it has a CPU to itself */
 	} else {
 		cpu_kick(cpu, host.by_nmi);
 	}
@@ -463,7 +464,7 @@ static void send_message(uint8_t delivery, uint8_t vector)
 	};
 	uint64_t accepted = 0;
 
-	CHECK_OK(x86vcpu_deliver_message(vcpus[0].vcpu, &message, &accepted));
+	CHECK_OK(x86vcpu_machine_deliver_message(vcpus[0].machine, &message, &accepted));
 	CHECK_EQ(accepted, 2);
 }
 

@@ -232,8 +232,18 @@ METAL_TEST(amd_cpu, "enable.detects_svm", .vendor = METAL_SVM)
 	CHECK_EQ(extension, X86VCPU_EXTENSION_SVM);
 }
 
+static struct x86vcpu_machine *make_machine(void)
+{
+	const struct x86vcpu_machine_config config = { .size = sizeof(config) };
+	struct x86vcpu_machine *machine;
+
+	CHECK_OK(x86vcpu_machine_create(&platform_host_ops, NULL, &config, &machine));
+	return machine;
+}
+
 METAL_TEST(before_enable, "enable.before_the_first")
 {
+	struct x86vcpu_machine *machine = make_machine();
 	const struct x86vcpu_create_config config = { .size = sizeof(config) };
 	struct x86vcpu *vcpu = (struct x86vcpu *)1;
 	const bool on_amd = host_cpuid(0, 0).ecx == 0x444d4163; /* "cAMD" */
@@ -241,17 +251,18 @@ METAL_TEST(before_enable, "enable.before_the_first")
 
 	CHECK_EQ(x86vcpu_extension(), X86VCPU_EXTENSION_NONE);
 	CHECK_STATUS(x86vcpu_nested_format(&format), X86VCPU_ERR_BAD_STATE);
-	CHECK_STATUS(x86vcpu_create(&platform_host_ops, NULL, &config, &vcpu), X86VCPU_ERR_BAD_STATE);
+	CHECK_STATUS(x86vcpu_create(machine, &config, &vcpu), X86VCPU_ERR_BAD_STATE);
 	CHECK(!vcpu);
 	host_enable();
 	CHECK_EQ(x86vcpu_extension(), on_amd ? X86VCPU_EXTENSION_SVM : X86VCPU_EXTENSION_VMX);
 	CHECK_OK(x86vcpu_nested_format(&format));
 	CHECK_EQ(format, on_amd ? X86VCPU_NESTED_NPT : X86VCPU_NESTED_EPT);
-	CHECK_OK(x86vcpu_create(&platform_host_ops, NULL, &config, &vcpu));
+	CHECK_OK(x86vcpu_create(machine, &config, &vcpu));
 }
 
 METAL_TEST(select_first, "enable.select_without_enable")
 {
+	struct x86vcpu_machine *machine = make_machine();
 	const struct x86vcpu_create_config config = { .size = sizeof(config) };
 	const bool on_amd = host_cpuid(0, 0).ecx == 0x444d4163; /* "cAMD" */
 	struct host_snapshot before;
@@ -262,7 +273,7 @@ METAL_TEST(select_first, "enable.select_without_enable")
 	CHECK_OK(x86vcpu_select());
 	host_check_unchanged(&before);
 	CHECK_EQ(x86vcpu_extension(), on_amd ? X86VCPU_EXTENSION_SVM : X86VCPU_EXTENSION_VMX);
-	CHECK_OK(x86vcpu_create(&platform_host_ops, NULL, &config, &vcpu));
+	CHECK_OK(x86vcpu_create(machine, &config, &vcpu));
 	CHECK(x86vcpu_structure_hpa(vcpu) != 0);
 	CHECK_EQ(x86vcpu_structure_hpa(NULL), 0);
 	CHECK_OK(x86vcpu_set_entry(vcpu, 0x7c00));
@@ -270,7 +281,10 @@ METAL_TEST(select_first, "enable.select_without_enable")
 	CHECK_STATUS(x86vcpu_setup(vcpu, NULL), X86VCPU_ERR_BAD_STATE);
 	host_enable();
 	CHECK_OK(x86vcpu_setup(vcpu, NULL));
+	CHECK_STATUS(x86vcpu_machine_destroy(machine), X86VCPU_ERR_RESOURCE_BUSY);
 	CHECK_OK(x86vcpu_destroy(vcpu));
+	CHECK_OK(x86vcpu_machine_destroy(machine));
+	CHECK_OK(x86vcpu_machine_destroy(NULL));
 }
 
 METAL_TEST(bad_host_ops, "enable.bad_host_operations")
@@ -278,7 +292,7 @@ METAL_TEST(bad_host_ops, "enable.bad_host_operations")
 	struct x86vcpu_host_ops ops = platform_host_ops;
 	struct x86vcpu_percpu *percpu;
 
-	ops.size--;
+	ops.size -= 8;
 	CHECK_STATUS(x86vcpu_percpu_create(&ops, NULL, 0, &percpu), X86VCPU_ERR_ABI_MISMATCH);
 	CHECK(!percpu);
 	ops = platform_host_ops;
@@ -539,16 +553,53 @@ METAL_TEST(bad_ranges, "config.memory_ranges")
 METAL_TEST(bad_create, "config.create")
 {
 	struct x86vcpu_create_config config = { .size = sizeof(config), .vcpu_id = 64 };
-	struct x86vcpu *vcpu;
+	struct x86vcpu_machine *machine = make_machine();
+	struct x86vcpu *vcpu, *other;
 
 	host_enable();
-	CHECK_STATUS(x86vcpu_create(&platform_host_ops, NULL, &config, &vcpu), X86VCPU_ERR_INVALID_INPUT);
+	CHECK_STATUS(x86vcpu_create(NULL, &config, &vcpu), X86VCPU_ERR_INVALID_INPUT);
+	CHECK_STATUS(x86vcpu_create(machine, &config, &vcpu), X86VCPU_ERR_INVALID_INPUT);
 	config.vcpu_id = 63;
 	config.size = 1;
-	CHECK_STATUS(x86vcpu_create(&platform_host_ops, NULL, &config, &vcpu), X86VCPU_ERR_ABI_MISMATCH);
+	CHECK_STATUS(x86vcpu_create(machine, &config, &vcpu), X86VCPU_ERR_ABI_MISMATCH);
 	CHECK(!vcpu);
 	config.size = sizeof(config);
-	CHECK_OK(x86vcpu_create(&platform_host_ops, NULL, &config, &vcpu));
+	CHECK_OK(x86vcpu_create(machine, &config, &vcpu));
+	CHECK_STATUS(x86vcpu_create(machine, &config, &other), X86VCPU_ERR_RESOURCE_BUSY);
+	CHECK(!other);
+	CHECK_OK(x86vcpu_create(make_machine(), &config, &other));
+}
+
+METAL_TEST(bad_machine, "config.machine")
+{
+	struct x86vcpu_machine_config config = { .size = sizeof(config) };
+	struct x86vcpu_host_ops ops = platform_host_ops;
+	struct x86vcpu_machine *machine;
+
+	CHECK_STATUS(x86vcpu_machine_create(&ops, NULL, &config, NULL), X86VCPU_ERR_INVALID_INPUT);
+	CHECK_STATUS(x86vcpu_machine_create(NULL, NULL, &config, &machine), X86VCPU_ERR_INVALID_INPUT);
+	CHECK_STATUS(x86vcpu_machine_create(&ops, NULL, NULL, &machine), X86VCPU_ERR_INVALID_INPUT);
+	config.flags = 1;
+	CHECK_STATUS(x86vcpu_machine_create(&ops, NULL, &config, &machine), X86VCPU_ERR_INVALID_INPUT);
+	config.flags = 0;
+	config.size--;
+	CHECK_STATUS(x86vcpu_machine_create(&ops, NULL, &config, &machine), X86VCPU_ERR_ABI_MISMATCH);
+	config.size++;
+	ops.phys_to_virt = NULL;
+	CHECK_STATUS(x86vcpu_machine_create(&ops, NULL, &config, &machine), X86VCPU_ERR_INVALID_INPUT);
+	CHECK(!machine);
+}
+
+/* The table may go away once the object is created. */
+METAL_TEST(copied_ops, "config.host_operations_are_copied")
+{
+	const struct x86vcpu_machine_config config = { .size = sizeof(config) };
+	struct x86vcpu_host_ops ops = platform_host_ops;
+	struct x86vcpu_machine *machine;
+
+	CHECK_OK(x86vcpu_machine_create(&ops, NULL, &config, &machine));
+	memset(&ops, 0, sizeof(ops));
+	CHECK_OK(x86vcpu_machine_destroy(machine));
 }
 
 /* ---- Frames -------------------------------------------------------------------------------------------- */
@@ -581,8 +632,10 @@ METAL_TEST(setup_again_frames, "frames.setup_again_takes_no_more")
 /* Brings a vCPU up with what memory there is; true when it worked. */
 static bool try_bring_up(void)
 {
+	const struct x86vcpu_machine_config machine_config = { .size = sizeof(machine_config) };
 	const struct x86vcpu_create_config create = { .size = sizeof(create) };
 	const struct x86vcpu_nested_paging paging = { .root_hpa = 0x1000 };
+	struct x86vcpu_machine *machine;
 	struct x86vcpu_percpu *percpu;
 	struct x86vcpu *vcpu = NULL;
 	bool done = false;
@@ -591,13 +644,17 @@ static bool try_bring_up(void)
 		return false;
 	if (x86vcpu_percpu_enable(percpu) == X86VCPU_ERR_NO_MEMORY)
 		goto out_percpu;
-	if (x86vcpu_create(&platform_host_ops, NULL, &create, &vcpu) == X86VCPU_ERR_NO_MEMORY)
+	if (x86vcpu_machine_create(&platform_host_ops, NULL, &machine_config, &machine) == X86VCPU_ERR_NO_MEMORY)
 		goto out_disable;
+	if (x86vcpu_create(machine, &create, &vcpu) == X86VCPU_ERR_NO_MEMORY)
+		goto out_machine;
 	CHECK_OK(x86vcpu_set_entry(vcpu, 0));
 	CHECK_OK(x86vcpu_set_nested_page_table(vcpu, &paging));
 	if (x86vcpu_setup(vcpu, NULL) != X86VCPU_ERR_NO_MEMORY)
 		done = true;
 	CHECK_OK(x86vcpu_destroy(vcpu));
+out_machine:
+	CHECK_OK(x86vcpu_machine_destroy(machine));
 out_disable:
 	CHECK_OK(x86vcpu_percpu_disable(percpu));
 out_percpu:

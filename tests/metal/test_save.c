@@ -93,7 +93,7 @@ static void take_init(struct guest *guest)
 {
 	static const struct x86vcpu_message init = { .size = sizeof(init), .delivery = X86VCPU_DELIVERY_INIT };
 
-	CHECK_OK(x86vcpu_deliver_message(guest->vcpu, &init, NULL));
+	CHECK_OK(x86vcpu_machine_deliver_message(guest->machine, &init, NULL));
 	/* A run takes it, and there is no code at the reset vector. */
 	CHECK_OK(x86vcpu_request_exit(guest->vcpu));
 	CHECK_OK(x86vcpu_run(guest->vcpu, &guest->exit));

@@ -22,8 +22,9 @@ static int32_t read_msr(void *ctx, uint32_t msr, uint64_t *value)
 	return model_try_rdmsr(msr, value) ? X86VCPU_ERR_UNSUPPORTED : X86VCPU_OK;
 }
 
-static int32_t read_guest(void *ctx, uint64_t gpa, void *to, uint64_t len)
+static int32_t read_guest(void *ctx, void *machine, uint64_t gpa, void *to, uint64_t len)
 {
+	(void)machine;
 	if (gpa + len > MODEL_GUEST_SIZE)
 		return X86VCPU_ERR_INVALID_INPUT;
 	memcpy(to, model_guest_memory(ctx) + gpa, len);
@@ -85,14 +86,16 @@ static struct fixture *begin(enum model_backend backend, uint32_t features, uint
 {
 	static struct fixture fixture;
 	struct fixture *f = &fixture;
-	const struct x86vcpu_create_config config = {.size = sizeof(config), .vm_id = 1};
+	const struct x86vcpu_machine_config machine = {.size = sizeof(machine), .vm_id = 1};
+	const struct x86vcpu_create_config config = {.size = sizeof(config)};
 
 	*f = (struct fixture){.m = model_create(backend, features), .config = setup};
 	if (profile)
 		model_set_profile(f->m, profile);
 	fixture_on_cpu(f, 0);
 	f->root = model_alloc(f->m, 1, 4096);
-	ck_assert_int_eq(x86vcpu_create(&ops, f->m, &config, &f->vcpu), X86VCPU_OK);
+	ck_assert_int_eq(x86vcpu_machine_create(&ops, f->m, &machine, &f->machine), X86VCPU_OK);
+	ck_assert_int_eq(x86vcpu_create(f->machine, &config, &f->vcpu), X86VCPU_OK);
 	ck_assert_int_eq(x86vcpu_set_entry(f->vcpu, 0x1000), X86VCPU_OK);
 	ck_assert_int_eq(fixture_set_nested(f, levels, 0), X86VCPU_OK);
 	ck_assert_int_eq(x86vcpu_bind(f->vcpu), X86VCPU_OK);
@@ -127,6 +130,7 @@ void fixture_end(struct fixture *f)
 	ck_assert_str_eq(model_complaints(f->m), "");
 	x86vcpu_unbind(f->vcpu);
 	ck_assert_int_eq(x86vcpu_destroy(f->vcpu), X86VCPU_OK);
+	ck_assert_int_eq(x86vcpu_machine_destroy(f->machine), X86VCPU_OK);
 	for (uint32_t cpu = 0; cpu < MODEL_CPUS; cpu++) {
 		if (!f->percpu[cpu])
 			continue;

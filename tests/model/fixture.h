@@ -10,6 +10,7 @@
 struct fixture {
 	struct model *m;
 	struct x86vcpu_percpu *percpu[MODEL_CPUS];
+	struct x86vcpu_machine *machine;
 	struct x86vcpu *vcpu;
 	const struct x86vcpu_setup_config *config; /* of the vCPU; of fixture_begin_with's caller */
 	uint64_t root;

@@ -48,10 +48,10 @@ static int32_t setup_anew(struct fixture *f)
 /* Another vCPU runs on this CPU meanwhile. */
 static int32_t another_runs(struct fixture *f)
 {
-	const struct x86vcpu_create_config config = {.size = sizeof(config), .vcpu_id = 1, .vm_id = 1};
+	const struct x86vcpu_create_config config = {.size = sizeof(config), .vcpu_id = 1};
 	struct fixture other = *f;
 
-	ck_assert_int_eq(x86vcpu_create(fixture_ops(), f->m, &config, &other.vcpu), X86VCPU_OK);
+	ck_assert_int_eq(x86vcpu_create(f->machine, &config, &other.vcpu), X86VCPU_OK);
 	ck_assert_int_eq(set_entry(&other), X86VCPU_OK);
 	ck_assert_int_eq(set_nested_page_table(&other), X86VCPU_OK);
 	ck_assert_int_eq(x86vcpu_setup(other.vcpu, &(struct x86vcpu_setup_config){
@@ -276,7 +276,7 @@ static int32_t deliver(struct fixture *f, uint8_t delivery, uint8_t vector)
 {
 	const struct x86vcpu_message message = {.size = sizeof(message), .delivery = delivery, .vector = vector};
 
-	return x86vcpu_deliver_message(f->vcpu, &message, NULL);
+	return x86vcpu_machine_deliver_message(f->machine, &message, NULL);
 }
 
 static int32_t deliver_nmi(struct fixture *f) { return deliver(f, X86VCPU_DELIVERY_NMI, 0); }
@@ -345,9 +345,9 @@ const struct order_call order_calls[] = {
 	{"x86vcpu_has_pending_event", NULL, has_pending_event, ORDER_NOTHING, 0},
 	{"x86vcpu_request_exit", NULL, request_exit, ORDER_ASKS_TO_LEAVE, 0},
 	{"x86vcpu_run_state", NULL, run_state, ORDER_NOTHING, 0},
-	{"x86vcpu_deliver_message", "NMI", deliver_nmi, ORDER_POSTS_NMI, 0},
-	{"x86vcpu_deliver_message", "INIT", deliver_init, ORDER_INIT, 0},
-	{"x86vcpu_deliver_message", "start-up", deliver_startup, ORDER_STARTUP, 0},
+	{"x86vcpu_machine_deliver_message", "NMI", deliver_nmi, ORDER_POSTS_NMI, 0},
+	{"x86vcpu_machine_deliver_message", "INIT", deliver_init, ORDER_INIT, 0},
+	{"x86vcpu_machine_deliver_message", "start-up", deliver_startup, ORDER_STARTUP, 0},
 	{"x86vcpu_set_lint", NULL, set_lint, ORDER_NOTHING, 0},
 	{"x86vcpu_handle_eoi", NULL, handle_eoi, ORDER_NOTHING, 0},
 	{"x86vcpu_timer_deadline", NULL, timer_deadline, ORDER_NOTHING, 0},

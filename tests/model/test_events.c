@@ -219,7 +219,7 @@ static void post_nmi(struct fixture *f, enum nmi_source source)
 		ck_assert_int_eq(x86vcpu_inject_nmi(f->vcpu), X86VCPU_OK);
 		break;
 	case BY_MESSAGE:
-		ck_assert_int_eq(x86vcpu_deliver_message(f->vcpu, &message, NULL), X86VCPU_OK);
+		ck_assert_int_eq(x86vcpu_machine_deliver_message(f->machine, &message, NULL), X86VCPU_OK);
 		break;
 	default:
 		ck_assert_int_eq(x86vcpu_get_apic(f->vcpu, &apic), X86VCPU_OK);

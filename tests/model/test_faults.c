@@ -52,8 +52,9 @@ static void free_frame(void *ctx, uint64_t hpa)
 	free_frames(ctx, hpa, 1);
 }
 
-static int32_t read_guest(void *ctx, uint64_t gpa, void *to, uint64_t len)
+static int32_t read_guest(void *ctx, void *machine, uint64_t gpa, void *to, uint64_t len)
 {
+	(void)machine;
 	if (fails() || gpa + len > MODEL_GUEST_SIZE)
 		return X86VCPU_ERR_INVALID_INPUT;
 	memcpy(to, model_guest_memory(ctx) + gpa, len);
@@ -86,9 +87,9 @@ static int32_t timer_cancel(void *ctx, const struct x86vcpu_timer *timer)
 	return fails() ? X86VCPU_ERR_TIMER_UNAVAILABLE : X86VCPU_OK;
 }
 
-static int32_t acknowledge(void *ctx, uint64_t vm_id, uint32_t vcpu_id)
+static int32_t acknowledge(void *ctx, void *machine, void *vcpu)
 {
-	(void)ctx, (void)vm_id, (void)vcpu_id;
+	(void)ctx, (void)machine, (void)vcpu;
 	return fails() ? -1 : 0x30;
 }
 
@@ -158,14 +159,14 @@ static void destroy(struct x86vcpu *vcpu)
 	ck_assert_int_eq(status, X86VCPU_OK);
 }
 
-static void live(struct model *m, const struct x86vcpu_host_ops *ops, uint64_t root)
+static void live(struct model *m, struct x86vcpu_machine *machine, uint64_t root)
 {
 	static const struct x86vcpu_mmio_range device = {DEVICE, 0x1000};
-	const struct x86vcpu_create_config create = {.size = sizeof(create), .vm_id = 1};
+	const struct x86vcpu_create_config create = {.size = sizeof(create)};
 	const struct x86vcpu_setup_config setup = {
 		.size = sizeof(setup), .mmio = &device, .mmio_count = 1, .time_slice_ns = UINT64_C(1) << 60};
 	struct x86vcpu *vcpu = NULL;
-	int32_t status = x86vcpu_create(ops, m, &create, &vcpu);
+	int32_t status = x86vcpu_create(machine, &create, &vcpu);
 
 	ck_assert(status == X86VCPU_OK || (status == X86VCPU_ERR_NO_MEMORY && !vcpu));
 	if (status)
@@ -181,6 +182,19 @@ static void live(struct model *m, const struct x86vcpu_host_ops *ops, uint64_t r
 		ck_assert_int_eq(x86vcpu_unbind(vcpu), X86VCPU_OK);
 	}
 	destroy(vcpu);
+}
+
+static void live_in_machine(struct model *m, const struct x86vcpu_host_ops *ops, uint64_t root)
+{
+	const struct x86vcpu_machine_config config = {.size = sizeof(config)};
+	struct x86vcpu_machine *machine = NULL;
+	const int32_t status = x86vcpu_machine_create(ops, m, &config, &machine);
+
+	ck_assert(status == X86VCPU_OK || (status == X86VCPU_ERR_NO_MEMORY && !machine));
+	if (status)
+		return;
+	live(m, machine, root);
+	ck_assert_int_eq(x86vcpu_machine_destroy(machine), X86VCPU_OK);
 }
 
 /* True: a call was the n-th. */
@@ -199,7 +213,7 @@ static bool fail_call(enum model_backend backend, uint32_t n)
 	if (!status) {
 		status = x86vcpu_percpu_enable(percpu);
 		if (!status) {
-			live(m, &ops, root);
+			live_in_machine(m, &ops, root);
 			ck_assert_int_eq(x86vcpu_percpu_disable(percpu), X86VCPU_OK);
 		}
 		ck_assert_int_eq(x86vcpu_percpu_destroy(percpu), X86VCPU_OK);

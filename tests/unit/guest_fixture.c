@@ -16,10 +16,11 @@ static uint64_t read_hardware(struct guest *g, enum guest_field field)
 	return f->hardware[field];
 }
 
-static int32_t read_far(void *ctx, uint64_t gpa, void *buf, uint64_t len)
+static int32_t read_far(void *ctx, void *machine, uint64_t gpa, void *buf, uint64_t len)
 {
 	struct guest_fixture *f = ctx;
 
+	(void)machine;
 	f->host_reads++;
 	if (len == 0 || (gpa & 0xfff) + len > 0x1000)
 		return X86VCPU_ERR_INVALID_INPUT; /* host.h promises that this is never asked for */

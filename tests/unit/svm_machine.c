@@ -80,9 +80,10 @@ static void *phys_to_virt(void *ctx, uint64_t hpa)
 	return (void *)(uintptr_t)hpa;
 }
 
-static int32_t nothing_there(void *ctx, uint64_t gpa, void *buf, uint64_t len)
+static int32_t nothing_there(void *ctx, void *machine, uint64_t gpa, void *buf, uint64_t len)
 {
 	(void)ctx;
+	(void)machine;
 	(void)gpa;
 	(void)buf;
 	(void)len;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The functions of apic.h: arguments, what they post, and whom they tell. test_run_threads.c has their source. */
 #include "event_fixture.h"
-#include "lapic/machine.h"
+#include "emul/machine.h"
 #include "vcpu/vcpu.h"
 #include "x86vcpu/apic.h"
 
@@ -14,11 +14,11 @@ static struct {
 	uint32_t cpu;
 } told;
 
-static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+static void notify(void *ctx, void *machine_opaque, void *vcpu_opaque, uint32_t cpu)
 {
 	(void)ctx;
-	(void)vm_id;
-	(void)vcpu_id;
+	(void)machine_opaque;
+	(void)vcpu_opaque;
 	told.calls++;
 	told.cpu = cpu;
 }
@@ -38,7 +38,7 @@ static uint32_t here(void *ctx)
 static const struct x86vcpu_host_ops host = {.notify = notify, .nanos_to_ticks = one_to_one, .current_cpu = here};
 static struct x86vcpu vcpu_handle;
 static struct x86vcpu_percpu percpu;
-static struct machine one;
+static struct x86vcpu_machine one;
 
 /* A vCPU that is bound here, alone in its machine. */
 static struct x86vcpu *bound(void)
@@ -191,13 +191,12 @@ static const struct {
 START_TEST(message_is_checked)
 {
 	struct x86vcpu_message message = messages[_i].message;
-	struct x86vcpu *vcpu = bound();
-	struct guest *g = vcpu->guest;
+	struct guest *g = bound()->guest;
 	uint64_t accepted = 0;
 
 	g->lapic.ldr = 1u << 24;
 	message.size = sizeof(message);
-	ck_assert_int_eq(x86vcpu_deliver_message(vcpu, &message, &accepted), messages[_i].status);
+	ck_assert_int_eq(x86vcpu_machine_deliver_message(&one, &message, &accepted), messages[_i].status);
 	ck_assert_uint_eq(accepted, messages[_i].accepted);
 	if (accepted && message.delivery < 2) {
 		ck_assert(requested(g, message.vector));
@@ -206,11 +205,11 @@ START_TEST(message_is_checked)
 	ck_assert_uint_eq(g->events.nmi, message.delivery == 4);
 	ck_assert_uint_eq(g->events.init, message.delivery == 5);
 	ck_assert_uint_eq(g->events.startup, message.delivery == 6 ? 0x108 : 0);
-	ck_assert_int_eq(x86vcpu_deliver_message(vcpu, &message, NULL), messages[_i].status);
-	message.size--;
-	ck_assert_int_eq(x86vcpu_deliver_message(vcpu, &message, NULL), X86VCPU_ERR_ABI_MISMATCH);
-	ck_assert_int_eq(x86vcpu_deliver_message(vcpu, NULL, NULL), INVALID);
-	ck_assert_int_eq(x86vcpu_deliver_message(NULL, &message, NULL), INVALID);
+	ck_assert_int_eq(x86vcpu_machine_deliver_message(&one, &message, NULL), messages[_i].status);
+	message.size = offsetof(struct x86vcpu_message, level);
+	ck_assert_int_eq(x86vcpu_machine_deliver_message(&one, &message, NULL), X86VCPU_ERR_ABI_MISMATCH);
+	ck_assert_int_eq(x86vcpu_machine_deliver_message(&one, NULL, NULL), INVALID);
+	ck_assert_int_eq(x86vcpu_machine_deliver_message(NULL, &message, NULL), INVALID);
 }
 END_TEST
 

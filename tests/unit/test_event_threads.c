@@ -281,11 +281,11 @@ static struct {
 	uint32_t woken;       /* the thread has been told to run the vCPU */
 } kicked;
 
-static void deliver_kick(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+static void deliver_kick(void *ctx, void *machine_opaque, void *vcpu_opaque, uint32_t cpu)
 {
 	(void)ctx;
-	(void)vm_id;
-	(void)vcpu_id;
+	(void)machine_opaque;
+	(void)vcpu_opaque;
 	__atomic_store_n(cpu == X86VCPU_NO_CPU ? &kicked.woken : &kicked.interrupted, 1, __ATOMIC_SEQ_CST);
 }
 

@@ -3,14 +3,14 @@
 #include "event_fixture.h"
 
 #include "emul/reset.h"
-#include "lapic/machine.h"
+#include "emul/machine.h"
 #include "x86vcpu/apic.h"
 
 Suite *lapic_message_suite(void);
 
 #define VCPUS 20u
 
-static struct machine machine;
+static struct x86vcpu_machine machine;
 static struct guest others[VCPUS];
 static uint32_t tprs[VCPUS];
 static struct {
@@ -19,14 +19,14 @@ static struct {
 	unsigned locked; /* calls with the machine's lock held */
 } notified;
 
-static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+static void notify(void *ctx, void *machine_opaque, void *vcpu, uint32_t cpu)
 {
 	(void)ctx;
-	(void)vm_id;
+	ck_assert_ptr_eq(machine_opaque, &machine);
 	ck_assert_uint_eq(machine.lock, 0); /* or a host that sends a message here waits for itself */
 	notified.calls++;
 	notified.locked += machine.lock;
-	notified.vcpu = vcpu_id;
+	notified.vcpu = (uint32_t)(uintptr_t)vcpu;
 	notified.cpu = cpu;
 }
 
@@ -55,6 +55,8 @@ static struct guest *make_machine(bool x2apic)
 			g->lapic.tpr = &tprs[i];
 		g->host = &host;
 		g->vcpu_id = i;
+		g->machine_opaque = &machine;
+		g->opaque = (void *)(uintptr_t)i;
 		g->limits.has_apic = true;
 		g->limits.physical_mask = (UINT64_C(1) << 40) - 1;
 		g->machine = &machine;
@@ -293,13 +295,13 @@ END_TEST
 
 static uint32_t handed[3];
 
-static void send_interrupt(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t vector)
+static void send_interrupt(void *ctx, void *machine_opaque, void *vcpu, uint32_t vector)
 {
 	(void)ctx;
-	(void)vm_id;
+	ck_assert_ptr_eq(machine_opaque, &machine);
 	notified.locked += machine.lock;
 	handed[0]++;
-	handed[1] = vcpu_id;
+	handed[1] = (uint32_t)(uintptr_t)vcpu;
 	handed[2] = vector;
 }
 

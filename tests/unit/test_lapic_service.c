@@ -17,11 +17,11 @@ Suite *lapic_service_suite(void);
 static int32_t answer; /* of the 8259A */
 static unsigned asked;
 
-static int32_t acknowledge(void *ctx, uint64_t vm_id, uint32_t vcpu_id)
+static int32_t acknowledge(void *ctx, void *machine, void *vcpu)
 {
 	(void)ctx;
-	(void)vm_id;
-	(void)vcpu_id;
+	(void)machine;
+	(void)vcpu;
 	asked++;
 	return answer;
 }

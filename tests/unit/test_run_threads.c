@@ -36,17 +36,16 @@ Suite *run_threads_suite(void);
 
 static struct x86vcpu handle;
 static struct x86vcpu_percpu this_cpu;
-static struct machine machine;
+static struct x86vcpu_machine machine;
 
-int32_t check_host_ops(const struct x86vcpu_host_ops *ops) { return ops ? X86VCPU_OK : X86VCPU_ERR_INVALID_INPUT; }
 uint32_t cpu_identity(const struct x86vcpu_host_ops *ops, void *ctx) { (void)ops; (void)ctx; return 0; }
 struct x86vcpu_percpu *percpu_here(const struct x86vcpu_host_ops *ops, void *ctx) { (void)ops; (void)ctx; return &this_cpu; }
 const struct backend *backend_in_use(void) { return &svm_backend; }
-int32_t machine_join(struct guest *g) { (void)g; return X86VCPU_OK; }
+int32_t machine_join(struct x86vcpu_machine *m, struct guest *g) { (void)m; (void)g; return X86VCPU_OK; }
 void machine_leave(struct guest *g) { (void)g; }
 void machine_start_tsc(struct guest *g) { (void)g; }
-struct machine *machine_get(const struct guest *g) { return g->machine; }
-void machine_put(struct machine *put) { (void)put; }
+void machine_get(struct x86vcpu_machine *kept) { (void)kept; }
+void machine_put(struct x86vcpu_machine *kept) { (void)kept; }
 
 /* ---- The guest ----------------------------------------------------------------------------------------------------- */
 
@@ -179,11 +178,11 @@ static void run_guest(struct svm_vcpu *v)
 	}
 }
 
-static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+static void notify(void *ctx, void *machine_opaque, void *vcpu_opaque, uint32_t cpu)
 {
 	(void)ctx;
-	(void)vm_id;
-	(void)vcpu_id;
+	(void)machine_opaque;
+	(void)vcpu_opaque;
 	__atomic_store_n(cpu == X86VCPU_NO_CPU ? &play.woken : &play.interrupted, 1, __ATOMIC_SEQ_CST);
 }
 
@@ -255,7 +254,7 @@ static void post_message(void)
 {
 	const struct x86vcpu_message message = {.size = sizeof(message), .vector = 0x52};
 
-	require_ok(x86vcpu_deliver_message(&handle, &message, NULL));
+	require_ok(x86vcpu_machine_deliver_message(&machine, &message, NULL));
 }
 
 static void post_nmi(void)

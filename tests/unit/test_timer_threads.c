@@ -85,11 +85,11 @@ static uint64_t nanos_to_ticks(void *ctx, uint64_t nanos)
 	return nanos;
 }
 
-static void notify(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu)
+static void notify(void *ctx, void *machine, void *vcpu, uint32_t cpu)
 {
 	(void)ctx;
-	(void)vm_id;
-	(void)vcpu_id;
+	(void)machine;
+	(void)vcpu;
 	(void)cpu;
 	__atomic_fetch_add(&host.kicks, 1, __ATOMIC_RELAXED);
 }

@@ -66,9 +66,10 @@ static void *phys_to_virt(void *ctx, uint64_t hpa)
 	return (void *)(uintptr_t)hpa;
 }
 
-static int32_t no_memory_there(void *ctx, uint64_t gpa, void *buf, uint64_t len)
+static int32_t no_memory_there(void *ctx, void *machine, uint64_t gpa, void *buf, uint64_t len)
 {
 	(void)ctx;
+	(void)machine;
 	(void)buf;
 	ck_abort_msg("guest memory was read: %lu bytes at %lx", (unsigned long)len, (unsigned long)gpa);
 	return X86VCPU_ERR_INVALID_DATA;

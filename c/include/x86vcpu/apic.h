@@ -5,13 +5,13 @@
  * Each vCPU has a local APIC with the ID of its vcpu_id (SDM chapter 12): in xAPIC mode at the address in
  * IA32_APIC_BASE, where the nested tables must map nothing, in x2APIC mode in MSRs 0x800 to 0x8ff. The
  * library answers the guest's accesses, delivers its interprocessor interrupts, INIT and SIPI included, and
- * runs its timer. An I/O APIC, if the machine has one, is the VMM's: it sends x86vcpu_deliver_message and
- * gets INTERRUPT_END. An 8259A drives LINT0.
+ * runs its timer. An I/O APIC, if the machine has one, is the VMM's: it sends x86vcpu_machine_deliver_message
+ * and gets INTERRUPT_END. An 8259A drives LINT0.
  *
  * Functions for "any CPU, any time" may be called between create and destroy, with IRQs on or off, also in
  * interrupt context and while the vCPU runs; no lock has to be held. When the vCPU must be told, they
  * call host_ops.notify, with no lock of the library held. Handlers of NMIs and machine checks may call only
- * those that take no lock: all but x86vcpu_deliver_message.
+ * those that take no lock: all but x86vcpu_machine_deliver_message.
  */
 #ifndef X86VCPU_APIC_H
 #define X86VCPU_APIC_H
@@ -102,12 +102,13 @@ struct x86vcpu_message {
 };
 
 /*
- * Sends a message to the machine of `vcpu`, which need not be a target. *accepted, if not NULL, gets the set of
- * vCPUs that took it, a bit per vcpu_id; an APIC that is disabled takes no FIXED or LOWEST_PRIORITY. Any
- * CPU, any time, host ops included, but not from the handler of an NMI or machine check.
+ * Sends a message to the vCPUs of `machine`. *accepted, if not NULL, becomes the set of vCPUs that took it, a bit per
+ * vcpu_id. A disabled APIC takes no FIXED or LOWEST_PRIORITY. Any CPU, any time between x86vcpu_machine_create and
+ * x86vcpu_machine_destroy, host ops included, but not from the handler of an NMI or machine check.
  * 0; INVALID_INPUT; ABI_MISMATCH: message->size.
  */
-int32_t x86vcpu_deliver_message(struct x86vcpu *vcpu, const struct x86vcpu_message *message, uint64_t *accepted);
+int32_t x86vcpu_machine_deliver_message(struct x86vcpu_machine *machine, const struct x86vcpu_message *message,
+					uint64_t *accepted);
 
 /*
  * Drives LINT0 (`pin` 0) or LINT1 (`pin` 1) to `level` (0 or 1). What a rising or high input does, the local

@@ -27,8 +27,10 @@ typedef uint64_t (*x86vcpu_timer_function)(void *arg, uint64_t now);
 #define X86VCPU_NO_CPU UINT32_C(0xffffffff)
 
 /*
- * Host services. One constant table serves any number of CPUs and vCPUs; `ctx` is the pointer
- * that was given with it. The table must outlive every object that was created with it.
+ * Host services. One table serves any number of CPUs and machines. x86vcpu_percpu_create and x86vcpu_machine_create copy it.
+ *
+ * `ctx` is the pointer that was given with the table. `machine` is the machine's pointer `opaque`
+ * (x86vcpu_machine_config), `vcpu` the vCPU's (x86vcpu_create_config): the library passes them as they are.
  *
  * What runs in a host op during x86vcpu_run finds some of the guest's state in the CPU: "Duties of the host" in
  * x86vcpu/vcpu.h. notify and send_interrupt are called with none of the library's locks held.
@@ -45,7 +47,7 @@ typedef uint64_t (*x86vcpu_timer_function)(void *arg, uint64_t now);
  * the library holds them. Physical address 0 means "none".
  */
 struct x86vcpu_host_ops {
-	uint32_t size;        /* sizeof(struct x86vcpu_host_ops) of the caller */
+	uint32_t size;        /* sizeof(struct x86vcpu_host_ops) of the caller; slots beyond it are NULL */
 	uint32_t abi_version; /* X86VCPU_ABI_VERSION */
 
 	/*
@@ -75,7 +77,7 @@ struct x86vcpu_host_ops {
 	 * region given to setup covers. Returns 0, or a negative status when there is no memory at
 	 * `gpa`; `buf` then may hold anything. May not sleep.
 	 */
-	int32_t (*read_guest)(void *ctx, uint64_t gpa, void *buf, uint64_t len);
+	int32_t (*read_guest)(void *ctx, void *machine, uint64_t gpa, void *buf, uint64_t len);
 
 	/*
 	 * Required. How many ticks of this machine's TSC pass in `nanos` nanoseconds, rounded down.
@@ -142,7 +144,7 @@ struct x86vcpu_host_ops {
 	int32_t (*timer_cancel)(void *ctx, const struct x86vcpu_timer *timer);
 
 	/*
-	 * Optional. vCPU `vcpu_id` of machine `vm_id` has got something to do: an interrupt, an NMI, INIT, SIPI, an
+	 * Optional. The vCPU has got something to do: an interrupt, an NMI, INIT, SIPI, an
 	 * expired timer, a request to exit. `cpu` is the number (current_cpu's) of the CPU on which it is in run,
 	 * and then that CPU must be interrupted so that it leaves the guest; or X86VCPU_NO_CPU: its thread,
 	 * if it waits, must be woken. Called from the function that brought the event, in that one's context:
@@ -151,21 +153,21 @@ struct x86vcpu_host_ops {
 	 * A host that waits for a halted vCPU remembers the call until the thread has seen it (a semaphore, say):
 	 * it may come between HALT and the wait. NULL: events are noticed at the next exit or run.
 	 */
-	void (*notify)(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu);
+	void (*notify)(void *ctx, void *machine, void *vcpu, uint32_t cpu);
 
 	/*
-	 * Optional. A vCPU of `vm_id` sends interrupt `vector` (16 to 255, edge-triggered) to vCPU `vcpu_id` through
-	 * its local APIC. The host calls x86vcpu_inject_interrupt on that vCPU, now or soon. Called from run,
+	 * Optional. Another vCPU of the machine sends interrupt `vector` (16 to 255, edge-triggered) to this vCPU through
+	 * its local APIC. The host calls x86vcpu_inject_interrupt on this vCPU, now or soon. Called from run,
 	 * IRQs off; may not sleep. NULL: the library does it itself.
 	 */
-	void (*send_interrupt)(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t vector);
+	void (*send_interrupt)(void *ctx, void *machine, void *vcpu, uint32_t vector);
 
 	/*
 	 * Optional. The vCPU acknowledges the interrupt of an 8259A that asserts its LINT0 (x86vcpu_set_lint):
 	 * answers the vector, 0 to 255, or a negative value when the request is gone. Called from run, IRQs
 	 * off; may not sleep. It may call x86vcpu_set_lint. NULL: LINT0 in ExtINT mode does nothing.
 	 */
-	int32_t (*acknowledge_interrupt)(void *ctx, uint64_t vm_id, uint32_t vcpu_id);
+	int32_t (*acknowledge_interrupt)(void *ctx, void *machine, void *vcpu);
 };
 
 #ifdef __cplusplus

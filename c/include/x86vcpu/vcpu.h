@@ -2,7 +2,8 @@
 /*
  * Virtual CPUs.
  *
- * Order of use: create, set_entry, set_nested_page_table, setup, bind, run ..., unbind, destroy.
+ * Order of use: create in a machine (x86vcpu/machine.h), set_entry, set_nested_page_table, setup, bind, run ..., unbind,
+ * destroy.
  * A vCPU belongs to one thread of the host at a time: no two functions of this header may run on
  * the same vCPU at once, except those that say "any CPU, any time": between create and destroy.
  *
@@ -17,6 +18,7 @@
 
 #include "x86vcpu/exit.h"
 #include "x86vcpu/host.h"
+#include "x86vcpu/machine.h"
 #include "x86vcpu/regs.h"
 
 /* Interrupts, the local APIC and what lies between vCPUs: x86vcpu/apic.h. */
@@ -30,13 +32,8 @@ struct x86vcpu;
 struct x86vcpu_create_config {
 	uint32_t size;    /* sizeof(struct x86vcpu_create_config) */
 	uint32_t vcpu_id; /* 0 to 63; becomes the APIC ID. vCPU 0 is the bootstrap processor */
-	uint64_t vm_id;   /* the caller's number of the virtual machine */
+	void *opaque;     /* for the host operations: their argument `vcpu`. The library does not use it */
 };
-
-/*
- * vCPUs that were created with the same ops, ctx and vm_id are one machine: their local APICs reach each
- * other, and their TSCs run together.
- */
 
 /*
  * A table root for x86vcpu_set_nested_page_table. Four levels translate guest-physical addresses of 48 bits, five
@@ -147,14 +144,19 @@ enum x86vcpu_start {
 #define X86VCPU_SETUP_FPU_ERROR_EXITS (UINT32_C(1) << 2)
 
 /*
- * Makes a vCPU. Takes frames; ops must outlive it. Any CPU, after x86vcpu_select or the first successful
- * x86vcpu_percpu_enable.
+ * Creates a vCPU of `machine`. Takes frames. Any CPU, after x86vcpu_select or the first successful x86vcpu_percpu_enable.
+ * Several vCPUs of a machine may be created and destroyed at the same time.
  *
- * 0; INVALID_INPUT; ABI_MISMATCH (config->size, ops); BAD_STATE: no extension is chosen;
- * NO_MEMORY. *out is NULL on failure.
+ * 0
+ * INVALID_INPUT   NULL, or vcpu_id
+ * ABI_MISMATCH    config->size
+ * BAD_STATE       no extension is chosen
+ * RESOURCE_BUSY   the machine has a vCPU with this vcpu_id
+ * NO_MEMORY
+ *
+ * *out is NULL on failure.
  */
-int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
-		       const struct x86vcpu_create_config *config, struct x86vcpu **out);
+int32_t x86vcpu_create(struct x86vcpu_machine *machine, const struct x86vcpu_create_config *config, struct x86vcpu **out);
 
 /*
  * Frees it. NULL is allowed. Any CPU.
@@ -445,7 +447,7 @@ int32_t x86vcpu_get_state(struct x86vcpu *vcpu, uint64_t mask, struct x86vcpu_st
 int32_t x86vcpu_set_state(struct x86vcpu *vcpu, uint64_t mask, const struct x86vcpu_state *state);
 
 /*
- * One line of registers for a log: RIP, RSP, RFLAGS, CRs, CS, general registers. Writes at most `len` bytes with the
+ * One line for a log: the machine's vm_id, vcpu_id, RIP, RSP, RFLAGS, CRs, CS, general registers. Writes at most `len` bytes with the
  * final NUL and returns the text's length. Bound here; elsewhere only general registers are shown.
  */
 uint64_t x86vcpu_format_state(struct x86vcpu *vcpu, char *text, uint64_t len);

@@ -7,6 +7,7 @@
 #include "x86vcpu/debug.h"
 #include "x86vcpu/exit.h"
 #include "x86vcpu/host.h"
+#include "x86vcpu/machine.h"
 #include "x86vcpu/mitigation.h"
 #include "x86vcpu/msr.h"
 #include "x86vcpu/nested.h"

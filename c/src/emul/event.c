@@ -123,7 +123,7 @@ static bool must_notify(struct guest *g, uint32_t *cpu)
 
 struct guest_kick guest_begin_kick(struct guest *g)
 {
-	struct guest_kick kick = {.vcpu_id = g->vcpu_id, .vm_id = g->vm_id, .host = g->host, .ctx = g->ctx};
+	struct guest_kick kick = {.host = g->host, .ctx = g->ctx, .machine = g->machine_opaque, .vcpu = g->opaque};
 
 	post(&g->events);
 	kick.wanted = must_notify(g, &kick.cpu);
@@ -296,7 +296,7 @@ static int take_vector(struct guest *g)
 		return vector;
 	}
 	if (lapic_extint_asked(g)) {
-		vector = g->host->acknowledge_interrupt(g->ctx, g->vm_id, g->vcpu_id);
+		vector = g->host->acknowledge_interrupt(g->ctx, g->machine_opaque, g->opaque);
 		if (vector >= 0)
 			return vector & 0xff;
 	}

@@ -265,9 +265,8 @@ struct guest {
 	void (*read_mode)(struct guest *g); /* all of GUEST_MODE_FIELDS, none of which is valid. NULL: one by one */
 
 	const struct x86vcpu_host_ops *host;
-	void *ctx;
+	void *ctx, *machine_opaque, *opaque; /* what host operations are called with */
 	uint32_t vcpu_id;
-	uint64_t vm_id;
 
 	struct guest_limits limits;
 	const struct guest_cpuid_entry *cpuid;
@@ -297,7 +296,7 @@ struct guest {
 	struct guest_context context;
 	struct guest_events events;
 	struct lapic lapic;
-	struct machine *machine;
+	struct x86vcpu_machine *machine;
 
 	bool fpu_error_exits; /* X86VCPU_SETUP_FPU_ERROR_EXITS */
 	uint64_t slice_ticks; /* of the TSC */
@@ -544,16 +543,15 @@ void guest_kick(struct guest *g);
  */
 struct guest_kick {
 	bool wanted;
-	uint32_t vcpu_id, cpu;
-	uint64_t vm_id;
+	uint32_t cpu;
 	const struct x86vcpu_host_ops *host;
-	void *ctx;
+	void *ctx, *machine, *vcpu; /* the latter two as the host knows them */
 };
 struct guest_kick guest_begin_kick(struct guest *g);
 static inline void guest_end_kick(const struct guest_kick *kick)
 {
 	if (kick->wanted)
-		kick->host->notify(kick->ctx, kick->vm_id, kick->vcpu_id, kick->cpu);
+		kick->host->notify(kick->ctx, kick->machine, kick->vcpu, kick->cpu);
 }
 /* Around a run, on CPU `cpu` with IRQs off. What is posted from now on interrupts it. */
 static inline void guest_publish_running(struct guest *g, uint32_t cpu)

@@ -83,7 +83,7 @@ int32_t guest_read_some(struct guest *g, uint64_t gpa, void *buf, uint64_t len, 
 		int32_t status;
 
 		*done = host_chunk(g, gpa, len);
-		status = g->host->read_guest(g->ctx, gpa, buf, *done);
+		status = g->host->read_guest(g->ctx, g->machine_opaque, gpa, buf, *done);
 		return status <= 0 ? status : X86VCPU_ERR_INVALID_DATA;
 	}
 	if (*done > len)

@@ -3,8 +3,8 @@
 
 #include "cpu/x86.h"
 #include "emul/cpuid.h"
+#include "emul/machine.h"
 #include "emul/msr.h"
-#include "lapic/machine.h"
 
 #define RESET_VECTOR UINT64_C(0xfffffff0)
 

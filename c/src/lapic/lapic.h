@@ -214,8 +214,8 @@ struct lapic_message {
 };
 
 /* IRQs are off. The set of vCPUs that took it. `sender` may be NULL. */
-struct machine;
-uint64_t lapic_send(struct machine *machine, struct guest *sender, const struct lapic_message *message);
+struct x86vcpu_machine;
+uint64_t lapic_send(struct x86vcpu_machine *machine, struct guest *sender, const struct lapic_message *message);
 /* The guest has written the ICR. */
 void lapic_send_icr(struct guest *g, uint32_t low, uint32_t destination);
 

@@ -2,8 +2,7 @@
 /* Messages between local APICs, and from I/O APICs and devices to them (SDM 12.6). */
 #include "lapic/lapic.h"
 
-#include "emul/guest.h"
-#include "lapic/machine.h"
+#include "emul/machine.h"
 #include "x86vcpu/apic.h"
 
 #define DFR_FLAT 0xfu
@@ -63,7 +62,7 @@ static bool hears(const struct lapic *l, uint8_t delivery)
 }
 
 /* Of `targets` the one with the lowest processor priority; among equals in turn (SDM 12.6.2.4). */
-static uint64_t arbitrate(struct machine *machine, uint64_t targets)
+static uint64_t arbitrate(struct x86vcpu_machine *machine, uint64_t targets)
 {
 	uint32_t best = MACHINE_VCPUS, lowest = UINT32_MAX;
 
@@ -138,7 +137,7 @@ static void deliver(struct guest *target, struct guest *sender, const struct lap
 }
 
 /* Holds the machine's lock: no target goes away. */
-static uint64_t deliver_to(struct machine *machine, uint64_t targets, struct guest *sender,
+static uint64_t deliver_to(struct x86vcpu_machine *machine, uint64_t targets, struct guest *sender,
 			   const struct lapic_message *message, struct outbox *outbox)
 {
 	if (message->delivery == X86VCPU_DELIVERY_LOWEST_PRIORITY)
@@ -150,7 +149,7 @@ static uint64_t deliver_to(struct machine *machine, uint64_t targets, struct gue
 }
 
 /* The vCPU may be gone when the host op is called. */
-static struct guest_kick begin_call(struct machine *machine, uint32_t id, bool kick)
+static struct guest_kick begin_call(struct x86vcpu_machine *machine, uint32_t id, bool kick)
 {
 	struct guest_kick call = {.wanted = false};
 	struct guest *g;
@@ -160,13 +159,13 @@ static struct guest_kick begin_call(struct machine *machine, uint32_t id, bool k
 	if (g && kick)
 		call = guest_begin_kick(g);
 	else if (g)
-		call = (struct guest_kick){.host = g->host, .ctx = g->ctx, .vm_id = g->vm_id, .wanted = true};
+		call = (struct guest_kick){.host = g->host, .ctx = g->ctx, .machine = g->machine_opaque, .vcpu = g->opaque, .wanted = true};
 	machine_unlock(machine);
 	return call;
 }
 
 /* IRQs are off, and the lock is free. */
-static void tell_host(struct machine *machine, const struct outbox *outbox, const struct lapic_message *message)
+static void tell_host(struct x86vcpu_machine *machine, const struct outbox *outbox, const struct lapic_message *message)
 {
 	for (uint32_t id = 0; id < MACHINE_VCPUS; id++) {
 		const bool send = outbox->sends >> id & 1, kick = outbox->kicks >> id & 1;
@@ -176,11 +175,11 @@ static void tell_host(struct machine *machine, const struct outbox *outbox, cons
 		if (!send)
 			guest_end_kick(&call);
 		else if (call.wanted)
-			call.host->send_interrupt(call.ctx, call.vm_id, id, message->vector);
+			call.host->send_interrupt(call.ctx, call.machine, call.vcpu, message->vector);
 	}
 }
 
-static uint64_t listeners(const struct machine *machine, uint8_t delivery)
+static uint64_t listeners(const struct x86vcpu_machine *machine, uint8_t delivery)
 {
 	uint64_t set = 0;
 
@@ -190,7 +189,7 @@ static uint64_t listeners(const struct machine *machine, uint8_t delivery)
 	return set;
 }
 
-uint64_t lapic_send(struct machine *machine, struct guest *sender, const struct lapic_message *message)
+uint64_t lapic_send(struct x86vcpu_machine *machine, struct guest *sender, const struct lapic_message *message)
 {
 	struct outbox outbox = {0, 0};
 	uint64_t targets;
@@ -222,7 +221,7 @@ static bool combination_valid(enum shorthand shorthand, uint8_t delivery)
 static void send_shorthand(struct guest *g, enum shorthand shorthand, const struct lapic_message *message)
 {
 	const uint64_t self = UINT64_C(1) << g->vcpu_id;
-	struct machine *machine = g->machine;
+	struct x86vcpu_machine *machine = g->machine;
 	struct outbox outbox = {0, 0};
 	uint64_t targets;
 

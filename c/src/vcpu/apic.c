@@ -3,6 +3,7 @@
 #include "cpu/insn.h"
 #include "cpu/libc.h"
 #include "cpu/x86.h"
+#include "vcpu/copy.h"
 #include "vcpu/machine.h"
 #include "vcpu/vcpu.h"
 #include "x86vcpu/apic.h"
@@ -103,28 +104,31 @@ static bool message_ok(const struct x86vcpu_message *message)
 	}
 }
 
-int32_t x86vcpu_deliver_message(struct x86vcpu *vcpu, const struct x86vcpu_message *message, uint64_t *accepted)
+int32_t x86vcpu_machine_deliver_message(struct x86vcpu_machine *machine, const struct x86vcpu_message *message,
+					uint64_t *accepted)
 {
-	struct machine *machine;
+	struct x86vcpu_message own;
 	struct lapic_message sent;
 	uint64_t flags, targets;
+	int32_t status;
 
-	if (!vcpu || !message)
+	if (!machine)
 		return X86VCPU_ERR_INVALID_INPUT;
-	if (message->size != sizeof(*message))
-		return X86VCPU_ERR_ABI_MISMATCH;
-	if (!message_ok(message))
+	status = COPY_IN(&own, message, level);
+	if (status)
+		return status;
+	if (!message_ok(&own))
 		return X86VCPU_ERR_INVALID_INPUT;
 	sent = (struct lapic_message){
-		.destination = message->destination,
-		.logical = message->logical,
-		.delivery = message->delivery,
-		.vector = message->vector,
-		.level = message->level,
+		.destination = own.destination,
+		.logical = own.logical,
+		.delivery = own.delivery,
+		.vector = own.vector,
+		.level = own.level,
 	};
 	flags = insn_disable_interrupts();
 	/* notify may call the library, and destroy every vCPU. */
-	machine = machine_get(vcpu->guest);
+	machine_get(machine);
 	targets = lapic_send(machine, NULL, &sent);
 	machine_put(machine);
 	insn_restore_interrupts(flags);

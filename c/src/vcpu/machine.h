@@ -2,21 +2,18 @@
 #ifndef VCPU_MACHINE_H
 #define VCPU_MACHINE_H
 
-#include "lapic/machine.h"
+#include "emul/machine.h"
 
-/*
- * Finds the vCPU's machine, or makes one. Takes a frame. host, ctx, vm_id and vcpu_id are set.
- * 0; NO_MEMORY; RESOURCE_BUSY: the machine has a vCPU of that ID.
- */
-int32_t machine_join(struct guest *g);
-/* No message reaches it any more. */
+/* Adds a vCPU whose vcpu_id is set. 0; RESOURCE_BUSY: the machine has a vCPU of that ID. */
+int32_t machine_join(struct x86vcpu_machine *machine, struct guest *g);
+/* No message reaches the vCPU any more. */
 void machine_leave(struct guest *g);
 
-/* Keeps the vCPU's machine while host ops are called that may destroy the vCPU. IRQs on or off. */
-struct machine *machine_get(const struct guest *g);
-void machine_put(struct machine *machine);
+/* Keeps the machine while host ops are called that may destroy its vCPUs. IRQs on or off. */
+void machine_get(struct x86vcpu_machine *machine);
+void machine_put(struct x86vcpu_machine *machine);
 
-/* At setup: the TSCs of a machine run together; the first vCPU's begins at 0. */
+/* At setup: the TSCs of a machine run together. The first vCPU's begins at 0. */
 void machine_start_tsc(struct guest *g);
 
 #endif

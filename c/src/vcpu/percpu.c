@@ -14,6 +14,7 @@
 #include "cpu/x86.h"
 #include "emul/host_mode.h"
 #include "svm/svm.h"
+#include "vcpu/host_ops.h"
 #include "vmx/vmx.h"
 #include "x86vcpu/status.h"
 
@@ -256,38 +257,16 @@ static void remove_from_list(struct x86vcpu_percpu *percpu)
 
 /* ---- Life cycle --------------------------------------------------------------------------------------- */
 
-int32_t check_host_ops(const struct x86vcpu_host_ops *ops)
-{
-	if (!ops)
-		return X86VCPU_ERR_INVALID_INPUT;
-	if (ops->size < sizeof(*ops) || ops->abi_version != X86VCPU_ABI_VERSION)
-		return X86VCPU_ERR_ABI_MISMATCH;
-	if (!ops->alloc_frame || !ops->free_frame || !ops->alloc_contiguous_frames ||
-	    !ops->free_contiguous_frames || !ops->phys_to_virt || !ops->read_guest || !ops->nanos_to_ticks ||
-	    !ops->dispatch_external_interrupt || !ops->service_pending_interrupt)
-		return X86VCPU_ERR_INVALID_INPUT;
-	return X86VCPU_OK;
-}
-
-int32_t x86vcpu_percpu_create(const struct x86vcpu_host_ops *ops, void *ctx, uint32_t cpu_id,
-			      struct x86vcpu_percpu **out)
+static int32_t make(const struct x86vcpu_host_ops *ops, void *ctx, uint32_t cpu_id, struct x86vcpu_percpu **out)
 {
 	struct x86vcpu_percpu *percpu;
 	uint64_t hpa;
-	int32_t status;
 
-	if (!out)
-		return X86VCPU_ERR_INVALID_INPUT;
-	*out = NULL;
-	status = check_host_ops(ops);
-	if (status)
-		return status;
-	hpa = ops->alloc_frame(ctx);
-	if (!hpa)
+	percpu = alloc_zeroed(ops, ctx, sizeof(*percpu), &hpa);
+	if (!percpu)
 		return X86VCPU_ERR_NO_MEMORY;
-	percpu = ops->phys_to_virt(ctx, hpa);
-	memset(percpu, 0, sizeof(*percpu));
-	percpu->cpu.host = ops;
+	percpu->ops = *ops;
+	percpu->cpu.host = &percpu->ops;
 	percpu->cpu.ctx = ctx;
 	percpu->cpu.id = cpu_id;
 	percpu->hpa = hpa;
@@ -295,14 +274,30 @@ int32_t x86vcpu_percpu_create(const struct x86vcpu_host_ops *ops, void *ctx, uin
 	return X86VCPU_OK;
 }
 
+int32_t x86vcpu_percpu_create(const struct x86vcpu_host_ops *ops, void *ctx, uint32_t cpu_id,
+			      struct x86vcpu_percpu **out)
+{
+	struct x86vcpu_host_ops own;
+	int32_t status;
+
+	if (!out)
+		return X86VCPU_ERR_INVALID_INPUT;
+	*out = NULL;
+	status = host_ops_copy_in(&own, ops);
+	return status ? status : make(&own, ctx, cpu_id, out);
+}
+
 int32_t x86vcpu_percpu_destroy(struct x86vcpu_percpu *percpu)
 {
+	struct x86vcpu_host_ops ops;
+
 	if (!percpu)
 		return X86VCPU_OK;
 	if (percpu->enabled || percpu->held)
 		return X86VCPU_ERR_RESOURCE_BUSY;
 	percpu->held = true;
-	percpu->cpu.host->free_frame(percpu->cpu.ctx, percpu->hpa);
+	ops = percpu->ops;
+	free_frames(&ops, percpu->cpu.ctx, percpu->hpa, sizeof(*percpu));
 	return X86VCPU_OK;
 }
 

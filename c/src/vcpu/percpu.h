@@ -12,6 +12,7 @@ struct x86vcpu;
 
 struct x86vcpu_percpu {
 	struct backend_cpu cpu;
+	struct x86vcpu_host_ops ops;   /* the caller's, which cpu.host points to */
 	const struct backend *backend; /* while enabled */
 	uint64_t hpa;                  /* of this structure */
 	uint32_t identity;             /* of the CPU, while enabled: cpu_identity() */
@@ -22,9 +23,6 @@ struct x86vcpu_percpu {
 	struct x86vcpu *loaded;        /* whose context the CPU holds between two runs, or NULL */
 	struct x86vcpu_percpu *next;
 };
-
-/* 0 when `ops` is complete and of a version that the library knows. */
-int32_t check_host_ops(const struct x86vcpu_host_ops *ops);
 
 /* Which CPU this is. */
 uint32_t cpu_identity(const struct x86vcpu_host_ops *ops, void *ctx);

@@ -6,6 +6,7 @@
 #include "emul/log.h"
 #include "emul/mmio.h"
 #include "vcpu/check.h"
+#include "vcpu/machine.h"
 #include "vcpu/vcpu.h"
 #include "x86vcpu/status.h"
 
@@ -376,6 +377,8 @@ uint64_t x86vcpu_format_state(struct x86vcpu *vcpu, char *text, uint64_t len)
 	if (!vcpu || !text || !len)
 		return 0;
 	text[0] = '\0';
+	item(&line, "vm", vcpu->machine->vm_id);
+	item(&line, "vcpu", vcpu->guest->vcpu_id);
 	if (!vcpu_enter_here(vcpu))
 		format_special(&line, vcpu->guest);
 	for (unsigned i = 0; i < 16; i++)

@@ -14,6 +14,8 @@
 #include "emul/mmio.h"
 #include "emul/pio.h"
 #include "emul/reset.h"
+#include "vcpu/copy.h"
+#include "vcpu/host_ops.h"
 #include "vcpu/machine.h"
 #include "x86vcpu/apic.h"
 #include "x86vcpu/status.h"
@@ -23,24 +25,7 @@
 #define SETUP_FLAGS (X86VCPU_SETUP_NO_LOCAL_APIC | X86VCPU_SETUP_KEEP_CONTEXT | X86VCPU_SETUP_FPU_ERROR_EXITS)
 #define DEFAULT_SLICE_NS UINT64_C(1000000)
 
-static uint64_t pages(uint64_t bytes)
-{
-	return (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
-}
-
 /* ---- Create and destroy ----------------------------------------------------------------------------- */
-
-static void *alloc_zeroed(const struct x86vcpu_host_ops *ops, void *ctx, uint64_t count, uint64_t *hpa)
-{
-	void *memory;
-
-	*hpa = ops->alloc_contiguous_frames(ctx, count, PAGE_BYTES);
-	if (!*hpa)
-		return NULL;
-	memory = ops->phys_to_virt(ctx, *hpa);
-	memset(memory, 0, count * PAGE_BYTES);
-	return memory;
-}
 
 static void free_vcpu(struct x86vcpu *vcpu)
 {
@@ -48,8 +33,8 @@ static void free_vcpu(struct x86vcpu *vcpu)
 	void *ctx = vcpu->ctx;
 
 	if (vcpu->guest_hpa)
-		ops->free_contiguous_frames(ctx, vcpu->guest_hpa, vcpu->guest_frames);
-	ops->free_contiguous_frames(ctx, vcpu->hpa, vcpu->frames);
+		free_frames(ops, ctx, vcpu->guest_hpa, vcpu->backend->guest_bytes);
+	free_frames(ops, ctx, vcpu->hpa, sizeof(*vcpu));
 }
 
 static int32_t create_guest(struct x86vcpu *vcpu, const struct x86vcpu_create_config *config)
@@ -57,14 +42,15 @@ static int32_t create_guest(struct x86vcpu *vcpu, const struct x86vcpu_create_co
 	struct guest *g;
 	int32_t status;
 
-	vcpu->guest_frames = pages(vcpu->backend->guest_bytes);
-	g = alloc_zeroed(vcpu->ops, vcpu->ctx, vcpu->guest_frames, &vcpu->guest_hpa);
+	g = alloc_zeroed(vcpu->ops, vcpu->ctx, vcpu->backend->guest_bytes, &vcpu->guest_hpa);
 	if (!g)
 		return X86VCPU_ERR_NO_MEMORY;
 	g->host = vcpu->ops;
 	g->ctx = vcpu->ctx;
+	g->machine = vcpu->machine;
 	g->vcpu_id = config->vcpu_id;
-	g->vm_id = config->vm_id;
+	g->machine_opaque = vcpu->machine->opaque;
+	g->opaque = config->opaque;
 	g->events.run_state = X86VCPU_OUTSIDE;
 	vcpu->guest = g;
 	status = lapic_create(g);
@@ -72,7 +58,7 @@ static int32_t create_guest(struct x86vcpu *vcpu, const struct x86vcpu_create_co
 		return status;
 	status = vcpu->backend->create(g);
 	if (!status) {
-		status = machine_join(g);
+		status = machine_join(g->machine, g);
 		if (status)
 			vcpu->backend->destroy(g);
 	}
@@ -81,36 +67,20 @@ static int32_t create_guest(struct x86vcpu *vcpu, const struct x86vcpu_create_co
 	return status;
 }
 
-int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
-		       const struct x86vcpu_create_config *config, struct x86vcpu **out)
+static int32_t make(struct x86vcpu_machine *machine, const struct x86vcpu_create_config *config, struct x86vcpu **out)
 {
-	const uint64_t count = pages(sizeof(struct x86vcpu));
 	struct x86vcpu *vcpu;
 	uint64_t hpa;
 	int32_t status;
 
-	if (!out)
-		return X86VCPU_ERR_INVALID_INPUT;
-	*out = NULL;
-	status = check_host_ops(ops);
-	if (status)
-		return status;
-	if (!config)
-		return X86VCPU_ERR_INVALID_INPUT;
-	if (config->size != sizeof(*config))
-		return X86VCPU_ERR_ABI_MISMATCH;
-	if (config->vcpu_id > MAX_VCPU_ID)
-		return X86VCPU_ERR_INVALID_INPUT;
-	if (!backend_in_use())
-		return X86VCPU_ERR_BAD_STATE;
-	vcpu = alloc_zeroed(ops, ctx, count, &hpa);
+	vcpu = alloc_zeroed(&machine->ops, machine->ctx, sizeof(*vcpu), &hpa);
 	if (!vcpu)
 		return X86VCPU_ERR_NO_MEMORY;
+	vcpu->machine = machine;
 	vcpu->backend = backend_in_use();
-	vcpu->ops = ops;
-	vcpu->ctx = ctx;
+	vcpu->ops = &machine->ops;
+	vcpu->ctx = machine->ctx;
 	vcpu->hpa = hpa;
-	vcpu->frames = count;
 	status = create_guest(vcpu, config);
 	if (status) {
 		free_vcpu(vcpu);
@@ -120,8 +90,34 @@ int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx,
 	return X86VCPU_OK;
 }
 
+int32_t x86vcpu_create(struct x86vcpu_machine *machine, const struct x86vcpu_create_config *config, struct x86vcpu **out)
+{
+	struct x86vcpu_create_config own;
+	int32_t status;
+
+	if (!out)
+		return X86VCPU_ERR_INVALID_INPUT;
+	*out = NULL;
+	if (!machine)
+		return X86VCPU_ERR_INVALID_INPUT;
+	status = COPY_IN(&own, config, opaque);
+	if (status)
+		return status;
+	if (own.vcpu_id > MAX_VCPU_ID)
+		return X86VCPU_ERR_INVALID_INPUT;
+	if (!backend_in_use())
+		return X86VCPU_ERR_BAD_STATE;
+	/* A host op may destroy vCPUs, and then the machine. */
+	machine_get(machine);
+	status = make(machine, &own, out);
+	machine_put(machine);
+	return status;
+}
+
 int32_t x86vcpu_destroy(struct x86vcpu *vcpu)
 {
+	struct x86vcpu_machine *machine;
+
 	if (!vcpu)
 		return X86VCPU_OK;
 	if (vcpu->percpu || vcpu->held)
@@ -132,10 +128,13 @@ int32_t x86vcpu_destroy(struct x86vcpu *vcpu)
 		vcpu->held = false;
 		return X86VCPU_ERR_RESOURCE_BUSY;
 	}
+	machine = vcpu->machine;
+	machine_get(machine);
 	machine_leave(vcpu->guest);
 	vcpu->backend->destroy(vcpu->guest);
 	lapic_destroy(vcpu->guest);
 	free_vcpu(vcpu);
+	machine_put(machine);
 	return X86VCPU_OK;
 }
 

@@ -12,10 +12,11 @@
 struct x86vcpu {
 	struct guest *guest;
 	const struct backend *backend;
-	const struct x86vcpu_host_ops *ops;
+	struct x86vcpu_machine *machine;
+	const struct x86vcpu_host_ops *ops; /* the machine's, and ctx */
 	void *ctx;
-	uint64_t hpa, frames;             /* of this structure */
-	uint64_t guest_hpa, guest_frames; /* of the backend's */
+	uint64_t hpa;       /* of this structure */
+	uint64_t guest_hpa; /* of the backend's */
 
 	struct x86vcpu_percpu *percpu; /* bound to it, or NULL */
 	bool held;                     /* by a function that may be in a host op: see vcpu_hold_here */

@@ -14,8 +14,9 @@ use std::{
 use x86_vcpu_sys as ffi;
 
 pub struct Fake {
-    pub ops: *const ffi::x86vcpu_host_ops,
+    pub ops: ffi::x86vcpu_host_ops,
     pub ctx: *mut c_void,
+    pub machine: usize,
     pub id: (u64, u32),
     pub bound: Option<usize>,
     pub gprs: [u64; 16],
@@ -35,8 +36,16 @@ pub struct Setup {
     pub memory: Vec<(u64, u64)>,
 }
 
+pub struct FakeMachine {
+    pub ops: ffi::x86vcpu_host_ops,
+    pub ctx: *mut c_void,
+    pub vm_id: u64,
+    pub vcpus: usize,
+}
+
 #[derive(Default)]
 pub struct World {
+    pub machines: HashMap<usize, FakeMachine>,
     pub vcpus: HashMap<usize, Fake>,
     pub percpu: HashMap<usize, Option<usize>>,
     pub leaked: usize,
@@ -154,22 +163,65 @@ unsafe extern "C" fn x86vcpu_percpu_disable(raw: *mut ffi::x86vcpu_percpu) -> i3
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn x86vcpu_create(
+unsafe extern "C" fn x86vcpu_machine_create(
     ops: *const ffi::x86vcpu_host_ops,
     ctx: *mut c_void,
+    config: *const ffi::x86vcpu_machine_config,
+    out: *mut *mut ffi::x86vcpu_machine,
+) -> i32 {
+    let (ops, config) = unsafe { (*ops, &*config) };
+    assert_eq!(config.size as usize, size_of::<ffi::x86vcpu_machine_config>());
+    assert_eq!(config.opaque.addr() as u64, config.vm_id);
+    let raw = NEXT.fetch_add(16, Ordering::Relaxed);
+    let machine = FakeMachine {
+        ops,
+        ctx,
+        vm_id: config.vm_id,
+        vcpus: 0,
+    };
+    world(|world| world.machines.insert(raw, machine));
+    unsafe { *out = raw as *mut _ };
+    ffi::X86VCPU_OK
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn x86vcpu_machine_destroy(raw: *mut ffi::x86vcpu_machine) -> i32 {
+    if raw.is_null() {
+        return ffi::X86VCPU_OK;
+    }
+    world(|world| {
+        if world.machines[&(raw as usize)].vcpus != 0 {
+            return ffi::X86VCPU_ERR_RESOURCE_BUSY;
+        }
+        world.machines.remove(&(raw as usize));
+        ffi::X86VCPU_OK
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn x86vcpu_create(
+    machine: *mut ffi::x86vcpu_machine,
     config: *const ffi::x86vcpu_create_config,
     out: *mut *mut ffi::x86vcpu,
 ) -> i32 {
     let config = unsafe { &*config };
+    let machine = machine as usize;
     if config.vcpu_id > 63 {
         return ffi::X86VCPU_ERR_INVALID_INPUT;
     }
     assert_eq!(config.size as usize, size_of::<ffi::x86vcpu_create_config>());
     let raw = NEXT.fetch_add(16, Ordering::Relaxed);
+    assert_eq!(config.opaque.addr(), config.vcpu_id as usize);
+    let (ops, ctx, vm_id) = world(|world| {
+        let machine = world.machines.get_mut(&machine).expect("a live machine");
+        machine.vcpus += 1;
+        (machine.ops, machine.ctx, machine.vm_id)
+    });
     let fake = Fake {
         ops,
         ctx,
-        id: (config.vm_id, config.vcpu_id),
+        machine,
+        id: (vm_id, config.vcpu_id),
         bound: None,
         gprs: [0; 16],
         exits: Vec::new(),
@@ -191,7 +243,8 @@ unsafe extern "C" fn x86vcpu_destroy(raw: *mut ffi::x86vcpu) -> i32 {
         if world.vcpus[&(raw as usize)].bound.is_some() {
             return ffi::X86VCPU_ERR_RESOURCE_BUSY;
         }
-        world.vcpus.remove(&(raw as usize));
+        let fake = world.vcpus.remove(&(raw as usize)).unwrap();
+        world.machines.get_mut(&fake.machine).unwrap().vcpus -= 1;
         ffi::X86VCPU_OK
     })
 }

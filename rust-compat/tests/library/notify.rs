@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How an NMI, INIT or start-up IPI reaches a vCPU that waits, and which CPU the library is told of.
 
-use crate::{fake::*, host::*, ops::ops, *};
+use crate::{
+    fake::*,
+    host::*,
+    ops::{number, ops},
+    *,
+};
 
 unsafe extern "C" {
     fn sched_getcpu() -> i32;
@@ -25,7 +30,7 @@ fn enabled() -> X86PerCpuState<Host> {
 /// What the library calls for vCPU 1 of machine 3.
 fn notify(bench: &Bench) -> impl Fn() + Send + 'static {
     let notify = ops(bench).0.notify.unwrap();
-    move || unsafe { notify(std::ptr::null_mut(), 3, 1, ffi::X86VCPU_NO_CPU) }
+    move || unsafe { notify(std::ptr::null_mut(), number(3), number(1), ffi::X86VCPU_NO_CPU) }
 }
 
 /// The guest does this, and exits.

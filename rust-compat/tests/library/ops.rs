@@ -3,8 +3,13 @@
 
 use crate::{host::*, *};
 
-pub fn ops(bench: &Bench) -> (&'static ffi::x86vcpu_host_ops, *mut c_void) {
-    bench.fake(|fake| (unsafe { &*fake.ops }, fake.ctx))
+pub fn ops(bench: &Bench) -> (ffi::x86vcpu_host_ops, *mut c_void) {
+    bench.fake(|fake| (fake.ops, fake.ctx))
+}
+
+/// What the crate gives the library to hand back.
+pub fn number(number: usize) -> *mut c_void {
+    std::ptr::without_provenance_mut(number)
 }
 
 #[test]
@@ -25,15 +30,15 @@ fn operations_reach_the_host() {
         assert_eq!(ops.time_ns.unwrap()(ctx), 123);
         let mut bytes = [0u8; 4];
         assert_eq!(
-            ops.read_guest.unwrap()(ctx, 0x42, bytes.as_mut_ptr().cast(), 4),
+            ops.read_guest.unwrap()(ctx, number(3), 0x42, bytes.as_mut_ptr().cast(), 4),
             0
         );
         assert_eq!(bytes, [0x42, 0x43, 0x44, 0x45]);
-        let status = ops.read_guest.unwrap()(ctx, 0xffe, bytes.as_mut_ptr().cast(), 4);
+        let status = ops.read_guest.unwrap()(ctx, number(3), 0xffe, bytes.as_mut_ptr().cast(), 4);
         assert_eq!(status, ffi::X86VCPU_ERR_BAD_STATE);
         ops.dispatch_external_interrupt.unwrap()(ctx, 0xec);
         ops.service_pending_interrupt.unwrap()(ctx);
-        ops.send_interrupt.unwrap()(ctx, 3, 2, 0xfd);
+        ops.send_interrupt.unwrap()(ctx, number(3), number(2), 0xfd);
     }
     host(|state| {
         assert_eq!(state.freed, [(0x5000, 1), (0x2000, 2)]);

@@ -82,7 +82,7 @@ fn timers_fire_again_and_end() {
 fn a_handle_may_be_of_any_size() {
     let bench = bench();
     let other = X86Vcpu::<OtherHost>::new_with_config(4, 0, X86VcpuCreateConfig).unwrap();
-    let (ops, ctx) = vcpu(newest() as *const _, |fake| (unsafe { &*fake.ops }, fake.ctx));
+    let (ops, ctx) = vcpu(newest() as *const _, |fake| (fake.ops, fake.ctx));
     let start_large = |deadline, count: &Count| {
         let mut timer = ffi::x86vcpu_timer { opaque: [0; 2] };
         let start = ops.timer_start.unwrap();

@@ -365,7 +365,7 @@ fn bad_arguments_are_errors() {
 fn vcpus_of_one_host_are_one_machine() {
     let bench = bench();
     assert_eq!(bench.fake(|fake| fake.id), (3, 1));
-    let table = bench.fake(|fake| (fake.ops, fake.ctx));
+    let machine = bench.fake(|fake| fake.machine);
     let threads: Vec<_> = (0..8)
         .map(|_| {
             std::thread::spawn(|| {
@@ -377,13 +377,19 @@ fn vcpus_of_one_host_are_one_machine() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     world(|world| {
         for fake in world.vcpus.values().filter(|fake| fake.id == (3, 2)) {
-            assert_eq!((fake.ops, fake.ctx), table);
+            assert_eq!(fake.machine, machine);
         }
         world.vcpus.retain(|_, fake| fake.id != (3, 2));
+        world.machines.get_mut(&machine).unwrap().vcpus = 1;
     });
     let other = X86Vcpu::<OtherHost>::new_with_config(3, 1, X86VcpuCreateConfig).unwrap();
-    assert_ne!(vcpu(newest() as *const _, |fake| fake.ops), table.0);
+    let others = vcpu(newest() as *const _, |fake| fake.machine);
+    assert_ne!(others, machine);
     drop(other);
+    world(|world| assert!(!world.machines.contains_key(&others) && world.machines.contains_key(&machine)));
+    let another = X86Vcpu::<Host>::new_with_config(4, 1, X86VcpuCreateConfig).unwrap();
+    assert_ne!(vcpu(newest() as *const _, |fake| fake.machine), machine);
+    drop(another);
 }
 
 #[test]

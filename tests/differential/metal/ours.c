@@ -3,11 +3,13 @@
 #include "both.h"
 
 static struct x86vcpu_percpu *percpu;
+static struct x86vcpu_machine *machine;
 static struct x86vcpu *vcpu;
 static struct x86vcpu_exit last;
 
 static void start(uint64_t root_hpa, uint8_t *ram)
 {
+	const struct x86vcpu_machine_config machine_config = {.size = sizeof(machine_config)};
 	const struct x86vcpu_create_config create = {.size = sizeof(create)};
 	const struct x86vcpu_nested_paging paging = {.root_hpa = root_hpa};
 	const struct x86vcpu_port_range ports[] = {{LAYOUT_PORT, LAYOUT_PORTS}};
@@ -22,7 +24,8 @@ static void start(uint64_t root_hpa, uint8_t *ram)
 
 	CHECK_OK(x86vcpu_percpu_create(&platform_host_ops, NULL, 0, &percpu));
 	CHECK_OK(x86vcpu_percpu_enable(percpu));
-	CHECK_OK(x86vcpu_create(&platform_host_ops, NULL, &create, &vcpu));
+	CHECK_OK(x86vcpu_machine_create(&platform_host_ops, NULL, &machine_config, &machine));
+	CHECK_OK(x86vcpu_create(machine, &create, &vcpu));
 	CHECK_OK(x86vcpu_set_entry(vcpu, LAYOUT_CODE));
 	CHECK_OK(x86vcpu_set_nested_page_table(vcpu, &paging));
 	CHECK_OK(x86vcpu_setup(vcpu, &config));
@@ -129,6 +132,7 @@ static void stop(void)
 {
 	CHECK_OK(x86vcpu_unbind(vcpu));
 	CHECK_OK(x86vcpu_destroy(vcpu));
+	CHECK_OK(x86vcpu_machine_destroy(machine));
 	CHECK_OK(x86vcpu_percpu_disable(percpu));
 	CHECK_OK(x86vcpu_percpu_destroy(percpu));
 }

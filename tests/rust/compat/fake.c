@@ -10,16 +10,22 @@
 
 #include <x86vcpu/x86vcpu.h>
 
-struct x86vcpu {
-	const struct x86vcpu_host_ops *ops;
+struct x86vcpu_machine {
+	struct x86vcpu_host_ops ops;
 	void *ctx;
+	uint64_t hpa, vm_id;
+	uint32_t vcpus;
+};
+
+struct x86vcpu {
+	struct x86vcpu_machine *machine;
 	uint64_t hpa;
 	int bound;
 	uint64_t regs[16];
 };
 
 struct x86vcpu_percpu {
-	const struct x86vcpu_host_ops *ops;
+	struct x86vcpu_host_ops ops;
 	void *ctx;
 	uint64_t hpa;
 	int enabled;
@@ -32,7 +38,7 @@ int32_t fake_status; /* of the next call that is written down */
 struct x86vcpu_exit fake_exit;
 int32_t fake_eoi_vector;
 int fake_elsewhere; /* the caller is on another CPU than the one where things are bound and enabled */
-const struct x86vcpu_host_ops *fake_ops;
+struct x86vcpu_host_ops fake_ops;
 struct x86vcpu_setup_config fake_setup;
 struct x86vcpu_mmio_range fake_mmio[X86VCPU_MAX_MMIO_RANGES];
 struct x86vcpu_port_range fake_ports[X86VCPU_MAX_PORT_RANGES];
@@ -94,7 +100,7 @@ int32_t x86vcpu_percpu_create(const struct x86vcpu_host_ops *ops, void *ctx, uin
 	if (!hpa)
 		return X86VCPU_ERR_NO_MEMORY;
 	*out = ops->phys_to_virt(ctx, hpa);
-	**out = (struct x86vcpu_percpu){.ops = ops, .ctx = ctx, .hpa = hpa};
+	**out = (struct x86vcpu_percpu){.ops = *ops, .ctx = ctx, .hpa = hpa};
 	return called("percpu_create %u\n", cpu_id);
 }
 
@@ -103,7 +109,7 @@ int32_t x86vcpu_percpu_destroy(struct x86vcpu_percpu *percpu)
 	if (percpu->enabled)
 		return X86VCPU_ERR_RESOURCE_BUSY;
 	called("percpu_destroy\n");
-	percpu->ops->free_frame(percpu->ctx, percpu->hpa);
+	percpu->ops.free_frame(percpu->ctx, percpu->hpa);
 	return 0;
 }
 
@@ -128,21 +134,48 @@ int32_t x86vcpu_percpu_disable(struct x86vcpu_percpu *percpu)
 	return called("percpu_disable\n");
 }
 
-int32_t x86vcpu_create(const struct x86vcpu_host_ops *ops, void *ctx, const struct x86vcpu_create_config *config,
-		       struct x86vcpu **out)
+int32_t x86vcpu_machine_create(const struct x86vcpu_host_ops *ops, void *ctx, const struct x86vcpu_machine_config *config,
+			       struct x86vcpu_machine **out)
 {
-	int32_t status = called("create %u of %llu\n", config->vcpu_id, (unsigned long long)config->vm_id);
-	const uint64_t hpa = status ? 0 : ops->alloc_contiguous_frames(ctx, 2, 4096);
+	const int32_t status = called("machine_create %llu\n", (unsigned long long)config->vm_id);
+	const uint64_t hpa = status ? 0 : ops->alloc_frame(ctx);
 
-	fake_ops = ops;
+	if (!hpa)
+		return status ? status : X86VCPU_ERR_NO_MEMORY;
+	fake_ops = *ops;
+	*out = ops->phys_to_virt(ctx, hpa);
+	**out = (struct x86vcpu_machine){.ops = *ops, .ctx = ctx, .hpa = hpa, .vm_id = config->vm_id};
+	return 0;
+}
+
+int32_t x86vcpu_machine_destroy(struct x86vcpu_machine *machine)
+{
+	struct x86vcpu_host_ops ops;
+
+	if (!machine)
+		return 0;
+	if (machine->vcpus)
+		return X86VCPU_ERR_RESOURCE_BUSY;
+	called("machine_destroy\n");
+	ops = machine->ops;
+	ops.free_frame(machine->ctx, machine->hpa);
+	return 0;
+}
+
+int32_t x86vcpu_create(struct x86vcpu_machine *machine, const struct x86vcpu_create_config *config, struct x86vcpu **out)
+{
+	int32_t status = called("create %u of %llu\n", config->vcpu_id, (unsigned long long)machine->vm_id);
+	const uint64_t hpa = status ? 0 : machine->ops.alloc_contiguous_frames(machine->ctx, 2, 4096);
+
 	if (config->size != sizeof(*config))
 		status = X86VCPU_ERR_ABI_MISMATCH;
 	if (status)
 		return status;
 	if (!hpa)
 		return X86VCPU_ERR_NO_MEMORY;
-	*out = ops->phys_to_virt(ctx, hpa);
-	**out = (struct x86vcpu){.ops = ops, .ctx = ctx, .hpa = hpa};
+	*out = machine->ops.phys_to_virt(machine->ctx, hpa);
+	**out = (struct x86vcpu){.machine = machine, .hpa = hpa};
+	machine->vcpus++;
 	return 0;
 }
 
@@ -151,7 +184,8 @@ int32_t x86vcpu_destroy(struct x86vcpu *vcpu)
 	if (vcpu->bound)
 		return X86VCPU_ERR_RESOURCE_BUSY;
 	called("destroy\n");
-	vcpu->ops->free_contiguous_frames(vcpu->ctx, vcpu->hpa, 2);
+	vcpu->machine->vcpus--;
+	vcpu->machine->ops.free_contiguous_frames(vcpu->machine->ctx, vcpu->hpa, 2);
 	return 0;
 }
 

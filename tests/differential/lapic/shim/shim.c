@@ -8,7 +8,7 @@
 
 #include "cpu/x86.h"
 #include "emul/guest.h"
-#include "lapic/machine.h"
+#include "emul/machine.h"
 #include "x86vcpu/apic.h"
 #include "x86vcpu/msr.h"
 
@@ -23,12 +23,12 @@ struct shim_host {
 	int32_t (*timer_start)(void *ctx, uint64_t deadline, x86vcpu_timer_function function, void *arg,
 			       struct x86vcpu_timer *timer);
 	int32_t (*timer_cancel)(void *ctx, const struct x86vcpu_timer *timer);
-	void (*notify)(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t cpu);
-	void (*send_interrupt)(void *ctx, uint64_t vm_id, uint32_t vcpu_id, uint32_t vector); /* or NULL */
+	void (*notify)(void *ctx, void *machine, void *vcpu, uint32_t cpu);
+	void (*send_interrupt)(void *ctx, void *machine, void *vcpu, uint32_t vector); /* or NULL */
 };
 
 struct shim {
-	struct machine machine;
+	struct x86vcpu_machine machine;
 	struct x86vcpu_host_ops ops;
 	struct x86vcpu_exit exit;
 	uint32_t vcpus;
@@ -92,6 +92,7 @@ static bool add_vcpu(struct shim *s, const struct shim_host *host, uint32_t id)
 	g->read_field = read_field;
 	g->host = &s->ops;
 	g->vcpu_id = id;
+	g->opaque = (void *)(uintptr_t)id;
 	g->limits.has_apic = true;
 	g->limits.physical_mask = (UINT64_C(1) << 40) - 1;
 	g->host_tsc = host->tsc;

@@ -236,8 +236,8 @@ pub struct HostOfC {
     tsc: extern "C" fn() -> u64,
     timer_start: extern "C" fn(*mut c_void, u64, TimerFunction, *mut c_void, *mut TimerOfC) -> i32,
     timer_cancel: extern "C" fn(*mut c_void, *const TimerOfC) -> i32,
-    notify: extern "C" fn(*mut c_void, u64, u32, u32),
-    send_interrupt: Option<extern "C" fn(*mut c_void, u64, u32, u32)>,
+    notify: extern "C" fn(*mut c_void, *mut c_void, *mut c_void, u32),
+    send_interrupt: Option<extern "C" fn(*mut c_void, *mut c_void, *mut c_void, u32)>,
 }
 
 extern "C" fn alloc_frame(_: *mut c_void) -> u64 {
@@ -298,12 +298,12 @@ extern "C" fn timer_cancel(_: *mut c_void, timer: *const TimerOfC) -> i32 {
     0
 }
 
-extern "C" fn notify(_: *mut c_void, _: u64, vcpu: u32, _: u32) {
-    world(|w| w.notified.push(vcpu));
+extern "C" fn notify(_: *mut c_void, _: *mut c_void, vcpu: *mut c_void, _: u32) {
+    world(|w| w.notified.push(vcpu as u32));
 }
 
-extern "C" fn send_interrupt(_: *mut c_void, _: u64, vcpu: u32, vector: u32) {
-    world(|w| w.sent.push((vcpu, vector as u8)));
+extern "C" fn send_interrupt(_: *mut c_void, _: *mut c_void, vcpu: *mut c_void, vector: u32) {
+    world(|w| w.sent.push((vcpu as u32, vector as u8)));
 }
 
 /// `sends`: messages between vCPUs go through the host, as with the crate.

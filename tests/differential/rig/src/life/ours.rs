@@ -7,11 +7,12 @@ use library::*;
 
 use super::{Act, Hands, Plan};
 use crate::compare::DEVICE_SIZE;
-use crate::machine::{Backend, Machine, OPS, take_reads};
+use crate::machine::{Backend, Machine, OPS, create_vm, take_reads};
 use crate::side::{Failure, status};
 use crate::step::DEVICE;
 
 pub struct Ours {
+    vm: *mut x86vcpu_machine,
     vcpus: Vec<*mut x86vcpu>,
     percpu: [*mut x86vcpu_percpu; 4],
     machine: Machine,
@@ -44,6 +45,7 @@ fn exit_name(kind: u32) -> String {
 impl Ours {
     pub fn new(backend: Backend, features: u32) -> Self {
         Self {
+            vm: null_mut(),
             vcpus: Vec::new(),
             percpu: [null_mut(); 4],
             machine: Machine::new(backend, features, false),
@@ -68,10 +70,13 @@ impl Ours {
         let config = x86vcpu_create_config {
             size: size_of::<x86vcpu_create_config>() as u32,
             vcpu_id: number,
-            vm_id: 1,
+            opaque: number as usize as *mut _,
         };
+        if self.vm.is_null() {
+            self.vm = create_vm(self.machine.context());
+        }
         let mut vcpu = null_mut();
-        let code = unsafe { x86vcpu_create(&OPS, self.machine.context(), &config, &mut vcpu) };
+        let code = unsafe { x86vcpu_create(self.vm, &config, &mut vcpu) };
         if code == 0 {
             self.vcpus.push(vcpu);
         }
@@ -192,6 +197,7 @@ impl Drop for Ours {
         for &vcpu in self.vcpus.iter().filter(|vcpu| !vcpu.is_null()) {
             unsafe { x86vcpu_destroy(vcpu) };
         }
+        unsafe { x86vcpu_machine_destroy(self.vm) };
         for cpu in 0..4 {
             self.machine.on_cpu(cpu);
             let state = self.percpu[cpu as usize];

@@ -14,7 +14,7 @@ mod ours;
 mod theirs;
 
 pub use clock::Clock;
-pub use ours::OPS;
+pub use ours::{OPS, create_vm};
 pub use theirs::Host;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -29,7 +29,7 @@ unsafe extern "C" fn phys_to_virt(ctx: *mut c_void, hpa: u64) -> *mut c_void {
     unsafe { cpu::model_memory(ctx.cast(), hpa) }
 }
 
-unsafe extern "C" fn read_guest(ctx: *mut c_void, gpa: u64, to: *mut c_void, len: u64) -> i32 {
+unsafe extern "C" fn read_guest(ctx: *mut c_void, _: *mut c_void, gpa: u64, to: *mut c_void, len: u64) -> i32 {
     super::reads(len);
     for page in gpa >> 12..=(gpa + len.max(1) - 1) >> 12 {
         asked::note(|asked| asked.pages.extend([page << 12]));
@@ -95,8 +95,8 @@ unsafe extern "C" fn read_msr(_: *mut c_void, msr: u32, value: *mut u64) -> i32 
     }
 }
 
-unsafe extern "C" fn send_interrupt(_: *mut c_void, vm: u64, vcpu: u32, vector: u32) {
-    sent(vm, vcpu, vector);
+unsafe extern "C" fn send_interrupt(_: *mut c_void, vm: *mut c_void, vcpu: *mut c_void, vector: u32) {
+    sent(vm as u64, vcpu as u32, vector);
 }
 
 pub static OPS: x86vcpu_host_ops = x86vcpu_host_ops {
@@ -121,3 +121,17 @@ pub static OPS: x86vcpu_host_ops = x86vcpu_host_ops {
     send_interrupt: Some(send_interrupt),
     acknowledge_interrupt: None,
 };
+
+/// A machine, vm_id 1, without vCPUs.
+pub fn create_vm(context: *mut c_void) -> *mut library::x86vcpu_machine {
+    let config = library::x86vcpu_machine_config {
+        size: size_of::<library::x86vcpu_machine_config>() as u32,
+        flags: 0,
+        vm_id: 1,
+        opaque: std::ptr::without_provenance_mut(1),
+    };
+    let mut vm = std::ptr::null_mut();
+    let status = unsafe { library::x86vcpu_machine_create(&OPS, context, &config, &mut vm) };
+    assert_eq!(status, 0, "x86vcpu_machine_create");
+    vm
+}

@@ -8,9 +8,10 @@ use library::*;
 
 use super::{Answer, Exit, Failure, Moves, Setup, Side, VCPUS};
 use crate::fields;
-use crate::machine::{Backend, Machine, OPS};
+use crate::machine::{Backend, Machine, OPS, create_vm};
 
 pub struct Ours {
+    vm: *mut x86vcpu_machine,
     vcpus: [*mut x86vcpu; VCPUS],
     at: usize,
     cpus: [usize; VCPUS],
@@ -40,6 +41,7 @@ impl Ours {
     pub fn new(backend: Backend, features: u32) -> Self {
         let machine = Machine::new(backend, features, false);
         Self {
+            vm: null_mut(),
             vcpus: [null_mut(); VCPUS],
             at: 0,
             cpus: [0; VCPUS],
@@ -176,9 +178,12 @@ impl Side for Ours {
         let config = x86vcpu_create_config {
             size: size_of::<x86vcpu_create_config>() as u32,
             vcpu_id: self.at as u32,
-            vm_id: 1,
+            opaque: self.at as *mut _,
         };
-        status(unsafe { x86vcpu_create(&OPS, self.machine.context(), &config, &mut self.vcpus[self.at]) })
+        if self.vm.is_null() {
+            self.vm = create_vm(self.machine.context());
+        }
+        status(unsafe { x86vcpu_create(self.vm, &config, &mut self.vcpus[self.at]) })
     }
 
     fn setup(&mut self, setup: &Setup) -> Answer<()> {
@@ -333,6 +338,8 @@ impl Side for Ours {
             self.choose(vcpu);
             self.destroy();
         }
+        unsafe { x86vcpu_machine_destroy(self.vm) };
+        self.vm = null_mut();
         for number in 0..4 {
             if self.percpu[number].is_null() {
                 continue;

@@ -4,13 +4,18 @@
 use super::*;
 
 /// The table that the library got.
-fn ops() -> &'static ffi::x86vcpu_host_ops {
+fn ops() -> ffi::x86vcpu_host_ops {
     drop(vcpu());
     lock(&CALLS).clear();
-    unsafe { &*fake_ops }
+    unsafe { fake_ops }
 }
 
 const CTX: *mut c_void = ptr::null_mut();
+
+/// What the crate gives the library to hand back.
+fn number(number: usize) -> *mut c_void {
+    ptr::without_provenance_mut(number)
+}
 
 #[test]
 fn memory_of_the_host() {
@@ -18,7 +23,7 @@ fn memory_of_the_host() {
     let ops = ops();
     assert_eq!(
         (ops.size as usize, ops.abi_version),
-        (size_of_val(ops), ffi::X86VCPU_ABI_VERSION)
+        (size_of_val(&ops), ffi::X86VCPU_ABI_VERSION)
     );
     let before = FRAMES.load(Ordering::SeqCst);
     unsafe {
@@ -43,12 +48,12 @@ fn guest_memory_is_read_byte_by_byte() {
     let mut bytes = [0u8; 16];
     unsafe {
         assert_eq!(
-            ops.read_guest.unwrap()(CTX, 0x110, bytes.as_mut_ptr().cast(), 15),
+            ops.read_guest.unwrap()(CTX, number(9), 0x110, bytes.as_mut_ptr().cast(), 15),
             0
         );
         assert_eq!(bytes[..15], std::array::from_fn::<u8, 15, _>(|i| 0x10 + i as u8));
         assert_eq!(bytes[15], 0, "not one more");
-        let status = ops.read_guest.unwrap()(CTX, 0xff8, bytes.as_mut_ptr().cast(), 9);
+        let status = ops.read_guest.unwrap()(CTX, number(9), 0xff8, bytes.as_mut_ptr().cast(), 9);
         assert_eq!(status, ffi::X86VCPU_ERR_BAD_STATE);
     }
 }
@@ -63,8 +68,8 @@ fn time_and_interrupts_of_the_host() {
         assert_eq!(ops.time_ns.unwrap()(CTX), 77);
         ops.dispatch_external_interrupt.unwrap()(CTX, 0xec);
         ops.service_pending_interrupt.unwrap()(CTX);
-        ops.send_interrupt.unwrap()(CTX, 9, 2, 0x41);
-        ops.send_interrupt.unwrap()(CTX, 9, 2, 0xff);
+        ops.send_interrupt.unwrap()(CTX, number(9), number(2), 0x41);
+        ops.send_interrupt.unwrap()(CTX, number(9), number(2), 0xff);
     }
     assert_eq!(
         *lock(&CALLS),
@@ -123,12 +128,12 @@ unsafe extern "C" fn tick(arg: *mut c_void, now: u64) -> u64 {
 fn start(ticks: &Ticks) -> (i32, ffi::x86vcpu_timer) {
     let mut timer = ffi::x86vcpu_timer { opaque: [0; 2] };
     let arg = ptr::from_ref(ticks).cast_mut().cast();
-    let status = unsafe { (*fake_ops).timer_start.unwrap()(CTX, 1000, Some(tick), arg, &mut timer) };
+    let status = unsafe { fake_ops.timer_start.unwrap()(CTX, 1000, Some(tick), arg, &mut timer) };
     (status, timer)
 }
 
 fn cancel(timer: &ffi::x86vcpu_timer) -> i32 {
-    unsafe { (*fake_ops).timer_cancel.unwrap()(CTX, timer) }
+    unsafe { fake_ops.timer_cancel.unwrap()(CTX, timer) }
 }
 
 fn timer_id() -> u64 {

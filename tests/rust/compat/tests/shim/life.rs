@@ -88,7 +88,8 @@ fn life_of_a_vcpu() {
     drop(moved);
     assert_eq!(
         journal(),
-        "create 3 of 7\nset_entry 0x7c00\nset_nested_page_table 0x5000 4 48 0\nsetup\nbind\nunbind\ndestroy\n"
+        "machine_create 7\ncreate 3 of 7\nset_entry 0x7c00\nset_nested_page_table 0x5000 4 48 0\nsetup\nbind\nunbind\n\
+         destroy\nmachine_destroy\n"
     );
     assert_eq!(FRAMES.load(Ordering::SeqCst), before);
 }
@@ -114,28 +115,34 @@ fn dropping_a_bound_vcpu() {
     bound.bind().unwrap();
     journal();
     drop(bound);
-    assert_eq!(journal(), "unbind\ndestroy\n");
+    assert_eq!(journal(), "unbind\ndestroy\nmachine_destroy\n");
     assert_eq!(FRAMES.load(Ordering::SeqCst), before);
 
-    let mut elsewhere = vcpu();
+    // A machine of its own, because it stays.
+    let mut elsewhere = Vcpu::new_with_config(70, 3, X86VcpuCreateConfig).unwrap();
     elsewhere.bind().unwrap();
     journal();
     unsafe { fake_elsewhere = 1 };
     drop(elsewhere);
     assert_eq!(journal(), "");
-    assert_eq!(FRAMES.load(Ordering::SeqCst), before + 2, "memory in use is kept");
+    assert_eq!(FRAMES.load(Ordering::SeqCst), before + 3, "memory in use is kept");
     assert!(lock(&LOG).last().unwrap().starts_with("ERROR"));
 }
 
 #[test]
-fn vcpus_of_one_host_type_have_one_table() {
+fn vcpus_of_one_host_type_and_number_are_one_machine() {
     let _alone = alone();
-    let _first = vcpu();
-    let table = unsafe { fake_ops };
-    let _second = vcpu();
-    assert_eq!(table, unsafe { fake_ops });
-    let _other = X86Vcpu::<Host<1>>::new_with_config(7, 4, X86VcpuCreateConfig).unwrap();
-    assert_ne!(table, unsafe { fake_ops });
+    let first = vcpu();
+    journal();
+    let second = Vcpu::new_with_config(7, 4, X86VcpuCreateConfig).unwrap();
+    assert_eq!(journal(), "create 4 of 7\n");
+    let other = X86Vcpu::<Host<1>>::new_with_config(7, 4, X86VcpuCreateConfig).unwrap();
+    assert_eq!(journal(), "machine_create 7\ncreate 4 of 7\n");
+    drop(first);
+    assert_eq!(journal(), "destroy\n");
+    drop(second);
+    assert_eq!(journal(), "destroy\nmachine_destroy\n");
+    drop(other);
 }
 
 #[test]

@@ -27,7 +27,7 @@ unsafe extern "C" {
     static mut fake_exit: ffi::x86vcpu_exit;
     static mut fake_eoi_vector: i32;
     static mut fake_elsewhere: i32;
-    static fake_ops: *const ffi::x86vcpu_host_ops;
+    static fake_ops: ffi::x86vcpu_host_ops;
     static fake_setup: ffi::x86vcpu_setup_config;
     static fake_mmio: [ffi::x86vcpu_mmio_range; ffi::X86VCPU_MAX_MMIO_RANGES as usize];
     static fake_ports: [ffi::x86vcpu_port_range; ffi::X86VCPU_MAX_PORT_RANGES as usize];
