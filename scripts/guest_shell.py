@@ -51,7 +51,11 @@ RESIZE = """\
 before=$(stty -g)
 stty raw -echo min 0 time 20
 printf '\\0337\\033[999;999H\\033[6n\\0338'
-size=$(dd bs=32 count=1 2>/dev/null)
+size=
+while part=$(dd bs=32 count=1 2>/dev/null) && [ "$part" ]; do
+	size=$size$part
+	case "$size" in *R) break ;; esac
+done
 stty "$before"
 rows=${size#*[} rows=${rows%%;*} cols=${size#*;} cols=${cols%%R*}
 case "$rows$cols" in
