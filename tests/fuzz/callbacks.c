@@ -121,6 +121,17 @@ static void run_guest(struct world *w)
 	does(w, MODEL_OP_HLT, 0, 0);
 }
 
+static void destroy(struct world *w, uint32_t n)
+{
+	if (w->vcpu[n] && w->home[n] < MODEL_CPUS) {
+		world_use(w, w->home[n]);
+		if (!x86vcpu_unbind(w->vcpu[n]))
+			w->home[n] = MODEL_CPUS;
+	}
+	if (!x86vcpu_destroy(w->vcpu[n]))
+		w->vcpu[n] = NULL;
+}
+
 static void live(struct world *w)
 {
 	const bool ready = world_add(w, 1, 1) & world_add(w, 0, 0);
@@ -128,6 +139,7 @@ static void live(struct world *w)
 	world_use(w, 0);
 	if (ready)
 		run_guest(w);
+	destroy(w, 1);
 }
 
 static void call_from(enum model_backend backend, uint32_t service, uint32_t call, uint32_t life)
