@@ -188,9 +188,11 @@ static bool in_64bit_mode(void)
 
 /* ---- #VMEXIT ------------------------------------------------------------------------------------------------------ */
 
-/* What an exit leaves undefined has poison, or what was there. */
+/* What an exit leaves undefined has poison, or what was there; zeros where errors are forgiven. */
 static uint64_t undefined(uint64_t before)
 {
+	if (model->relaxed)
+		return 0;
 	return may(MODEL_MAY_STALE_FIELDS) ? before : POISON;
 }
 

@@ -17,7 +17,7 @@ fn is_over(step: &Step, registers: &Registers, ours: &Outcome) -> bool {
 }
 
 fn shadow_is_over(step: &Step, registers: &Registers, ours: &Outcome) -> bool {
-    registers.shadow == 0 || !is_over(step, registers, ours) || ours.fields[SHADOW as usize] == 0
+    registers.shadow == 0 || !is_over(step, registers, ours) || ours.fields[SHADOW as usize] & 3 == 0
 }
 
 /// One #DB behind each instruction.

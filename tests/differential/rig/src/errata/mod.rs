@@ -306,7 +306,12 @@ impl Tally {
     /// The first row that describes it is the one.
     pub fn claims(&mut self, context: &Context, difference: &Difference) -> Option<Claim> {
         let shadow = given::shadow(difference);
-        let difference = shadow.as_ref().unwrap_or(difference);
+        let apart = given::apart_from_nmi(context, shadow.as_ref().unwrap_or(difference));
+        let difference = apart.as_ref().or(shadow.as_ref()).unwrap_or(difference);
+        if apart.is_some() && difference.values.0 == difference.values.1 {
+            *self.counts.entry("LA-09, LA-29").or_default() += 1;
+            return Some(Claim::of("LA-09, LA-29"));
+        }
         // An entry has what the last stop had.
         if shadow.is_some() && context.shadows == Some((difference.values.0 & 3, difference.values.1 & 3)) {
             *self.counts.entry("C-07").or_default() += 1;

@@ -73,7 +73,10 @@ impl Ours {
             opaque: number as usize as *mut _,
         };
         if self.vm.is_null() {
-            self.vm = create_vm(self.machine.context());
+            match create_vm(self.machine.context()) {
+                Ok(vm) => self.vm = vm,
+                Err(code) => return code,
+            }
         }
         let mut vcpu = null_mut();
         let code = unsafe { x86vcpu_create(self.vm, &config, &mut vcpu) };

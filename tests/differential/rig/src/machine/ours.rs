@@ -123,7 +123,7 @@ pub static OPS: x86vcpu_host_ops = x86vcpu_host_ops {
 };
 
 /// A machine, vm_id 1, without vCPUs.
-pub fn create_vm(context: *mut c_void) -> *mut library::x86vcpu_machine {
+pub fn create_vm(context: *mut c_void) -> Result<*mut library::x86vcpu_machine, i32> {
     let config = library::x86vcpu_machine_config {
         size: size_of::<library::x86vcpu_machine_config>() as u32,
         flags: 0,
@@ -132,6 +132,5 @@ pub fn create_vm(context: *mut c_void) -> *mut library::x86vcpu_machine {
     };
     let mut vm = std::ptr::null_mut();
     let status = unsafe { library::x86vcpu_machine_create(&OPS, context, &config, &mut vm) };
-    assert_eq!(status, 0, "x86vcpu_machine_create");
-    vm
+    if status == 0 { Ok(vm) } else { Err(status) }
 }

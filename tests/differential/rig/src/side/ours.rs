@@ -181,7 +181,10 @@ impl Side for Ours {
             opaque: self.at as *mut _,
         };
         if self.vm.is_null() {
-            self.vm = create_vm(self.machine.context());
+            match create_vm(self.machine.context()) {
+                Ok(vm) => self.vm = vm,
+                Err(code) => return status(code),
+            }
         }
         status(unsafe { x86vcpu_create(self.vm, &config, &mut self.vcpus[self.at]) })
     }
