@@ -58,6 +58,7 @@ uint64_t registers_changed;
 	OP(mmio_write, X86VCPU_EXIT_MMIO_WRITE, "mov $0x800000, %esi; mov %edi, (%rsi);")                 \
 	OP(mmio_read, X86VCPU_EXIT_MMIO_READ, "mov $0x800000, %esi; mov (%rsi), %edi;")                   \
 	OP(nested_fault, X86VCPU_EXIT_NESTED_PAGE_FAULT, "mov $0xa00000, %esi; mov (%rsi), %edi;")        \
+	OP(unknown_instruction, X86VCPU_EXIT_UNKNOWN_INSTRUCTION, "mov $0x800000, %esi; fxsave (%rsi);") \
 	OP(halt, X86VCPU_EXIT_HALT, "hlt;")                                                               \
 	OP(xsetbv, ANY, "mov %cr4, %rax; bts $18, %rax; mov %rax, %cr4; xor %ecx, %ecx; xor %edx, %edx;"  \
 			"mov $3, %eax; xsetbv;")                                                          \
@@ -136,6 +137,9 @@ static bool answer(void)
 		return true;
 	case X86VCPU_EXIT_PORT_IO_STRING:
 		CHECK_OK(x86vcpu_complete_port_io_string(g.vcpu, &g.exit.u.port_io_string));
+		return true;
+	case X86VCPU_EXIT_UNKNOWN_INSTRUCTION:
+		CHECK_OK(x86vcpu_skip_instruction(g.vcpu, 3));
 		return true;
 	case X86VCPU_EXIT_PORT_IO_WRITE:
 	case X86VCPU_EXIT_MMIO_WRITE:
@@ -218,6 +222,8 @@ static const struct {
 	{X86VCPU_EXIT_INTERRUPT_END, "it ends a WRMSR or an access to a device, which have rows"},
 	{X86VCPU_EXIT_FAIL_ENTRY, "the guest was not entered"},
 	{X86VCPU_EXIT_WAIT_FOR_SIPI, "the guest was not entered"},
+	{X86VCPU_EXIT_FPU_ERROR, "a flag of setup asks for it: event.x87_error_with_ne_clear"},
+	{X86VCPU_EXIT_DEBUG, "x86vcpu_set_debug asks for it: debug.*"},
 };
 
 static bool has_row(uint32_t kind)
