@@ -148,6 +148,7 @@ struct world {
 	uint32_t acting; /* the vCPU whose guest does something */
 	uint64_t now;
 	bool running; /* in x86vcpu_run */
+	uint32_t remembered; /* CPU whose state as the host has it is known */
 	bool nonsense; /* an exit has told of an event that there is none: an entry may fail for it */
 	struct x86vcpu_host_ops ops;
 	struct x86vcpu_percpu *percpu[MODEL_CPUS];

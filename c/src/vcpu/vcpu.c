@@ -120,7 +120,7 @@ int32_t x86vcpu_destroy(struct x86vcpu *vcpu)
 
 	if (!vcpu)
 		return X86VCPU_OK;
-	if (vcpu->percpu || vcpu->held)
+	if (vcpu->percpu || vcpu->held || __atomic_load_n(&vcpu->asking, __ATOMIC_ACQUIRE))
 		return X86VCPU_ERR_RESOURCE_BUSY;
 	/* To the end: the host ops below may call back. */
 	vcpu->held = true;
@@ -405,15 +405,17 @@ int32_t x86vcpu_setup(struct x86vcpu *vcpu, const struct x86vcpu_setup_config *c
 
 int32_t vcpu_enter_here(struct x86vcpu *vcpu)
 {
-	struct x86vcpu_percpu *percpu = vcpu->percpu;
-	bool here;
+	struct x86vcpu_percpu *percpu;
+	uint32_t identity;
 
-	if (!percpu || vcpu->held || percpu->held)
+	if (!vcpu->percpu)
 		return X86VCPU_ERR_BAD_STATE;
-	vcpu->held = true;
-	here = cpu_identity(vcpu->ops, vcpu->ctx) == percpu->identity;
-	vcpu->held = false;
-	if (!here)
+	/* Another CPU may ask at the same time. The host op may call back, and even unbind the vCPU. */
+	__atomic_add_fetch(&vcpu->asking, 1, __ATOMIC_ACQ_REL);
+	identity = cpu_identity(vcpu->ops, vcpu->ctx);
+	percpu = vcpu->percpu;
+	__atomic_sub_fetch(&vcpu->asking, 1, __ATOMIC_ACQ_REL);
+	if (!percpu || identity != percpu->identity || vcpu->held || percpu->held)
 		return X86VCPU_ERR_BAD_STATE;
 	if (percpu->current != vcpu) {
 		vcpu->backend->load(vcpu->guest);

@@ -20,6 +20,7 @@ struct x86vcpu {
 
 	struct x86vcpu_percpu *percpu; /* bound to it, or NULL */
 	bool held;                     /* by a function that may be in a host op: see vcpu_hold_here */
+	uint32_t asking;               /* calls that ask the host which CPU this is: the vCPU stays */
 	bool has_entry, has_nested, set_up;
 	uint64_t entry;
 	uint64_t nested_root;
