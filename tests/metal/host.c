@@ -121,14 +121,6 @@ void host_tick_start(void)
 	*lapic(INITIAL_COUNT) = count;
 }
 
-struct host_cpuid host_cpuid(uint32_t leaf, uint32_t subleaf)
-{
-	struct host_cpuid r = { .eax = leaf, .ecx = subleaf };
-
-	__asm__ volatile("cpuid" : "+a"(r.eax), "=b"(r.ebx), "+c"(r.ecx), "=d"(r.edx));
-	return r;
-}
-
 const char *host_without_avx(void)
 {
 	return host_cpuid(1, 0).ecx & CPUID_1_ECX_AVX ? NULL : "the CPU lacks AVX";

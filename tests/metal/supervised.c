@@ -6,6 +6,14 @@
 #define HYPERVISOR_LEAF 0x40000000u
 #define CPUID_1_ECX_HYPERVISOR (1u << 31)
 
+struct host_cpuid host_cpuid(uint32_t leaf, uint32_t subleaf)
+{
+	struct host_cpuid r = { .eax = leaf, .ecx = subleaf };
+
+	__asm__ volatile("cpuid" : "+a"(r.eax), "=b"(r.ebx), "+c"(r.ecx), "=d"(r.edx));
+	return r;
+}
+
 /* QEMU without KVM calls itself TCG. Bochs calls itself nothing, but its console answers. */
 static bool is_qemu(void)
 {
