@@ -104,6 +104,11 @@ impl<H: X86HostOps> X86Vcpu<H> {
             vcpu_id: u32::try_from(vcpu_id).map_err(|_| X86VcpuError::InvalidInput)?,
             opaque: ptr::without_provenance_mut(vcpu_id),
         };
+        // Upstream says so before it takes a frame.
+        // SAFETY: any CPU, any time.
+        if unsafe { ffi::x86vcpu_extension() } == ffi::X86VCPU_EXTENSION_NONE {
+            return Err(X86VcpuError::BadState);
+        }
         let machine = Machine::join::<H>(vm_id)?;
         let mut vcpu = ptr::null_mut();
         // SAFETY: the machine lives as long as its vCPUs, the configuration for the call.
