@@ -99,7 +99,7 @@ impl Doorbell {
 
     /// `inject` hands VECTOR to the host, and tells whether the host took it.
     pub(crate) fn ring(&self, inject: impl FnOnce() -> bool) {
-        // Before the host has it: it may come back at once, on another CPU.
+        // Counted before the host gets it, because it may return immediately, on another CPU.
         self.sent.fetch_add(1, Ordering::AcqRel);
         if !inject() {
             self.came_back();

@@ -25,7 +25,7 @@ static void expect_db(const struct guest_code *code, const uint8_t *label, uint6
 	CHECK_EQ(dr6(), conditions);
 }
 
-/* Port 80H, 1 byte; then the guest goes on without another trap. */
+/* Port 80H, 1 byte. One trap comes, and no second one. */
 #define BREAK_ON_PORT                                                                                              \
 	"mov %cr4, %rax; or $8, %eax; mov %rax, %cr4; mov $0x80, %eax; mov %rax, %dr0; mov $0x20402, %eax; mov %rax, %dr7;"
 

@@ -136,7 +136,7 @@ START_TEST(delivery_does_not_block_nmis)
 }
 END_TEST
 
-/* What the host is told of guests on both kinds of CPU is the same: every op, with all choices made either way. */
+/* The host sees the same exits on both kinds of CPU: every op, with all choices made either way. */
 static void live(struct fixture *f, struct x86vcpu_exit exits[MODEL_OP_BAD_ENTRY])
 {
 	for (uint32_t kind = 1; kind < MODEL_OP_BAD_ENTRY; kind++) {

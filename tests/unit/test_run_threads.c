@@ -105,7 +105,7 @@ static void take_event(struct svm_vcpu *v)
 	}
 }
 
-/* IRET, which may exit first. A step that began before it ends behind it, whatever RFLAGS it loads. True: it exits. */
+/* IRET, which may be intercepted. A step that began before it ends after it, whatever RFLAGS it loads. True: it exits. */
 static bool execute_iret(struct vmcb *vmcb)
 {
 	const bool stepped = vmcb->rflags & TRAP_FLAG;

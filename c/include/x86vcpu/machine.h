@@ -41,8 +41,8 @@ int32_t x86vcpu_machine_create(const struct x86vcpu_host_ops *ops, void *ctx, co
 
 /*
  * Frees the machine. NULL is allowed. Any CPU, at the same time as no other function on this machine.
- * 0; RESOURCE_BUSY: it has vCPUs, destroy them first, or a host operation calls in the middle of another function on it.
- * Nothing is freed then.
+ * 0; RESOURCE_BUSY: it has vCPUs, destroy them first; or a host operation makes this call while another function uses the
+ * machine. Nothing is freed then.
  */
 int32_t x86vcpu_machine_destroy(struct x86vcpu_machine *machine);
 

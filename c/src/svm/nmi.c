@@ -45,7 +45,7 @@ static bool can_step(struct svm_vcpu *v)
 	       !(guest_get(g, G_RFLAGS) & RFLAGS_NT && guest_get(g, G_CR0) & CR0_PE);
 }
 
-/* The debugger has looked at the instruction already, and is told of its end. */
+/* The debugger has seen the instruction begin, so its end is reported. */
 static void begin_debug_step(struct svm_vcpu *v)
 {
 	struct guest *g = &v->guest;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How an NMI, INIT or start-up IPI reaches a vCPU that waits, and which CPU the library is told of.
+//! How an NMI, INIT or start-up IPI reaches a vCPU that waits, and which CPU number the library gets.
 
 use crate::{
     fake::*,
